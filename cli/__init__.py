@@ -1,0 +1,1 @@
+"""The command line, installed as `rwgen.cli`: one module for each command."""

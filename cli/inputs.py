@@ -1,0 +1,48 @@
+"""The images that a command reads."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.cli.provenance import InputImage
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.errors import InvalidInputError
+from rwgen.images import fit_longest_side, read_image, resize_image
+
+
+def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
+    """Read an input image; also the input with its fingerprint.
+
+    Raises:
+        InvalidInputError: it cannot be read, or is not the one that it must be.
+    """
+    with native_stderr_hidden():  # libtiff
+        pixels = read_image(image.path)
+    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes())
+    received = digest.hexdigest()
+    if image.sha256 not in (None, received):
+        raise InvalidInputError(
+            f"expected the {image.role} image that --from names. Received: {image.path}, which "
+            "has other pixels; name the images on the command line to use it all the same"
+        )
+    return InputImage(image.role, image.path, received), pixels
+
+
+def load_resized(image: InputImage, longest_side: int) -> tuple[InputImage, NDArray[np.float32]]:
+    """Read an input image and scale it, up or down, to a longest side; see `load_input`."""
+    image, pixels = load_input(image)
+    size = fit_longest_side(pixels.shape[0], pixels.shape[1], longest_side)
+    return image, resize_image(pixels, *size)
+
+
+def load_square(image: InputImage, side: int) -> tuple[InputImage, NDArray[np.float32]]:
+    """Read an input image, cut out its central square and scale it; see `load_input`."""
+    image, pixels = load_input(image)
+    height, width = pixels.shape[:2]
+    square = min(height, width)
+    top, left = (height - square) // 2, (width - square) // 2
+    pixels = pixels[top : top + square, left : left + square]
+    return image, resize_image(pixels, side, side)

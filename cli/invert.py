@@ -1,0 +1,86 @@
+"""`rwgen invert`: an image from the features of one layer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from rwgen.architecture import DENSE_INPUT_SIZE
+from rwgen.cli import options
+from rwgen.cli.inputs import load_resized, load_square
+from rwgen.cli.provenance import Provenance, Settings, read_provenance
+from rwgen.cli.session import Outputs, run_task
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.config import InversionConfig, OptimizerConfig
+from rwgen.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rwgen.optimize import Callback, Solution
+
+_DEFAULTS = InversionConfig()
+
+
+def invert(
+    context: typer.Context,
+    image: Annotated[
+        str | None, typer.Argument(metavar="IMAGE", help="Image to take the features of.")
+    ] = None,
+    layer: Annotated[
+        str,
+        typer.Option(
+            metavar="LAYER",
+            help="Any conv, pool or dense layer; see `rwgen layers`. Dense layers work on the "
+            f"central square at {DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}.",
+        ),
+    ] = "",
+    output: options.Output = "",
+    size: options.LongestSide = options.DEFAULT_SIZE,
+    iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations,
+    seed: options.Seed = _DEFAULTS.seed,
+    network: options.Network = _DEFAULTS.network,
+    from_image: options.From = None,
+    save_every: options.SaveEvery = 0,
+    history: options.History = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Reconstruct an image from the features of one layer."""
+    settings = Settings(context, read_provenance(from_image, "invert") if from_image else None)
+    outputs = Outputs(output, save_every, history, quiet, json)
+    inputs = settings.inputs([("source", image)] if image else [])
+    if not inputs:
+        raise InvalidInputError("expected an IMAGE, or --from. Received: none")
+    if not settings["layer"]:
+        raise InvalidInputError("--layer: expected a layer, such as conv4_1. Received: none")
+    outputs.check((inputs[0].path,))
+
+    recipe = settings.recipe()
+    config = InversionConfig(
+        network=recipe.name,
+        seed=settings["seed"],
+        optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
+    )
+    spec = recipe.topology.layer(settings["layer"])
+    if spec.kind == "dense":
+        source, pixels = load_square(inputs[0], DENSE_INPUT_SIZE)
+    else:
+        source, pixels = load_resized(inputs[0], settings["size"])
+    recipe.topology.check_image_size([spec.name], pixels.shape, f"an image ({source.path})")
+
+    with native_stderr_hidden():
+        from rwgen import metrics, tasks
+        from rwgen.vgg import build_network
+
+        model = build_network(recipe, spec.name)
+
+    def task(callback: Callback) -> Solution:
+        return tasks.invert(pixels, spec.name, network=model, config=config, callback=callback)
+
+    def quality(_solution: Solution, result: NDArray[np.uint8]) -> dict[str, Any]:
+        return {"psnr": metrics.psnr(pixels, result), "ssim": metrics.ssim(pixels, result)}
+
+    provenance = Provenance("invert", (source,), settings.used, recipe)
+    return run_task(task, outputs, provenance, config.optimizer.max_iterations, quality)

@@ -1,0 +1,57 @@
+"""`rwgen layers`: what a network consists of."""
+
+from __future__ import annotations
+
+import json as json_module
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from rwgen.architecture import DENSE_INPUT_SIZE
+from rwgen.cli import options
+from rwgen.recipe import DEFAULT_NETWORK, load_recipe
+
+
+def layers(
+    network: options.Network = DEFAULT_NETWORK,
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Size of the image that the shapes are for.")
+    ] = f"{DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}",
+    json: options.Json = False,
+) -> None:
+    """List a network's layers, their output shapes and their parameters."""
+    recipe = load_recipe(network)
+    height, width = options.parse_size(size)
+    topology = recipe.topology
+    rows: list[dict[str, Any]] = []
+    for spec in topology.layers():
+        if spec.kind == "dense" and (height, width) != (DENSE_INPUT_SIZE, DENSE_INPUT_SIZE):
+            continue
+        shape = topology.output_shape(spec.name, height, width)
+        if 0 in shape:
+            break
+        rows.append(
+            {
+                "layer": spec.name,
+                "keras_name": spec.keras_name,
+                "kind": spec.kind,
+                "shape": shape,
+                "parameters": topology.num_parameters(spec.name),
+            }
+        )
+    if json:
+        sys.stdout.write(json_module.dumps({"network": recipe.name, "layers": rows}) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{recipe.name}, image {width}x{height}", box=None, pad_edge=False)
+    for title in ("layer", "Keras' name", "output"):
+        table.add_column(title)
+    table.add_column("parameters", justify="right")
+    for row in rows:
+        shape_text = "x".join(map(str, row["shape"]))
+        table.add_row(row["layer"], row["keras_name"], shape_text, f"{row['parameters']:,}")
+    table.add_row("total", "", "", f"{sum(row['parameters'] for row in rows):,}")
+    Console().print(table)

@@ -1,0 +1,88 @@
+"""The `rwgen` program: its commands, its exit codes, and one line for every error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+import rwgen
+from rwgen.cli.invert import invert
+from rwgen.cli.layers import layers
+from rwgen.cli.session import EXIT_INTERRUPTED
+from rwgen.cli.style import style
+from rwgen.cli.texture import texture
+from rwgen.errors import InvalidInputError, RwgenError
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+app = typer.Typer(
+    name="rwgen",
+    help="Images from a VGG-19 that was never trained.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+for command in (style, texture, invert, layers):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        sys.stdout.write(f"rwgen {rwgen.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def program(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Images from a VGG-19 that was never trained."""
+    if context.invoked_subcommand is None:
+        sys.stdout.write(context.get_help() + "\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: the command line without the program's name; None takes the process's.
+
+    Returns:
+        The exit code: 0, 1 for a run that failed, 2 for a call that must be mended, 130 after
+        Ctrl-C.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells of every compilation else
+    try:
+        code = app(arguments, prog_name="rwgen", standalone_mode=False)
+    except typer.TyperException as error:
+        return _report(f"{error.format_message()} (see rwgen --help)", EXIT_USAGE)
+    except InvalidInputError as error:
+        return _report(str(error), EXIT_USAGE)
+    except RwgenError as error:
+        return _report(str(error), EXIT_FAILED)
+    except (KeyboardInterrupt, typer.Abort):
+        return EXIT_INTERRUPTED
+    except MemoryError:
+        return _report("expected enough memory for this size. Choose a smaller --size", EXIT_FAILED)
+    return int(code or 0)
+
+
+def _report(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"rwgen: {line}", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,206 @@
+"""One run of a task from the shell: progress, interruption, and everything that is written."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.cli.provenance import METADATA_KEY, Provenance
+from rwgen.errors import InvalidInputError
+from rwgen.images import atomic_write, check_destination, write_image
+
+if TYPE_CHECKING:
+    from rwgen.optimize import Callback, Solution, Step
+
+EXIT_INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Where a command writes, and how much it says.
+
+    Attributes:
+        image: image file, or `-`.
+        save_every: iterations between intermediate images, 0 for none.
+        history: CSV file, None for none.
+        quiet: no progress.
+        json: one JSON object on standard output.
+    """
+
+    image: str
+    save_every: int = 0
+    history: str | None = None
+    quiet: bool = False
+    json: bool = False
+
+    def check(self, inputs: tuple[str, ...]) -> None:
+        """Find out before any work whether everything can be written.
+
+        Args:
+            inputs: paths of the images that are read.
+
+        Raises:
+            InvalidInputError: a destination is of no use, or would replace an input.
+        """
+        if not self.image:
+            raise InvalidInputError("--output: expected an image file to write. Received: none")
+        check_destination(self.image)
+        if self.image == "-" and self.json:
+            raise InvalidInputError("--json: expected an --output other than -. Received: -")
+        if self.image == "-" and self.save_every:
+            raise InvalidInputError("--save-every: expected an --output other than -. Received: -")
+        if self.history is not None:
+            folder = Path(self.history).resolve().parent
+            if Path(self.history).is_dir() or not os.access(folder, os.W_OK):
+                raise InvalidInputError(
+                    f"--history: expected a file that can be written. Received: {self.history}"
+                )
+        written = [path for path in (self.image, self.history) if path not in (None, "-")]
+        for path in written:
+            for source in inputs:
+                if source != "-" and Path(str(path)).resolve() == Path(source).resolve():
+                    raise InvalidInputError(
+                        f"expected an output file that is not an input too. Received: {path}"
+                    )
+
+    def intermediate(self, iteration: int) -> Path:
+        """The file of the intermediate image of an iteration."""
+        path = Path(self.image)
+        return path.with_name(f"{path.stem}-{iteration:06d}{path.suffix}")
+
+
+def run_task(
+    task: Callable[[Callback], Solution],
+    outputs: Outputs,
+    provenance: Provenance,
+    max_iterations: int,
+    summary: Callable[[Solution, NDArray[np.uint8]], dict[str, Any]] | None = None,
+) -> int:
+    """Run a task and write its results.
+
+    Args:
+        task: takes a callback, returns the solution.
+        outputs: where to write.
+        provenance: what goes into the PNG.
+        max_iterations: for the progress bar.
+        summary: further values for the JSON object, from the solution and the pixels as written.
+
+    Returns:
+        The exit code: 0, or 130 after Ctrl-C, when the best image so far was written.
+    """
+    metadata = {METADATA_KEY: provenance.to_json()}
+    with _interruptible() as interrupted, _progress(outputs, max_iterations) as show:
+
+        def callback(step: Step, best: Callable[[], NDArray[Any]]) -> bool:
+            show(step)
+            if outputs.save_every and step.iteration and step.iteration % outputs.save_every == 0:
+                write_image(outputs.intermediate(step.iteration), best(), metadata=metadata)
+            return interrupted()
+
+        solution = task(callback)
+    write_image(outputs.image, solution.image, metadata=metadata)
+    if outputs.history is not None:
+        atomic_write(outputs.history, _history_csv(solution).encode())
+    stopped = interrupted()
+    if outputs.json:
+        pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
+        values = {
+            "output": outputs.image,
+            "width": pixels.shape[1],
+            "height": pixels.shape[0],
+            "initial_loss": solution.initial_loss,
+            "loss": solution.loss,
+            "terms": solution.terms,
+            "iterations": solution.iterations,
+            "evaluations": solution.evaluations,
+            "seconds": round(solution.seconds, 3),
+            "stop_reason": "interrupted" if stopped else solution.stop_reason.value,
+            "seed": provenance.options["seed"],
+            "network": provenance.recipe.name,
+        }
+        values |= summary(solution, pixels) if summary else {}
+        sys.stdout.write(json.dumps(values) + "\n")
+    return EXIT_INTERRUPTED if stopped else 0
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """The first Ctrl-C asks the optimisation to end; a second one ends the program."""
+    received: list[int] = []
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+
+    try:
+        previous = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not the main thread: nobody presses Ctrl-C there
+        yield lambda: False
+        return
+    try:
+        yield lambda: bool(received)
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+@contextlib.contextmanager
+def _progress(outputs: Outputs, total: int) -> Iterator[Callable[[Step], None]]:
+    """A progress bar on standard error, where that is a terminal."""
+    if outputs.quiet or not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("preparing", total=total, loss="-")
+
+        def show(step: Step) -> None:
+            progress.update(
+                bar,
+                completed=step.iteration,
+                loss=f"{step.loss:.4g}",
+                description="optimising",
+            )
+
+        yield show
+
+
+def _history_csv(solution: Solution) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["iteration", "evaluations", "seconds", "loss", *solution.terms])
+    for step in solution.history:
+        terms = [step.terms[name] for name in solution.terms]
+        writer.writerow(
+            [step.iteration, step.evaluations, f"{step.seconds:.3f}", step.loss, *terms]
+        )
+    return text.getvalue()

@@ -1,0 +1,31 @@
+"""Standard error kept for rwgen's own lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+
+@contextlib.contextmanager
+def native_stderr_hidden() -> Iterator[None]:
+    """Keep what C and C++ libraries print off standard error, so that errors stay one line.
+
+    TensorFlow prints at its start, before any setting of its log level applies, and libtiff on
+    damaged files. So the file descriptor itself is pointed elsewhere. Exceptions pass through.
+    """
+    sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # standard error is closed
+        yield
+        return
+    try:
+        with Path(os.devnull).open("w") as null:
+            os.dup2(null.fileno(), 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)

@@ -1,0 +1,145 @@
+"""`rwgen style`: the content of one image in the style of others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from rwgen.cli import options
+from rwgen.cli.inputs import load_input, load_resized
+from rwgen.cli.provenance import InputImage, Provenance, Settings, read_provenance
+from rwgen.cli.session import Outputs, run_task
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.config import OptimizerConfig, StyleConfig
+from rwgen.errors import InvalidInputError
+from rwgen.images import resize_image
+
+if TYPE_CHECKING:
+    from rwgen.optimize import Callback, Solution
+
+_DEFAULTS = StyleConfig()
+
+
+def style(
+    context: typer.Context,
+    content: Annotated[
+        str | None, typer.Argument(metavar="CONTENT", help="Image whose scene is kept.")
+    ] = None,
+    styles: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="STYLE...", help="Images whose colours and strokes are taken."),
+    ] = None,
+    output: options.Output = "",
+    size: options.LongestSide = options.DEFAULT_SIZE,
+    iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations,
+    seed: options.Seed = _DEFAULTS.seed,
+    content_weight: Annotated[
+        float, typer.Option(min=0, help="Alpha of equation 9; more keeps more of the scene.")
+    ] = _DEFAULTS.content_weight,
+    style_weight: Annotated[
+        float, typer.Option(min=0, help="Beta of equation 9.")
+    ] = _DEFAULTS.style_weight,
+    tv_weight: Annotated[
+        float, typer.Option(min=0, help="Gamma of equation 9; more is smoother.")
+    ] = _DEFAULTS.tv_weight,
+    content_layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER",
+            help="Layer that keeps the content; may be repeated.",
+            show_default=", ".join(_DEFAULTS.content_layers),
+        ),
+    ] = None,
+    style_layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER",
+            help="Layer that takes the style; may be repeated.",
+            show_default=", ".join(_DEFAULTS.style_layers),
+        ),
+    ] = None,
+    style_blend: Annotated[
+        str,
+        typer.Option(metavar="A,B,...", help="Weight of each style image; empty: equal weights."),
+    ] = "",
+    init: Annotated[
+        str,
+        typer.Option(metavar="noise|content|FILE", help="Where the search starts."),
+    ] = "noise",
+    network: options.Network = _DEFAULTS.network,
+    weighting: options.WeightingName = _DEFAULTS.weighting,
+    octaves: options.Octaves = _DEFAULTS.octaves,
+    from_image: options.From = None,
+    save_every: options.SaveEvery = 0,
+    history: options.History = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Render the content of one image in the style of others."""
+    settings = Settings(context, read_provenance(from_image, "style") if from_image else None)
+    outputs = Outputs(output, save_every, history, quiet, json)
+    named = [("content", content)] if content else []
+    named += [("style", path) for path in styles or ()]
+    inputs = settings.inputs([(role, path) for role, path in named if path])
+    if [image.role for image in inputs].count("style") < 1 or inputs[0].role != "content":
+        raise InvalidInputError(
+            "expected a CONTENT image and at least one STYLE image, or --from. "
+            f"Received: {len(named)} image(s)"
+        )
+    start = _init_image(settings)
+    outputs.check(tuple(image.path for image in (*inputs, *((start,) if start else ()))))
+
+    recipe = settings.recipe()
+    config = StyleConfig(
+        network=recipe.name,
+        content_layers=tuple(settings["content_layer"] or _DEFAULTS.content_layers),
+        style_layers=tuple(settings["style_layer"] or _DEFAULTS.style_layers),
+        content_weight=settings["content_weight"],
+        style_weight=settings["style_weight"],
+        tv_weight=settings["tv_weight"],
+        style_blend=options.parse_numbers("--style-blend", settings["style_blend"]),
+        weighting=settings["weighting"],
+        octaves=settings["octaves"],
+        seed=settings["seed"],
+        optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
+    )
+    layers = (*config.content_layers, *config.style_layers)
+    recipe.topology.deepest(layers)
+    config.blend(len(inputs) - 1)
+    loaded, pixels = zip(*(load_resized(image, settings["size"]) for image in inputs), strict=True)
+    for image, array in zip(loaded, pixels, strict=True):
+        what = f"a {image.role} image ({image.path})"
+        recipe.topology.check_image_size(layers, array.shape, what)
+    init_pixels: NDArray[np.float32] | None = None
+    if settings["init"] == "content":
+        init_pixels = pixels[0]
+    elif start is not None:
+        start, init_pixels = load_input(start)
+        init_pixels = resize_image(init_pixels, *pixels[0].shape[:2])
+        loaded = (*loaded, start)
+
+    with native_stderr_hidden():
+        from rwgen.tasks import transfer_style
+        from rwgen.vgg import build_network
+
+        model = build_network(recipe, recipe.topology.deepest(layers).name)
+
+    def task(callback: Callback) -> Solution:
+        return transfer_style(
+            pixels[0], pixels[1:], network=model, config=config, init=init_pixels, callback=callback
+        )
+
+    provenance = Provenance("style", loaded, settings.used, recipe)
+    return run_task(task, outputs, provenance, config.optimizer.max_iterations)
+
+
+def _init_image(settings: Settings) -> InputImage | None:
+    init = settings["init"]
+    if init in ("noise", "content"):
+        return None
+    if settings.source is not None and not settings.is_given("init"):
+        return next(image for image in settings.source.inputs if image.role == "init")
+    return InputImage("init", init)

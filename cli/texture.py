@@ -1,0 +1,98 @@
+"""`rwgen texture`: more of a texture, from a sample of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rwgen.cli import options
+from rwgen.cli.inputs import load_resized
+from rwgen.cli.provenance import Provenance, Settings, read_provenance
+from rwgen.cli.session import Outputs, run_task
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.config import OptimizerConfig, TextureConfig
+from rwgen.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from rwgen.optimize import Callback, Solution
+
+_DEFAULTS = TextureConfig()
+
+
+def texture(
+    context: typer.Context,
+    source: Annotated[
+        str | None, typer.Argument(metavar="SOURCE", help="Image of the texture.")
+    ] = None,
+    output: options.Output = "",
+    size: Annotated[
+        str, typer.Option(metavar="WxH", help="Width and height of the result, in pixels.")
+    ] = f"{options.DEFAULT_SIZE}x{options.DEFAULT_SIZE}",
+    source_size: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=options.MAX_SIDE,
+            metavar="PIXELS",
+            help="Longest side that the source is scaled to; its grain keeps that scale.",
+        ),
+    ] = options.DEFAULT_SIZE,
+    iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations,
+    seed: options.Seed = _DEFAULTS.seed,
+    layer: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LAYER",
+            help="Layer whose correlations are matched; may be repeated.",
+            show_default=", ".join(_DEFAULTS.layers),
+        ),
+    ] = None,
+    network: options.Network = _DEFAULTS.network,
+    weighting: options.WeightingName = _DEFAULTS.weighting,
+    octaves: options.Octaves = _DEFAULTS.octaves,
+    from_image: options.From = None,
+    save_every: options.SaveEvery = 0,
+    history: options.History = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Synthesise a texture like that of an image, of any size."""
+    settings = Settings(context, read_provenance(from_image, "texture") if from_image else None)
+    outputs = Outputs(output, save_every, history, quiet, json)
+    inputs = settings.inputs([("source", source)] if source else [])
+    if not inputs:
+        raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
+    outputs.check((inputs[0].path,))
+
+    recipe = settings.recipe()
+    config = TextureConfig(
+        network=recipe.name,
+        layers=tuple(settings["layer"] or _DEFAULTS.layers),
+        weighting=settings["weighting"],
+        octaves=settings["octaves"],
+        seed=settings["seed"],
+        optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
+    )
+    topology = recipe.topology
+    deepest = topology.deepest(config.layers)
+    if deepest.kind == "dense":
+        raise InvalidInputError(
+            f"--layer: expected conv or pool layers for a texture. Received: {deepest.name}"
+        )
+    shape = options.parse_size(settings["size"])
+    topology.check_image_size(config.layers, shape, "a --size")
+    image, pixels = load_resized(inputs[0], settings["source_size"])
+    topology.check_image_size(config.layers, pixels.shape, f"a source ({image.path})")
+
+    with native_stderr_hidden():
+        from rwgen.tasks import synthesize_texture
+        from rwgen.vgg import build_network
+
+        model = build_network(recipe, deepest.name)
+
+    def task(callback: Callback) -> Solution:
+        return synthesize_texture(pixels, shape, network=model, config=config, callback=callback)
+
+    provenance = Provenance("texture", (image,), settings.used, recipe)
+    return run_task(task, outputs, provenance, config.optimizer.max_iterations)

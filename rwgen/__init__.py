@@ -1,0 +1,105 @@
+"""rwgen: image synthesis and feature extraction with a VGG-19 that was never trained.
+
+Importing rwgen imports neither TensorFlow nor Keras: its names are loaded when they are first
+used. `SeededNormal` is registered with Keras as soon as both are imported, in either order, so
+that `keras.models.load_model` finds it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+if TYPE_CHECKING:
+    from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+    from rwgen.errors import (
+        ImageError,
+        InvalidInputError,
+        LayerError,
+        OptimizationError,
+        OutputError,
+        RecipeError,
+        RwgenError,
+    )
+    from rwgen.features import feature_extractor
+    from rwgen.images import read_image, resize_image, write_image
+    from rwgen.initializers import SeededNormal
+    from rwgen.optimize import Minimizer, Solution, Step, StopReason, minimize
+    from rwgen.preprocess import deprocess, preprocess_input
+    from rwgen.recipe import Recipe, load_recipe, network_names
+    from rwgen.tasks import invert, synthesize_texture, transfer_style
+    from rwgen.vgg import RanVGG19, build_network, weight_fingerprints
+
+__version__ = "0.1.0"
+
+_MODULES = {
+    "config": ("InversionConfig", "OptimizerConfig", "StyleConfig", "TextureConfig"),
+    "errors": (
+        "ImageError",
+        "InvalidInputError",
+        "LayerError",
+        "OptimizationError",
+        "OutputError",
+        "RecipeError",
+        "RwgenError",
+    ),
+    "features": ("feature_extractor",),
+    "images": ("read_image", "resize_image", "write_image"),
+    "initializers": ("SeededNormal",),
+    "optimize": ("Minimizer", "Solution", "Step", "StopReason", "minimize"),
+    "preprocess": ("deprocess", "preprocess_input"),
+    "recipe": ("Recipe", "load_recipe", "network_names"),
+    "tasks": ("invert", "synthesize_texture", "transfer_style"),
+    "vgg": ("RanVGG19", "build_network", "weight_fingerprints"),
+}
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULES
+    "InversionConfig",
+    "OptimizerConfig",
+    "StyleConfig",
+    "TextureConfig",
+    "ImageError",
+    "InvalidInputError",
+    "LayerError",
+    "OptimizationError",
+    "OutputError",
+    "RecipeError",
+    "RwgenError",
+    "feature_extractor",
+    "read_image",
+    "resize_image",
+    "write_image",
+    "SeededNormal",
+    "Minimizer",
+    "Solution",
+    "Step",
+    "StopReason",
+    "minimize",
+    "deprocess",
+    "preprocess_input",
+    "Recipe",
+    "load_recipe",
+    "network_names",
+    "invert",
+    "synthesize_texture",
+    "transfer_style",
+    "RanVGG19",
+    "build_network",
+    "weight_fingerprints",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'rwgen' has no attribute {name!r}")
+    return getattr(import_module(f"rwgen.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+wrapt.register_post_import_hook(lambda _: import_module("rwgen.initializers"), "keras")

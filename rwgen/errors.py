@@ -1,0 +1,29 @@
+"""Exceptions of rwgen: every error that a public function raises on purpose is one of these."""
+
+
+class RwgenError(Exception):
+    """Base of all errors raised by rwgen."""
+
+
+class InvalidInputError(RwgenError, ValueError):
+    """An argument, option or file is not what it must be: mend the call and try again."""
+
+
+class ImageError(InvalidInputError):
+    """A file is not an image that can be read, or an image has an unusable shape."""
+
+
+class RecipeError(InvalidInputError):
+    """A recipe names an unknown network, is malformed, or does not match its fingerprints."""
+
+
+class LayerError(InvalidInputError):
+    """A layer name is unknown, or that layer cannot be used in the way it was asked for."""
+
+
+class OutputError(RwgenError, OSError):
+    """A result could not be written; what was there before is untouched."""
+
+
+class OptimizationError(RwgenError, RuntimeError):
+    """An optimisation could not go on, for example because the loss is not finite."""

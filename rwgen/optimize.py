@@ -1,0 +1,322 @@
+"""The pre-image optimizer: TensorFlow Probability's L-BFGS in compiled, resumable chunks.
+
+Only the objective is compiled with XLA. The L-BFGS loop around it is an ordinary graph: under
+XLA on a CPU a loop would lose its threads (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+from numpy.typing import NDArray
+
+from rwgen.config import OptimizerConfig
+from rwgen.errors import InvalidInputError, OptimizationError
+
+TermsFunction = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+"""A point to scalar terms by name; their sum is minimised."""
+
+
+class StopReason(StrEnum):
+    """Why an optimisation ended."""
+
+    MAX_ITERATIONS = "max_iterations"
+    GRADIENT_TOLERANCE = "gradient_tolerance"
+    NO_PROGRESS = "no_progress"
+    """Neither the search nor a restart from the best point finds a lower loss: with float32
+    this is the end of what its rounding can resolve."""
+    CALLBACK = "callback"
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where an optimisation stands.
+
+    Attributes:
+        iteration: L-BFGS iterations so far, over all restarts.
+        evaluations: evaluations of objective and gradient so far.
+        loss: the lowest loss so far.
+        terms: the terms of that loss.
+        seconds: wall time so far, compilation included.
+    """
+
+    iteration: int
+    evaluations: int
+    loss: float
+    terms: dict[str, float]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Solution:
+    """The best point of an optimisation and how it was reached.
+
+    Attributes:
+        image: the best point, of the start's shape; the tasks return RGB in 0..255, not clipped.
+        initial_loss: loss of the start.
+        loss: loss of `image`, the lowest of all evaluated points.
+        terms: the terms of `loss`.
+        history: one entry for the start and one for each chunk.
+        iterations: L-BFGS iterations.
+        evaluations: evaluations of objective and gradient.
+        restarts: restarts of L-BFGS from the best point.
+        seconds: wall time, compilation included.
+        stop_reason: why it ended.
+    """
+
+    image: NDArray[Any]
+    initial_loss: float
+    loss: float
+    terms: dict[str, float]
+    history: tuple[Step, ...]
+    iterations: int
+    evaluations: int
+    restarts: int
+    seconds: float
+    stop_reason: StopReason
+
+
+Callback = Callable[[Step, Callable[[], NDArray[Any]]], bool | None]
+"""Called for the start and after each chunk with the step and a function that returns the best
+point so far; a true result ends the optimisation."""
+
+
+def minimize(
+    objective: TermsFunction,
+    start: NDArray[Any],
+    config: OptimizerConfig | None = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Minimise an objective from a start; see `Minimizer`."""
+    return Minimizer(objective, start.shape, start.dtype, config).minimize(start, callback)
+
+
+class Minimizer:
+    """L-BFGS for one objective and one shape; its graph is traced once, however often it runs.
+
+    Not for several threads at a time: counters and the best point live in variables.
+    """
+
+    def __init__(
+        self,
+        objective: TermsFunction,
+        shape: Sequence[int],
+        dtype: Any = np.float32,
+        config: OptimizerConfig | None = None,
+    ) -> None:
+        """Prepare a minimizer.
+
+        Args:
+            objective: a point of `shape` to scalar terms by name, differentiable by TensorFlow.
+            shape: shape of the point.
+            dtype: float32 or float64.
+            config: how L-BFGS runs.
+        """
+        self.config = config or OptimizerConfig()
+        self._shape = tuple(shape)
+        self._dtype = tf.as_dtype(dtype)
+        self._term_names: tuple[str, ...] = ()
+        self._objective = objective
+        # Kept by every evaluation, in the graph, so that the best point and its terms cost
+        # neither further evaluations nor a return to Python.
+        self._evaluations = tf.Variable(0, dtype=tf.int64)
+        self._non_finite = tf.Variable(0, dtype=tf.int64)
+        self._best_loss = tf.Variable(np.inf, dtype=self._dtype)
+        self._best_position = tf.Variable(tf.zeros([math.prod(self._shape)], self._dtype))
+        self._best_terms = tf.Variable(tf.zeros([0], self._dtype), shape=[None])
+        self._evaluate = tf.function(
+            self._loss_and_gradient, autograph=False, jit_compile=self.config.jit_compile
+        )
+        self._track = tf.function(self._tracked_evaluation, autograph=False)
+        self._advance = tf.function(self._lbfgs_chunk, autograph=False)
+
+    def minimize(self, start: NDArray[Any], callback: Callback | None = None) -> Solution:
+        """Run L-BFGS from a start.
+
+        Args:
+            start: the first point, of the minimizer's shape.
+            callback: see `Callback`.
+
+        Returns:
+            The best of all points that were evaluated. The same start gives the same solution.
+
+        Raises:
+            InvalidInputError: the start has another shape.
+            OptimizationError: the loss or its gradient is not finite at the start, or wherever
+                the line search, restarted too, still tries to go.
+        """
+        if tuple(start.shape) != self._shape:
+            raise InvalidInputError(
+                f"expected a start of shape {self._shape}. Received: {start.shape}"
+            )
+        began = time.perf_counter()
+        config = self.config
+        self._evaluations.assign(0)
+        self._best_loss.assign(np.inf)
+        search = self._begin(tf.reshape(tf.convert_to_tensor(start, self._dtype), [-1]))
+        tolerance = search.largest_gradient * config.gradient_tolerance
+        finished = restarts = 0  # iterations of the searches before this one; their number
+        history: list[Step] = []
+        while True:
+            iteration = finished + int(search.state.num_iterations)
+            history.append(self._step(iteration, time.perf_counter() - began))
+            if callback is not None and callback(history[-1], self._best_image):
+                reason = StopReason.CALLBACK
+                break
+            if iteration >= config.max_iterations:
+                reason = StopReason.MAX_ITERATIONS
+                break
+            if search.gradient_norm() <= tolerance:
+                reason = StopReason.GRADIENT_TOLERANCE
+                break
+            if search.has_stopped():
+                if restarts == config.max_restarts or search.loss <= self._best_loss:
+                    self._refuse_non_finite(search)
+                    reason = StopReason.NO_PROGRESS
+                    break
+                finished, restarts = iteration, restarts + 1
+                search = self._begin(self._best_position.read_value())
+            target = min(config.max_iterations, iteration + config.iterations_per_chunk)
+            search.state = self._advance(
+                search.state,
+                search.scale,
+                tolerance * search.scale,
+                tf.constant(target - finished),  # a Python number would be traced anew
+            )
+        return Solution(
+            image=self._best_image(),
+            initial_loss=history[0].loss,
+            loss=history[-1].loss,
+            terms=history[-1].terms,
+            history=tuple(history),
+            iterations=history[-1].iteration,
+            evaluations=history[-1].evaluations,
+            restarts=restarts,
+            seconds=history[-1].seconds,
+            stop_reason=reason,
+        )
+
+    def _begin(self, position: tf.Tensor) -> _Search:
+        """A search without memory from `position`."""
+        non_finite = int(self._non_finite)
+        loss, gradient = self._track(position)
+        if int(self._non_finite) != non_finite:
+            raise OptimizationError(
+                "expected a finite loss and gradient at the start. Received: NaN or infinity"
+            )
+        values = gradient.numpy().astype(np.float64)
+        rms = float(np.sqrt(np.mean(np.square(values))))
+        scale = tf.constant(self.config.first_step / rms if rms > 0 else 1.0, self._dtype)
+        # No iteration: TFP only builds its state, around the evaluation made above.
+        state = tfp.optimizer.lbfgs_minimize(
+            lambda _: (loss * scale, gradient * scale),
+            initial_position=position,
+            num_correction_pairs=self.config.num_correction_pairs,
+            max_iterations=0,
+        )
+        return _Search(state, scale, float(loss), float(np.abs(values).max()), non_finite)
+
+    def _lbfgs_chunk(
+        self, state: Any, scale: tf.Tensor, tolerance: tf.Tensor, max_iterations: tf.Tensor
+    ) -> Any:
+        def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            loss, gradient = self._tracked_evaluation(position)
+            return loss * scale, gradient * scale
+
+        return tfp.optimizer.lbfgs_minimize(
+            scaled,
+            initial_position=None,
+            previous_optimizer_results=state,
+            num_correction_pairs=self.config.num_correction_pairs,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            max_line_search_iterations=self.config.max_line_search_iterations,
+        )
+
+    def _tracked_evaluation(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Loss and gradient; counts, and keeps the best point.
+
+        The line search survives +inf but not NaN, so whatever is not finite becomes +inf.
+        """
+        loss, gradient, terms = self._evaluate(position)
+        finite = tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient))
+        loss = tf.where(finite, loss, tf.constant(np.inf, self._dtype))
+        gradient = tf.where(finite, gradient, tf.zeros_like(gradient))
+        self._evaluations.assign_add(1)
+        self._non_finite.assign_add(tf.cast(~finite, tf.int64))
+
+        def keep() -> tf.Tensor:
+            self._best_loss.assign(loss)
+            self._best_position.assign(position)
+            self._best_terms.assign(terms)
+            return tf.constant(True)
+
+        tf.cond(loss < self._best_loss, keep, lambda: tf.constant(False))
+        return loss, gradient
+
+    def _loss_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        with tf.GradientTape() as tape:
+            tape.watch(position)
+            terms = self._objective(tf.reshape(position, self._shape))
+            values = tf.stack([tf.cast(value, self._dtype) for value in terms.values()])
+            loss = tf.reduce_sum(values)
+        gradient = tape.gradient(loss, position, unconnected_gradients="zero")
+        self._term_names = tuple(terms)  # set while tracing; every trace gives the same names
+        return loss, gradient, values
+
+    def _refuse_non_finite(self, search: _Search) -> None:
+        if int(self._non_finite) != search.non_finite:
+            raise OptimizationError(
+                "expected a finite loss wherever the line search goes. Received: NaN or "
+                f"infinity after {int(self._evaluations)} evaluations, at a best loss of "
+                f"{float(self._best_loss):.6g}"
+            )
+
+    def _step(self, iteration: int, seconds: float) -> Step:
+        values = self._best_terms.numpy().tolist()
+        return Step(
+            iteration=iteration,
+            evaluations=int(self._evaluations),
+            loss=float(self._best_loss),
+            terms=dict(zip(self._term_names, values, strict=True)),
+            seconds=seconds,
+        )
+
+    def _best_image(self) -> NDArray[Any]:
+        image: NDArray[Any] = self._best_position.numpy().reshape(self._shape)
+        return image
+
+
+@dataclass
+class _Search:
+    """One uninterrupted L-BFGS search.
+
+    Attributes:
+        state: TFP's state, of the scaled loss.
+        scale: what loss and gradient are multiplied by in `state`.
+        loss: unscaled loss where it began.
+        largest_gradient: largest unscaled gradient component where it began.
+        non_finite: evaluations that were not finite before it began.
+    """
+
+    state: Any
+    scale: tf.Tensor
+    loss: float
+    largest_gradient: float
+    non_finite: int
+
+    def gradient_norm(self) -> float:
+        """Largest unscaled gradient component at the current point."""
+        return float(tf.reduce_max(tf.abs(self.state.objective_gradient)) / self.scale)
+
+    def has_stopped(self) -> bool:
+        """Whether TFP would go no further, for whatever reason."""
+        return bool(self.state.converged) or bool(self.state.failed)

@@ -1,0 +1,231 @@
+"""The three tasks: feature inversion, texture synthesis and style transfer.
+
+Images in and out are [height, width, 3], RGB in 0..255. Each task builds its objective, starts
+from seeded white noise unless told otherwise, and returns an `rwgen.Solution`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.architecture import Architecture
+from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+from rwgen.errors import InvalidInputError
+from rwgen.images import resize_image
+from rwgen.objectives import (
+    Objective,
+    inversion_objective,
+    style_objective,
+    texture_objective,
+)
+from rwgen.optimize import Callback, Solution, Step, minimize
+from rwgen.preprocess import PIXEL_RANGE, deprocess, network_input
+from rwgen.recipe import load_recipe
+from rwgen.scales import image_sizes, solve_coarse_to_fine
+from rwgen.seeds import standard_normal
+from rwgen.vgg import build_network
+
+NOISE_STDDEV = 0.1
+"""Standard deviation of the white noise that a search starts from, as a share of the range from
+black to white, around mid grey (docs/math.md)."""
+
+
+def invert(
+    image: NDArray[Any],
+    layer: str | Sequence[str],
+    *,
+    network: keras.Model | None = None,
+    config: InversionConfig | None = None,
+    init: NDArray[Any] | None = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Reconstruct an image from its features (paper, eq. 1).
+
+    Args:
+        image: [height, width, 3], RGB in 0..255.
+        layer: the layer, or layers, whose features are kept: any conv, pool or dense layer.
+        network: a ranVGG, or a model with the same preprocessing; None builds the one that the
+            configuration names, up to the layer.
+        config: settings; None means the defaults.
+        init: start of the search, of the image's shape; None means white noise.
+        callback: see `rwgen.optimize.Callback`; it gets RGB in 0..255.
+
+    Returns:
+        The solution; its image has the shape of `image`, float, not clipped to 0..255.
+
+    Raises:
+        InvalidInputError: an image or a setting is not what it must be.
+        OptimizationError: the loss is not finite.
+    """
+    config = config or InversionConfig()
+    layers = (layer,) if isinstance(layer, str) else tuple(layer)
+    network = network or _build(config.network, layers, {"an image": image})
+    target = network_input(image, network.compute_dtype)
+    objective = inversion_objective(network, target, layers, config.weighting)
+    start = _start(image.shape, config.seed, init)
+    return _solve(objective, start, network, config.optimizer, callback)
+
+
+def synthesize_texture(
+    source: NDArray[Any],
+    size: tuple[int, int] | None = None,
+    *,
+    network: keras.Model | None = None,
+    config: TextureConfig | None = None,
+    init: NDArray[Any] | None = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Synthesise a texture with the Gram matrices of a source (paper, eq. 5).
+
+    Args:
+        source: [height, width, 3], RGB in 0..255, of any size.
+        size: (height, width) of the result; None means the source's.
+        network: see `invert`.
+        config: settings; None means the defaults.
+        init: start of the search, of the result's shape; None means white noise.
+        callback: see `rwgen.optimize.Callback`; it gets RGB in 0..255.
+
+    Returns:
+        The solution; its image is [*size, 3], float, not clipped to 0..255.
+
+    Raises:
+        InvalidInputError: an image or a setting is not what it must be.
+        OptimizationError: the loss is not finite.
+    """
+    config = config or TextureConfig()
+    network_input(source)  # checked before any work
+    shape = size or (source.shape[0], source.shape[1])
+    start = _start((*shape, 3), config.seed, init)
+    images = {"a source image": source, "a result": start}
+    network = network or _build(config.network, config.layers, images)
+
+    def solve(
+        current: tuple[int, int],
+        begin: NDArray[Any] | None,
+        optimizer: OptimizerConfig,
+        report: Callback,
+    ) -> Solution:
+        shrink = current[0] / shape[0]
+        target = network_input(_scaled(source, shrink), network.compute_dtype)
+        objective = texture_objective(network, target, config)
+        first = white_noise(config.seed, (*current, 3)) if begin is None else begin
+        return _solve(objective, first, network, optimizer, report)
+
+    sizes = image_sizes(shape, config.octaves, min(*shape, *source.shape[:2]))
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
+
+
+def transfer_style(
+    content: NDArray[Any],
+    styles: Sequence[NDArray[Any]],
+    *,
+    network: keras.Model | None = None,
+    config: StyleConfig | None = None,
+    init: NDArray[Any] | None = None,
+    callback: Callback | None = None,
+) -> Solution:
+    """Render the content of one image in the style of others (paper, eq. 9).
+
+    Args:
+        content: [height, width, 3], RGB in 0..255; the result has its size.
+        styles: images [height, width, 3], RGB in 0..255, of any size; strokes keep their size
+            in pixels.
+        network: see `invert`.
+        config: settings; None means the defaults.
+        init: start of the search, of the content's shape; None means white noise.
+        callback: see `rwgen.optimize.Callback`; it gets RGB in 0..255.
+
+    Returns:
+        The solution; its image has the shape of `content`, float, not clipped to 0..255.
+
+    Raises:
+        InvalidInputError: an image or a setting is not what it must be.
+        OptimizationError: the loss is not finite.
+    """
+    config = config or StyleConfig()
+    if not styles:
+        raise InvalidInputError("expected at least one style image. Received: none")
+    config.blend(len(styles))  # checked before any work, like the images
+    for image in (content, *styles):
+        network_input(image)
+    _start(content.shape, config.seed, init)
+    layers = (*config.content_layers, *config.style_layers)
+    images = {"a content image": content}
+    images |= {f"style image {number}": style for number, style in enumerate(styles, start=1)}
+    network = network or _build(config.network, layers, images)
+    shape = (content.shape[0], content.shape[1])
+
+    def solve(
+        current: tuple[int, int],
+        begin: NDArray[Any] | None,
+        optimizer: OptimizerConfig,
+        report: Callback,
+    ) -> Solution:
+        shrink = current[0] / shape[0]
+        dtype = network.compute_dtype
+        targets = [network_input(_scaled(style, shrink), dtype) for style in styles]
+        scene = network_input(resize_image(content, *current), dtype)
+        objective = style_objective(network, scene, targets, config)
+        first = white_noise(config.seed, (*current, 3)) if begin is None else begin
+        return _solve(objective, first, network, optimizer, report)
+
+    sides = [side for image in images.values() for side in image.shape[:2]]
+    sizes = image_sizes(shape, config.octaves, min(sides))
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
+
+
+def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
+    """The image a search starts from: RGB in units of 0..255, mid grey +- 25.5."""
+    noise = standard_normal(seed, "noise", shape) * np.float32(NOISE_STDDEV)
+    return (noise + np.float32(0.5)) * np.float32(PIXEL_RANGE)
+
+
+def _build(network: str, layers: Sequence[str], images: dict[str, NDArray[Any]]) -> keras.Model:
+    """The named network up to the deepest layer, once the images are known to be large enough."""
+    recipe = load_recipe(network)
+    topology: Architecture = recipe.topology
+    for what, image in images.items():
+        topology.check_image_size(layers, image.shape, what)
+    return build_network(recipe, topology.deepest(layers).name)
+
+
+def _scaled(image: NDArray[Any], factor: float) -> NDArray[Any]:
+    """An image with both sides multiplied by a factor, at least one pixel each."""
+    if factor == 1:
+        return image
+    height, width = (max(1, round(side * factor)) for side in image.shape[:2])
+    return resize_image(image, height, width)
+
+
+def _start(shape: Sequence[int], seed: int, init: NDArray[Any] | None) -> NDArray[Any]:
+    if init is None:
+        return white_noise(seed, shape)
+    if tuple(init.shape) != tuple(shape):
+        raise InvalidInputError(
+            f"expected an init image of shape {tuple(shape)}. Received: {tuple(init.shape)}"
+        )
+    return init
+
+
+def _solve(
+    objective: Objective,
+    start: NDArray[Any],
+    network: keras.Model,
+    config: OptimizerConfig,
+    callback: Callback | None,
+) -> Solution:
+    def to_pixels(position: NDArray[Any]) -> NDArray[Any]:
+        pixels: NDArray[Any] = deprocess(position[0])
+        return pixels
+
+    def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
+        return callback(step, lambda: to_pixels(best())) if callback else None
+
+    solution = minimize(objective, network_input(start, network.compute_dtype), config, in_pixels)
+    return dataclasses.replace(solution, image=to_pixels(solution.image))

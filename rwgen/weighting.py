@@ -1,0 +1,116 @@
+"""The automatic weighting factors: omega of equation 4 and mu of equation 8.
+
+Both are the reciprocal of an average input gradient, which is one vector-Jacobian product: the
+loss term is taken with the target's features (or Gram matrix) set to zero, and its gradient with
+respect to the features is pulled back to the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rwgen.config import Weighting
+from rwgen.errors import InvalidInputError
+from rwgen.losses import content_loss, gram_loss, gram_matrix
+
+
+def content_factors(
+    extractor: keras.Model,
+    image: tf.Tensor,
+    layers: Sequence[str],
+    weighting: Weighting = "magnitude",
+    scales: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Omega of equation 4 for each layer.
+
+    Args:
+        extractor: image to {layer: features}.
+        image: [1, height, width, 3], network input of x0.
+        layers: keys of the extractor's output.
+        weighting: `magnitude` averages |gradient|, `signed` takes the absolute value of the
+            average, as the equation is printed.
+        scales: divisor of each layer's features, 1 where none is given. Omega belongs to the
+            divided features: a product with their loss does not depend on the divisor.
+
+    Returns:
+        {layer: omega}.
+
+    Raises:
+        InvalidInputError: a layer's features do not depend on the image, so that no factor
+            exists.
+    """
+    gradients = input_gradients(
+        extractor, image, layers, lambda features: content_loss(features, 0.0), scales
+    )
+    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
+
+
+def style_factors(
+    extractor: keras.Model,
+    image: tf.Tensor,
+    layers: Sequence[str],
+    weighting: Weighting = "magnitude",
+    scales: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Mu of equation 8 for each layer; arguments, result and errors as `content_factors`."""
+    gradients = input_gradients(
+        extractor, image, layers, lambda features: gram_loss(gram_matrix(features), 0.0), scales
+    )
+    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
+
+
+def input_gradients(
+    extractor: keras.Model,
+    image: tf.Tensor,
+    layers: Sequence[str],
+    loss: Callable[[tf.Tensor], tf.Tensor],
+    scales: Mapping[str, float] | None = None,
+) -> dict[str, NDArray[np.floating]]:
+    """Gradient with respect to the image of a loss on each layer's features.
+
+    Args:
+        extractor: image to {layer: features}.
+        image: [1, height, width, 3], network input.
+        layers: keys of the extractor's output.
+        loss: features to [1].
+        scales: divisor of each layer's features, 1 where none is given.
+
+    Returns:
+        {layer: [1, height, width, 3]}.
+    """
+    image = tf.convert_to_tensor(image)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(image)
+        features = extractor(image)
+        losses = {name: loss(features[name] / (scales or {}).get(name, 1.0)) for name in layers}
+    return {name: tape.gradient(losses[name], image).numpy() for name in layers}
+
+
+def feature_scales(features: Mapping[str, tf.Tensor]) -> dict[str, float]:
+    """Root mean square of each layer's features, 1 where it is zero or not finite.
+
+    Untrained features shrink by orders of magnitude with depth and Gram losses take their fourth
+    power, which leaves the range of float32. Features divided by this are of order one, and the
+    weighting factors take the divisor out again.
+    """
+    scales = {}
+    for name, value in features.items():
+        scale = float(np.sqrt(np.mean(np.square(value.numpy(), dtype=np.float64))))
+        scales[name] = scale if np.isfinite(scale) and scale > 0 else 1.0
+    return scales
+
+
+def _reciprocal_mean(name: str, gradient: NDArray[np.floating], weighting: Weighting) -> float:
+    values = gradient.astype(np.float64)
+    mean = np.abs(values).mean() if weighting == "magnitude" else abs(values.mean())
+    if not (np.isfinite(mean) and mean > 0):
+        raise InvalidInputError(
+            f"expected an image whose features at {name} have a gradient to weigh by. Received: "
+            f"a mean gradient of {mean}; the image is uniform, or the layer does not see it"
+        )
+    return float(1 / mean)
