@@ -46,12 +46,19 @@ WeightingName = Annotated[
     ),
 ]
 Octaves = Annotated[
-    int,
+    int | None,
     typer.Option(
         min=0,
         max=10,
         metavar="N",
         help="Coarse to fine: begin on an image halved N times; 0 is the paper.",
+        show_default="by size",
+    ),
+]
+ShiftFeatures = Annotated[
+    bool,
+    typer.Option(
+        help="Subtract the target's mean features before correlations; --no-... is the paper."
     ),
 ]
 LongestSide = Annotated[

@@ -14,10 +14,10 @@ from rwgen.seeds import check_seed
 Weighting = Literal["magnitude", "signed"]
 """How equations 4 and 8 average an input gradient: its magnitudes, or literally the values."""
 
-CONTENT_UNIT = 1 / 3000
+CONTENT_UNIT = 1 / 300
 """What one unit of content weight multiplies eq. 1 by; see docs/math.md, "The ratio"."""
 
-TV_UNIT = 1 / 60_000
+TV_UNIT = 1 / 20_000
 """What one unit of total variation weight multiplies the sum of eq. 9 by; see docs/math.md."""
 
 
@@ -80,8 +80,10 @@ class StyleConfig:
         tv_weight: gamma of eq. 9, in units of `TV_UNIT`.
         style_blend: weight of each style image, divided by their sum; empty means equal weights.
         weighting: how eq. 4 and 8 average.
+        shift_features: subtract the target's mean features before Gram matrices are taken; False
+            is the paper (docs/math.md).
         octaves: how often the image is halved before the search begins on the smallest; 0 is
-            the paper (docs/math.md).
+            the paper, None chooses by size (docs/math.md).
         seed: decides the white noise that the search starts from.
         optimizer: how L-BFGS runs.
     """
@@ -94,7 +96,8 @@ class StyleConfig:
     tv_weight: float = 1000.0
     style_blend: tuple[float, ...] = ()
     weighting: Weighting = "magnitude"
-    octaves: int = 1
+    shift_features: bool = True
+    octaves: int | None = None
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -117,7 +120,7 @@ class StyleConfig:
                 raise InvalidInputError("style_blend: expected a number above 0. Received: zeros")
         _check_layers("content_layers", self.content_layers)
         _check_layers("style_layers", self.style_layers)
-        _check_count("octaves", self.octaves, 0)
+        _check_count("octaves", self.octaves or 0, 0)
         _check_weighting(self.weighting)
         check_seed(self.seed)
 
@@ -144,8 +147,10 @@ class TextureConfig:
         network: a shipped network or the path of a recipe.
         layers: layers whose Gram matrices the source gives.
         weighting: how eq. 8 averages.
+        shift_features: subtract the target's mean features before Gram matrices are taken; False
+            is the paper (docs/math.md).
         octaves: how often the image is halved before the search begins on the smallest; 0 is
-            the paper (docs/math.md).
+            the paper, None chooses by size (docs/math.md).
         seed: decides the white noise that the search starts from.
         optimizer: how L-BFGS runs.
     """
@@ -153,7 +158,8 @@ class TextureConfig:
     network: str = ZERO_BIAS_NETWORK
     layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     weighting: Weighting = "magnitude"
-    octaves: int = 2
+    shift_features: bool = True
+    octaves: int | None = None
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -164,7 +170,7 @@ class TextureConfig:
             InvalidInputError: a field is out of range.
         """
         _check_layers("layers", self.layers)
-        _check_count("octaves", self.octaves, 0)
+        _check_count("octaves", self.octaves or 0, 0)
         _check_weighting(self.weighting)
         check_seed(self.seed)
 

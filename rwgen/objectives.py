@@ -70,7 +70,7 @@ def texture_objective(
     """
     names = layer_names(network, config.layers)
     extractor = feature_extractor(network, names)
-    term = _style_term(extractor, source, names, config.weighting)
+    term = _style_term(extractor, source, names, config)
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"style": term(extractor(candidate))}
@@ -114,7 +114,7 @@ def style_objective(
         feature_terms["style"] = [
             (
                 config.style_weight * share,
-                _style_term(extractor, style, style_names, config.weighting),
+                _style_term(extractor, style, style_names, config),
             )
             for style, share in zip(styles, shares, strict=True)
             if share
@@ -136,7 +136,7 @@ def style_objective(
 def _content_term(
     extractor: keras.Model, image: NDArray[Any], names: Sequence[str], weighting: Weighting
 ) -> _Term:
-    targets, scales = _targets(extractor, image, names)
+    targets, scales = target_features(extractor, image, names)
     factors = content_factors(extractor, image, names, weighting, scales)
 
     def term(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
@@ -150,23 +150,30 @@ def _content_term(
 
 
 def _style_term(
-    extractor: keras.Model, image: NDArray[Any], names: Sequence[str], weighting: Weighting
+    extractor: keras.Model,
+    image: NDArray[Any],
+    names: Sequence[str],
+    config: StyleConfig | TextureConfig,
 ) -> _Term:
-    features, scales = _targets(extractor, image, names)
-    targets = {name: gram_matrix(value) for name, value in features.items()}
-    factors = style_factors(extractor, image, names, weighting, scales)
+    features, scales = target_features(extractor, image, names)
+    shifts = {
+        name: tf.reduce_mean(value, axis=[1, 2], keepdims=True) * float(config.shift_features)
+        for name, value in features.items()
+    }
+    targets = {name: gram_matrix(features[name] - shifts[name]) for name in names}
+    factors = style_factors(extractor, image, names, config.weighting, scales, shifts)
 
     def term(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        losses = [
-            factors[name] * gram_loss(gram_matrix(features[name] / scales[name]), targets[name])[0]
-            for name in names
-        ]
+        losses = []
+        for name in names:
+            gram = gram_matrix(features[name] / scales[name] - shifts[name])
+            losses.append(factors[name] * gram_loss(gram, targets[name])[0])
         return tf.add_n(losses)
 
     return term
 
 
-def _targets(
+def target_features(
     extractor: keras.Model, image: NDArray[Any], names: Sequence[str]
 ) -> tuple[dict[str, tf.Tensor], dict[str, float]]:
     """Features of an image divided by their scales, and the scales."""

@@ -7,6 +7,7 @@ and kept (docs/math.md, "Coarse to fine").
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,7 +20,11 @@ from rwgen.images import resize_image
 from rwgen.optimize import Callback, Solution, Step, StopReason
 
 SMALLEST_SIDE = 32
-"""Shortest side, in pixels, of a coarse image; below it little of a scene is left."""
+"""Shortest side, in pixels, that images are halved to; below it little of a scene is left."""
+
+AUTOMATIC_SIDE = 80
+"""The same where the number of octaves is left open: on smaller images the Gram matrices hold
+more numbers than the image, and textures copy their source (docs/math.md)."""
 
 Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
 """Solves the problem at (height, width): from a start in pixels or its own, with a configuration
@@ -27,23 +32,25 @@ and a callback."""
 
 
 def image_sizes(
-    size: tuple[int, int], octaves: int, shortest_side: int
+    size: tuple[int, int], octaves: int | None, shortest_side: int
 ) -> tuple[tuple[int, int], ...]:
     """Sizes of the result from coarse to fine.
 
     Args:
         size: (height, width) of the finest.
-        octaves: how often it is halved at the most.
+        octaves: how often it is halved at the most; None means as often as `AUTOMATIC_SIDE`
+            allows.
         shortest_side: shortest side of all images of the problem; it is not halved to less than
             `SMALLEST_SIDE`.
 
     Returns:
         (height, width) of each, at least `size`.
     """
+    smallest = AUTOMATIC_SIDE if octaves is None else SMALLEST_SIDE
+    possible = max(0, int(math.log2(shortest_side / smallest)))
     sizes = [size]
-    for octave in range(1, octaves + 1):
-        if shortest_side >= SMALLEST_SIDE * 2**octave:
-            sizes.insert(0, (round(size[0] / 2**octave), round(size[1] / 2**octave)))
+    for octave in range(1, min(possible, possible if octaves is None else octaves) + 1):
+        sizes.insert(0, (round(size[0] / 2**octave), round(size[1] / 2**octave)))
     return tuple(sizes)
 
 

@@ -56,10 +56,31 @@ def style_factors(
     layers: Sequence[str],
     weighting: Weighting = "magnitude",
     scales: Mapping[str, float] | None = None,
+    shifts: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, float]:
-    """Mu of equation 8 for each layer; arguments, result and errors as `content_factors`."""
+    """Mu of equation 8 for each layer.
+
+    Args:
+        extractor: see `content_factors`.
+        image: see `content_factors`.
+        layers: see `content_factors`.
+        weighting: see `content_factors`.
+        scales: see `content_factors`.
+        shifts: what is subtracted from each layer's divided features, [1, 1, 1, channels].
+
+    Returns:
+        {layer: mu}.
+
+    Raises:
+        InvalidInputError: see `content_factors`.
+    """
     gradients = input_gradients(
-        extractor, image, layers, lambda features: gram_loss(gram_matrix(features), 0.0), scales
+        extractor,
+        image,
+        layers,
+        lambda features: gram_loss(gram_matrix(features), 0.0),
+        scales,
+        shifts,
     )
     return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
 
@@ -70,6 +91,7 @@ def input_gradients(
     layers: Sequence[str],
     loss: Callable[[tf.Tensor], tf.Tensor],
     scales: Mapping[str, float] | None = None,
+    shifts: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, NDArray[np.floating]]:
     """Gradient with respect to the image of a loss on each layer's features.
 
@@ -79,6 +101,7 @@ def input_gradients(
         layers: keys of the extractor's output.
         loss: features to [1].
         scales: divisor of each layer's features, 1 where none is given.
+        shifts: what is subtracted from the divided features, nothing where none is given.
 
     Returns:
         {layer: [1, height, width, 3]}.
@@ -87,7 +110,12 @@ def input_gradients(
     with tf.GradientTape(persistent=True) as tape:
         tape.watch(image)
         features = extractor(image)
-        losses = {name: loss(features[name] / (scales or {}).get(name, 1.0)) for name in layers}
+        losses = {
+            name: loss(
+                features[name] / (scales or {}).get(name, 1.0) - (shifts or {}).get(name, 0.0)
+            )
+            for name in layers
+        }
     return {name: tape.gradient(losses[name], image).numpy() for name in layers}
 
 

@@ -1,0 +1,46 @@
+"""What every benchmark writes beside its numbers: versions, hardware, when."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import rwgen
+from rwgen.images import atomic_write
+
+_PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy", "scipy", "pillow")
+
+
+def write_record(path: Path, values: dict[str, Any]) -> None:
+    """Write values as JSON, with the surroundings in which they were measured."""
+    record = {"surroundings": surroundings(), **values}
+    atomic_write(path, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions, processor and time."""
+    return {
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "python": platform.python_version(),
+        "rwgen": rwgen.__version__,
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

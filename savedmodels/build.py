@@ -1,0 +1,24 @@
+"""Write the shipped recipes, with the fingerprints of all their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import keras
+
+from rwgen import Recipe, build_network, weight_fingerprints
+from rwgen.recipe import DEFAULT_NETWORK, ZERO_BIAS_NETWORK
+
+RECIPES = (
+    Recipe(name=DEFAULT_NETWORK),
+    Recipe(name=ZERO_BIAS_NETWORK, bias_stddev=0.0),
+)
+
+if __name__ == "__main__":
+    for recipe in RECIPES:
+        network = build_network(recipe, include_top=True)
+        complete = dataclasses.replace(recipe, weights_sha256=weight_fingerprints(network))
+        path = Path(__file__).with_name(f"{recipe.name}.json")
+        path.write_text(complete.to_json(), encoding="utf-8")
+        keras.backend.clear_session()
