@@ -314,7 +314,9 @@ class _Search:
     non_finite: int
 
     def gradient_norm(self) -> float:
-        """Largest unscaled gradient component at the current point."""
+        """Largest unscaled gradient component at the current point, infinite without a loss."""
+        if not np.isfinite(self.state.objective_value):
+            return math.inf
         return float(tf.reduce_max(tf.abs(self.state.objective_gradient)) / self.scale)
 
     def has_stopped(self) -> bool:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from rwgen.errors import InvalidInputError
 
@@ -49,6 +48,8 @@ def standard_normal(seed: int, stream: str, shape: Sequence[int]) -> NDArray[np.
     Raises:
         InvalidInputError: the seed is out of range.
     """
+    from scipy.special import ndtri  # slow to import, and `rwgen --help` draws nothing
+
     check_seed(seed)
     digest = hashlib.sha256(f"rwgen/{seed}/{stream}".encode()).digest()
     generator = np.random.Philox(key=int.from_bytes(digest[:16], "little"))

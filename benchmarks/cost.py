@@ -1,0 +1,79 @@
+"""What a user waits for: `rwgen --help`, the start of a run, and one evaluation of the objective.
+
+Each figure is a median with its quartiles. Times of different runs or machines do not compare.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from record import write_record
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+
+    def help_text() -> None:
+        command = [sys.executable, "-c", "from rwgen.cli.main import main; main(['--help'])"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+    results = {"help_seconds": _quartiles(help_text, options.repeats)}
+    began = time.perf_counter()
+    import tensorflow as tf
+
+    from rwgen import StyleConfig, build_network, load_recipe
+    from rwgen.objectives import style_objective
+    from rwgen.optimize import Minimizer
+    from rwgen.preprocess import network_input
+    from rwgen.tasks import white_noise
+
+    results["import_seconds"] = time.perf_counter() - began
+    began = time.perf_counter()
+    config = StyleConfig()
+    network = build_network(load_recipe(config.network), "conv5_1")
+    results["build_seconds"] = time.perf_counter() - began
+    for size in options.sizes:
+        images = [network_input(white_noise(seed, (size, size, 3))) for seed in range(3)]
+        began = time.perf_counter()
+        objective = style_objective(network, images[0], images[1:2], config)
+        targets = time.perf_counter() - began
+        minimizer = Minimizer(objective, images[2].shape)
+        position = tf.reshape(tf.constant(images[2]), [-1])
+        began = time.perf_counter()
+        minimizer._evaluate(position)
+        compilation = time.perf_counter() - began
+
+        def evaluate(minimizer: Minimizer = minimizer, position: tf.Tensor = position) -> None:
+            minimizer._evaluate(position)[0].numpy()
+
+        results[f"{size}x{size}"] = {
+            "targets_seconds": targets,
+            "first_evaluation_seconds": compilation,
+            "evaluation_seconds": _quartiles(evaluate, options.repeats),
+        }
+    print(results)
+    write_record(options.output, {"repeats": options.repeats, "results": results})
+
+
+def _quartiles(call: Callable[[], None], repeats: int) -> list[float]:
+    call()
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - began)
+    return [float(value) for value in np.percentile(seconds, (25, 50, 75))]
+
+
+if __name__ == "__main__":
+    main()
