@@ -45,10 +45,13 @@ def layers(
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{recipe.name}, image {width}x{height}", box=None, pad_edge=False)
-    for title in ("layer", "Keras' name", "output"):
-        table.add_column(title)
+    # As Text, because brackets in a recipe's name are no markup.
+    title = Text(f"{recipe.name}, image {width}x{height}")
+    table = Table(title=title, box=None, pad_edge=False)
+    for heading in ("layer", "Keras' name", "output"):
+        table.add_column(heading)
     table.add_column("parameters", justify="right")
     for row in rows:
         shape_text = "x".join(map(str, row["shape"]))

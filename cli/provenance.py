@@ -85,7 +85,7 @@ def read_provenance(path: str, command: str) -> Provenance:
             raise ValueError(f"format_version {values['format_version']!r}")
         found = Provenance(
             command=str(values["command"]),
-            inputs=tuple(InputImage(**image) for image in values["inputs"]),
+            inputs=tuple(_input_image(image) for image in values["inputs"]),
             options=dict(values["options"]),
             recipe=Recipe.from_dict(values["recipe"]),
         )
@@ -99,6 +99,13 @@ def read_provenance(path: str, command: str) -> Provenance:
             f"Received: {path}, made by rwgen {found.command}"
         )
     return found
+
+
+def _input_image(values: Any) -> InputImage:
+    image = InputImage(**values)
+    if not isinstance(image.path, str) or not image.path or "\0" in image.path:
+        raise ValueError(f"an input image {image.path!r:.60}")
+    return image
 
 
 class Settings:
@@ -119,9 +126,21 @@ class Settings:
         """The option whose parameter is called `name`; remembered for `used`."""
         value = self._context.params[name]
         if self.source is not None and not self.is_given(name):
-            value = self.source.options.get(name, value)
+            stored = self.source.options.get(name)
+            value = value if stored is None else self._checked(name, stored)
         self._used[name] = value
         return value
+
+    def _checked(self, name: str, value: Any) -> Any:
+        """A stored option, held to what the command line accepts."""
+        parameters = {item.name: item for item in self._context.command.params}
+        try:
+            return parameters[name].process_value(self._context, value)
+        except typer.BadParameter as error:
+            raise InvalidInputError(
+                f"--from: expected an image with a usable setting {name}. "
+                f"Received: {value!r:.60} ({error.message})"
+            ) from None
 
     def is_given(self, name: str) -> bool:
         """Whether the option stands on the command line."""

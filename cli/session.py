@@ -59,23 +59,34 @@ class Outputs:
         if not self.image:
             raise InvalidInputError("--output: expected an image file to write. Received: none")
         check_destination(self.image)
-        if self.image == "-" and self.json:
-            raise InvalidInputError("--json: expected an --output other than -. Received: -")
+        to_stdout = {
+            "--output -": self.image == "-",
+            "--history -": self.history == "-",
+            "--json": self.json,
+        }
+        if sum(to_stdout.values()) > 1:
+            received = " and ".join(name for name, used in to_stdout.items() if used)
+            raise InvalidInputError(f"expected one thing on standard output. Received: {received}")
         if self.image == "-" and self.save_every:
             raise InvalidInputError("--save-every: expected an --output other than -. Received: -")
-        if self.history is not None:
-            folder = Path(self.history).resolve().parent
-            if Path(self.history).is_dir() or not os.access(folder, os.W_OK):
+        if self.history is not None and not _is_writable(self.history):
+            raise InvalidInputError(
+                f"--history: expected a file that can be written. Received: {self.history}"
+            )
+        read = {os.path.realpath(path): path for path in inputs if path != "-"}
+        for path, source in read.items():
+            if self._writes(path):
                 raise InvalidInputError(
-                    f"--history: expected a file that can be written. Received: {self.history}"
+                    f"expected an output file that is not an input too. Received: {source}"
                 )
-        written = [path for path in (self.image, self.history) if path not in (None, "-")]
-        for path in written:
-            for source in inputs:
-                if source != "-" and Path(str(path)).resolve() == Path(source).resolve():
-                    raise InvalidInputError(
-                        f"expected an output file that is not an input too. Received: {path}"
-                    )
+        if self.history is not None and self._writes(os.path.realpath(self.history), image=True):
+            raise InvalidInputError(
+                f"--history: expected a file other than the images. Received: {self.history}"
+            )
+
+    def _writes(self, path: str, *, image: bool = False) -> bool:
+        """Whether a file without links is written; `image`: as an image."""
+        output = Path(os.path.realpath(self.image))
 
     def intermediate(self, iteration: int) -> Path:
         """The file of the intermediate image of an iteration."""

@@ -16,7 +16,8 @@ def native_stderr_hidden() -> Iterator[None]:
     TensorFlow prints at its start, before any setting of its log level applies, and libtiff on
     damaged files. So the file descriptor itself is pointed elsewhere. Exceptions pass through.
     """
-    sys.stderr.flush()
+    if sys.stderr is not None:
+        sys.stderr.flush()
     try:
         saved = os.dup(2)
     except OSError:  # standard error is closed

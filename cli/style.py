@@ -109,7 +109,11 @@ def style(
         optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
     )
     layers = (*config.content_layers, *config.style_layers)
-    recipe.topology.deepest(layers)
+    deepest = recipe.topology.deepest(layers)
+    if deepest.kind == "dense":
+        raise InvalidInputError(
+            f"expected conv or pool layers for content and style. Received: {deepest.name}"
+        )
     config.blend(len(inputs) - 1)
     loaded, pixels = zip(*(load_resized(image, settings["size"]) for image in inputs), strict=True)
     for image, array in zip(loaded, pixels, strict=True):
@@ -127,7 +131,7 @@ def style(
         from rwgen.tasks import transfer_style
         from rwgen.vgg import build_network
 
-        model = build_network(recipe, recipe.topology.deepest(layers).name)
+        model = build_network(recipe, deepest.name)
 
     def task(callback: Callback) -> Solution:
         return transfer_style(
@@ -142,6 +146,6 @@ def _init_image(settings: Settings) -> InputImage | None:
     init = settings["init"]
     if init in ("noise", "content"):
         return None
-    if settings.source is not None and not settings.is_given("init"):
-        return next(image for image in settings.source.inputs if image.role == "init")
-    return InputImage("init", init)
+    kept = settings.source is not None and not settings.is_given("init")
+    stored = settings.source.inputs if settings.source is not None and kept else ()
+    return next((image for image in stored if image.role == "init"), InputImage("init", init))

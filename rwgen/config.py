@@ -14,6 +14,10 @@ from rwgen.seeds import check_seed
 Weighting = Literal["magnitude", "signed"]
 """How equations 4 and 8 average an input gradient: its magnitudes, or literally the values."""
 
+LineSearch = Literal["wolfe_first", "hager_zhang"]
+"""How L-BFGS finds its step: the full step if it satisfies the Wolfe conditions, else the search of
+Hager and Zhang; or that search always, as `tfp.optimizer.lbfgs_minimize` does."""
+
 CONTENT_UNIT = 1 / 300
 """What one unit of content weight multiplies eq. 1 by; see docs/math.md, "The ratio"."""
 
@@ -34,6 +38,7 @@ class OptimizerConfig:
         first_step: root mean square of the first trial step, in network input units (1 is the
             range from black to white). L-BFGS tries -gradient first, so the loss is scaled to
             make it this long.
+        line_search: see `LineSearch`; `wolfe_first` needs a third of the evaluations.
         max_line_search_iterations: of the Hager-Zhang line search in one iteration.
         max_restarts: how often a search that cannot go on is restarted, without its memory, from
             the best point.
@@ -45,6 +50,7 @@ class OptimizerConfig:
     num_correction_pairs: int = 20
     gradient_tolerance: float = 1e-6
     first_step: float = 0.05
+    line_search: LineSearch = "wolfe_first"
     max_line_search_iterations: int = 20
     max_restarts: int = 5
     iterations_per_chunk: int = 1
@@ -60,6 +66,7 @@ class OptimizerConfig:
             _check_count(key, getattr(self, key), 1)
         for key in ("max_iterations", "max_restarts"):
             _check_count(key, getattr(self, key), 0)
+        _check_choice("line_search", self.line_search, get_args(LineSearch))
         _check_number("gradient_tolerance", self.gradient_tolerance)
         _check_number("first_step", self.first_step)
         if self.first_step == 0:
@@ -121,7 +128,7 @@ class StyleConfig:
         _check_layers("content_layers", self.content_layers)
         _check_layers("style_layers", self.style_layers)
         _check_count("octaves", self.octaves or 0, 0)
-        _check_weighting(self.weighting)
+        _check_choice("weighting", self.weighting, get_args(Weighting))
         check_seed(self.seed)
 
     def blend(self, num_styles: int) -> tuple[float, ...]:
@@ -171,7 +178,7 @@ class TextureConfig:
         """
         _check_layers("layers", self.layers)
         _check_count("octaves", self.octaves or 0, 0)
-        _check_weighting(self.weighting)
+        _check_choice("weighting", self.weighting, get_args(Weighting))
         check_seed(self.seed)
 
 
@@ -197,7 +204,7 @@ class InversionConfig:
         Raises:
             InvalidInputError: a field is out of range.
         """
-        _check_weighting(self.weighting)
+        _check_choice("weighting", self.weighting, get_args(Weighting))
         check_seed(self.seed)
 
 
@@ -216,8 +223,6 @@ def _check_layers(key: str, layers: Sequence[str]) -> None:
         raise InvalidInputError(f"{key}: expected a tuple of layer names. Received: {layers!r}")
 
 
-def _check_weighting(value: str) -> None:
-    if value not in get_args(Weighting):
-        raise InvalidInputError(
-            f"weighting: expected one of {', '.join(get_args(Weighting))}. Received: {value!r}"
-        )
+def _check_choice(key: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        raise InvalidInputError(f"{key}: expected one of {', '.join(choices)}. Received: {value!r}")

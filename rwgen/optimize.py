@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from rwgen.config import OptimizerConfig
 from rwgen.errors import InvalidInputError, OptimizationError
+from rwgen.lbfgs import lbfgs_chunk
 
 TermsFunction = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """A point to scalar terms by name; their sum is minimised."""
@@ -231,6 +232,14 @@ class Minimizer:
             loss, gradient = self._tracked_evaluation(position)
             return loss * scale, gradient * scale
 
+        if self.config.line_search == "wolfe_first":
+            return lbfgs_chunk(
+                scaled,
+                state,
+                tolerance=tolerance,
+                max_iterations=max_iterations,
+                max_line_search_iterations=self.config.max_line_search_iterations,
+            )
         return tfp.optimizer.lbfgs_minimize(
             scaled,
             initial_position=None,
