@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json as json_module
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -41,7 +40,7 @@ def layers(
             }
         )
     if json:
-        sys.stdout.write(json_module.dumps({"network": recipe.name, "layers": rows}) + "\n")
+        print(json_module.dumps({"network": recipe.name, "layers": rows}))
         return
     from rich.console import Console
     from rich.table import Table

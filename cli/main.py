@@ -33,7 +33,7 @@ for command in (style, texture, invert, layers):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        sys.stdout.write(f"rwgen {rwgen.__version__}\n")
+        print(f"rwgen {rwgen.__version__}")
         raise typer.Exit
 
 
@@ -49,7 +49,7 @@ def program(
 ) -> None:
     """Images from a VGG-19 that was never trained."""
     if context.invoked_subcommand is None:
-        sys.stdout.write(context.get_help() + "\n")
+        print(context.get_help())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells of every compilation else
     try:
         code = app(arguments, prog_name="rwgen", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except typer.TyperException as error:
         return _report(f"{error.format_message()} (see rwgen --help)", EXIT_USAGE)
     except InvalidInputError as error:
@@ -73,14 +75,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(str(error), EXIT_FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except MemoryError:
+    except OSError as error:  # files are written by rwgen.images: this is standard output
+        # What could not be written must not be tried again, with a traceback, at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return _report(
+            f"expected a standard output that can be written. Received: {error.strerror}",
+            EXIT_FAILED,
+        )
+    except Exception as error:
+        # TensorFlow's error for this is no MemoryError, and may be named only once it is imported.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+            raise
         return _report("expected enough memory for this size. Choose a smaller --size", EXIT_FAILED)
     return int(code or 0)
 
 
 def _report(message: str, code: int) -> int:
     line = " ".join(message.split())
-    print(f"rwgen: {line}", file=sys.stderr)
+    if sys.stderr is not None:  # else it was closed by the caller, and print would use stdout
+        print(f"rwgen: {line}", file=sys.stderr)
     return code
 
 

@@ -7,6 +7,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -69,29 +70,48 @@ class Outputs:
             raise InvalidInputError(f"expected one thing on standard output. Received: {received}")
         if self.image == "-" and self.save_every:
             raise InvalidInputError("--save-every: expected an --output other than -. Received: -")
-        if self.history is not None and not _is_writable(self.history):
+        if self.history not in (None, "-") and not _is_writable(str(self.history)):
             raise InvalidInputError(
                 f"--history: expected a file that can be written. Received: {self.history}"
             )
-        read = {os.path.realpath(path): path for path in inputs if path != "-"}
-        for path, source in read.items():
-            if self._writes(path):
+        for path in inputs:
+            if path != "-" and (self._is_image(path) or _is_same(path, self.history)):
                 raise InvalidInputError(
-                    f"expected an output file that is not an input too. Received: {source}"
+                    f"expected output files that are no inputs. Received: {path} as both"
                 )
-        if self.history is not None and self._writes(os.path.realpath(self.history), image=True):
+        if self.history is not None and self._is_image(self.history):
             raise InvalidInputError(
                 f"--history: expected a file other than the images. Received: {self.history}"
             )
 
-    def _writes(self, path: str, *, image: bool = False) -> bool:
-        """Whether a file without links is written; `image`: as an image."""
-        output = Path(os.path.realpath(self.image))
+    def _is_image(self, path: str) -> bool:
+        """Whether an image is written there: the result, or an intermediate one."""
+        if self.image == "-" or _is_same(path, self.image):
+            return self.image != "-"
+        output, other = Path(self.image), Path(path)
+        pattern = rf"{re.escape(output.stem)}-\d{{6,}}{re.escape(output.suffix)}"
+        beside = _is_same(str(output.parent), str(other.parent))
+        return bool(self.save_every and beside and re.fullmatch(pattern, other.name))
 
     def intermediate(self, iteration: int) -> Path:
         """The file of the intermediate image of an iteration."""
         path = Path(self.image)
         return path.with_name(f"{path.stem}-{iteration:06d}{path.suffix}")
+
+
+def _is_same(path: str, other: str | None) -> bool:
+    # Unlike `Path.resolve`, this leaves loops of links for reading and writing to report.
+    return other is not None and os.path.realpath(path) == os.path.realpath(other)
+
+
+def _is_writable(path: str) -> bool:
+    target = Path(os.path.realpath(path))
+    try:
+        # Without links, a link is part of a loop of links.
+        usable = target.parent.is_dir() and not target.is_dir() and not target.is_symlink()
+    except OSError:  # such as a name that is too long
+        return False
+    return usable and os.access(target.parent, os.W_OK | os.X_OK)
 
 
 def run_task(
@@ -144,7 +164,7 @@ def run_task(
             "network": provenance.recipe.name,
         }
         values |= summary(solution, pixels) if summary else {}
-        sys.stdout.write(json.dumps(values) + "\n")
+        print(json.dumps(values))
     return EXIT_INTERRUPTED if stopped else 0
 
 
@@ -172,7 +192,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 @contextlib.contextmanager
 def _progress(outputs: Outputs, total: int) -> Iterator[Callable[[Step], None]]:
     """A progress bar on standard error, where that is a terminal."""
-    if outputs.quiet or not sys.stderr.isatty():
+    if outputs.quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda step: None
         return
     from rich.console import Console

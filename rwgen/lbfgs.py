@@ -1,10 +1,10 @@
 """L-BFGS on TensorFlow Probability's parts that tries the full step first.
 
 `tfp.optimizer.lbfgs_minimize` begins every line search by bracketing a minimum, which costs about
-three evaluations an iteration even where the step of length one would have done. Here that step is
-evaluated first and taken if it satisfies the Wolfe conditions, exactly or approximately in the sense
-of Hager and Zhang; otherwise its evaluation is handed on to `tfp.optimizer.linesearch.hager_zhang`.
-State and stopping rules are TFP's, so a search can be resumed with either.
+three evaluations an iteration even where the step of length one would have done. Here that step
+is evaluated first and taken if it satisfies the Wolfe conditions, exactly or approximately in the
+sense of Hager and Zhang; otherwise its evaluation is handed on to TFP's search of that name. State
+and stopping rules are TFP's, so a search can be resumed with either.
 """
 
 from __future__ import annotations
