@@ -131,7 +131,7 @@ def _search_direction(state: Any) -> tf.Tensor:
     gradients = tf.unstack(state.gradient_deltas)
     curvatures = tf.unstack(tf.reduce_sum(state.position_deltas * state.gradient_deltas, axis=-1))
     direction = state.objective_gradient
-    alphas = []
+    alphas: list[tf.Tensor] = []
     pairs = list(zip(positions, gradients, curvatures, strict=True))
     for position, gradient, curvature in reversed(pairs):
         alpha = tf.math.divide_no_nan(tf.tensordot(position, direction, 1), curvature)

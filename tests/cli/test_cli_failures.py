@@ -1,0 +1,185 @@
+"""Runs that fail or are interrupted, with tasks that do as they are told."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import rwgen
+
+Call = Callable[..., Any]
+
+
+@pytest.fixture
+def arguments(pictures: Any, tmp_path: Path) -> tuple[object, ...]:
+    (tmp_path / "results").mkdir()
+    return ("texture", pictures.style, "--size", 16, "-o", tmp_path / "results" / "out.png")
+
+
+@pytest.mark.parametrize("command", ["style", "texture", "invert"])
+def test_an_optimisation_that_fails_is_one_line_and_writes_nothing(
+    command: str, refused: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    fake_tasks.failure = rwgen.OptimizationError("expected a finite loss.\nReceived: NaN")
+    images = [pictures.content] * (2 if command == "style" else 1)
+    layer = ["--layer", "conv1_1"] if command == "invert" else []
+    (tmp_path / "out.png").write_bytes(b"an earlier result")
+    line = refused(command, *images, *layer, "-o", tmp_path / "out.png", "--json", "--history",
+                   tmp_path / "h.csv", code=1)  # fmt: skip
+    assert line == "rwgen: expected a finite loss. Received: NaN\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    assert (tmp_path / "out.png").read_bytes() == b"an earlier result"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when\nallocating tensor")],
+    ids=["Python", "TensorFlow"],
+)
+def test_too_little_memory_is_one_line(
+    failure: BaseException, refused: Call, arguments: tuple[object, ...], fake_tasks: Any
+) -> None:
+    fake_tasks.failure = failure
+    assert "memory" in refused(*arguments, code=1)
+
+
+def test_an_error_of_rwgen_itself_is_not_hidden(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any
+) -> None:
+    fake_tasks.failure = ZeroDivisionError("a bug")
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        call(*arguments)
+
+
+def test_a_folder_that_vanishes_meanwhile_is_one_line(
+    refused: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    fake_tasks.on_step = lambda _: shutil.rmtree(tmp_path / "results", ignore_errors=True)
+    assert "out.png" in refused(*arguments, code=1)
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_folder_that_vanishes_between_intermediate_images_is_one_line(
+    refused: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    fake_tasks.on_step = lambda n: shutil.rmtree(tmp_path / "results") if n == 2 else None
+    assert "out-000002.png" in refused(*arguments, "--save-every", 1, code=1)
+
+
+def test_a_history_that_cannot_be_written_is_one_line_after_the_image(
+    refused: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "logs").mkdir()
+    fake_tasks.on_step = lambda _: shutil.rmtree(tmp_path / "logs", ignore_errors=True)
+    assert "h.csv" in refused(*arguments, "--history", tmp_path / "logs" / "h.csv", code=1)
+    assert (tmp_path / "results" / "out.png").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["layers"], ["layers", "--json"], ["--version"], []])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_standard_output_is_one_line(arguments: list[str], unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "rwgen.cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert done.returncode == 1
+    assert done.stderr == (
+        "rwgen: expected a standard output that can be written. "
+        "Received: No space left on device\n"
+    )
+
+
+def test_a_closed_standard_error_changes_nothing_else(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    main = sys.modules["rwgen.cli.main"].main  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stderr", None)
+        assert main([str(argument) for argument in arguments]) == 0
+        assert main(["texture", "none.png", "-o", str(tmp_path / "out.png")]) == 2
+    assert [path.name for path in (tmp_path / "results").iterdir()] == ["out.png"]
+
+
+def test_control_c_writes_the_best_image_and_says_so(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    fake_tasks.on_step = lambda n: os.kill(os.getpid(), signal.SIGINT) if n == 2 else None
+    history = tmp_path / "h.csv"
+    run = call(*arguments, "--json", "--history", history)
+    assert (run.code, run.err) == (130, "")
+    assert (run.json["stop_reason"], run.json["iterations"]) == ("interrupted", 2)
+    with Image.open(tmp_path / "results" / "out.png") as image:
+        assert image.size == (16, 16)
+    assert len(history.read_text().splitlines()) == 1 + 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_second_control_c_ends_at_once_without_an_image(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    def twice(_: int) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    fake_tasks.on_step = twice
+    run = call(*arguments, "--json")
+    assert (run.code, run.out, run.err) == (130, b"", "")
+    assert list((tmp_path / "results").iterdir()) == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_control_c_while_the_network_is_built_writes_nothing(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    def interrupted(*_: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr("rwgen.vgg.build_network", interrupted)
+    run = call(*arguments, "--json")
+    assert (run.code, run.out, run.err) == (130, b"", "")
+    assert list((tmp_path / "results").iterdir()) == []
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_progress_is_shown_on_terminals_alone(
+    quiet: bool, call: Call, arguments: tuple[object, ...], fake_tasks: Any
+) -> None:
+    if importlib.util.find_spec("pty") is None:
+        pytest.skip("needs pseudo-terminals")
+    import pty
+
+    main = sys.modules["rwgen.cli.main"].main  # type: ignore[attr-defined]
+    controller, terminal = pty.openpty()
+    with pytest.MonkeyPatch.context() as patch, os.fdopen(terminal, "w") as stream:
+        patch.setattr(sys, "stderr", stream)
+        patch.setenv("TERM", "xterm")
+        options = ["--quiet"] if quiet else []
+        assert main([*map(str, arguments), *options]) == 0
+        os.set_blocking(controller, False)
+        try:
+            shown = os.read(controller, 100_000).decode()
+        except BlockingIOError:
+            shown = ""
+    os.close(controller)
+    if quiet:
+        assert shown == ""
+    else:
+        assert "loss 1" in shown
+        assert "/200" in shown

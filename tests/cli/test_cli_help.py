@@ -1,0 +1,176 @@
+"""Help, version, `rwgen layers`, and the defaults that they show."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from rwgen.cli.main import app, main
+from rwgen.config import InversionConfig, StyleConfig, TextureConfig
+
+SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
+          "--history", "--quiet", "--json")  # fmt: skip
+GRAM = ("--weighting", "--octaves", "--shift-features", "--no-shift-features")
+OPTIONS = {
+    "style": (*SHARED, *GRAM, "--content-weight", "--style-weight", "--tv-weight",
+              "--content-layer", "--style-layer", "--style-blend", "--init"),
+    "texture": (*SHARED, *GRAM, "--source-size", "--layer"),
+    "invert": (*SHARED, "--layer"),
+    "layers": ("--network", "--size", "--json"),
+}  # fmt: skip
+# Configuration, and the parameters whose names are not those of its fields.
+CONFIGS: dict[str, tuple[Any, dict[str, str]]] = {
+    "style": (
+        StyleConfig(),
+        {"content_layers": "content_layer", "style_layers": "style_layer"},
+    ),
+    "texture": (TextureConfig(), {"layers": "layer"}),
+    "invert": (InversionConfig(), {}),
+}
+
+
+def parameters(command: str) -> dict[str, Any]:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return {parameter.name: parameter for parameter in commands[command].params}
+
+
+def test_the_program_is_installed_as_rwgen() -> None:
+    (script,) = importlib.metadata.entry_points(group="console_scripts", name="rwgen")
+    assert script.load() is main
+
+
+def test_the_version_is_the_one_that_is_installed(call: Callable[..., Any]) -> None:
+    run = call("--version")
+    version = importlib.metadata.version("rwgen")
+    assert (run.code, run.out, run.err) == (0, f"rwgen {version}\n".encode(), "")
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",)])
+def test_help_names_every_command(arguments: tuple[str, ...], call: Callable[..., Any]) -> None:
+    run = call(*arguments)
+    assert (run.code, run.err) == (0, "")
+    for command in OPTIONS:
+        assert f" {command} " in run.out.decode()
+
+
+@pytest.mark.parametrize("command", OPTIONS)
+def test_the_help_of_a_command_lists_every_option(
+    command: str, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    run = call(command, "--help")
+    assert (run.code, run.err) == (0, "")
+    words = set(run.out.decode().replace(",", " ").split())
+    assert set(OPTIONS[command]) <= words
+    shown = {name for item in parameters(command).values() for name in item.opts}
+    assert {name for name in shown if name.startswith("--")} <= words
+
+
+def test_the_help_shows_the_layers_that_are_the_default(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setenv("TERMINAL_WIDTH", "300")
+    assert b"conv1_1, conv2_1, conv3_1, conv4_1, conv5_1" in call("style", "--help").out
+    texture = call("texture", "--help").out
+    assert b"conv1_1, conv2_1, conv3_1, conv4_1" in texture
+    assert b"conv5_1" not in texture
+
+
+@pytest.mark.parametrize("command", CONFIGS)
+def test_the_defaults_are_those_of_the_configuration(command: str) -> None:
+    config, renamed = CONFIGS[command]
+    found = parameters(command)
+    assert found["iterations"].default == config.optimizer.max_iterations
+    for field in dataclasses.fields(config):
+        name = renamed.get(field.name, field.name)
+        value = getattr(config, field.name)
+        if name in ("content_layer", "style_layer", "layer"):
+            assert found[name].show_default == ", ".join(value)
+        elif name == "style_blend":
+            assert (found[name].default, value) == ("", ())
+        elif name != "optimizer" and (command, name) != ("invert", "weighting"):
+            assert found[name].default == value, name
+
+
+def test_the_weights_of_the_paper_are_the_default() -> None:
+    found = parameters("style")
+    weights = [found[f"{name}_weight"].default for name in ("content", "style", "tv")]
+    assert weights == [100, 1, 1000]
+
+
+# The topology of Simonyan and Zisserman, configuration E, at 256x256.
+VGG19 = [
+    (f"conv{block}_{index}" if index else f"pool{block}", channels)
+    for block, (channels, convolutions) in enumerate(
+        ((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)), start=1
+    )
+    for index in (*range(1, convolutions + 1), 0)
+] + [("fc6", 4096), ("fc7", 4096), ("fc8", 1000)]
+
+
+def test_layers_prints_the_whole_network_as_one_json_object(call: Callable[..., Any]) -> None:
+    run = call("layers", "--json")
+    assert (run.code, run.err) == (0, "")
+    assert run.json["network"] == "ranvgg19"
+    rows = {row["layer"]: row for row in run.json["layers"]}
+    assert [(row["layer"], row["shape"][-1]) for row in run.json["layers"]] == VGG19
+    assert rows["conv4_2"]["shape"] == [32, 32, 512]
+    assert rows["conv4_2"]["keras_name"] == "block4_conv2"
+    assert rows["conv4_2"]["parameters"] == 9 * 512 * 512 + 512
+    assert rows["pool5"]["shape"] == [8, 8, 512]
+    assert (rows["fc8"]["kind"], rows["fc8"]["keras_name"]) == ("dense", "predictions")
+
+
+def test_layers_are_listed_as_far_as_the_image_reaches(call: Callable[..., Any]) -> None:
+    names = [row["layer"] for row in call("layers", "--json", "--size", "9x5").json["layers"]]
+    assert names == [name for name, _ in VGG19][: names.index("conv3_4") + 1]
+    first = call("layers", "--json", "--size", "9x5").json["layers"][2]
+    assert (first["layer"], first["shape"]) == ("pool1", [2, 4, 64])
+
+
+def test_layers_prints_a_table_with_the_total(call: Callable[..., Any]) -> None:
+    run = call("layers", "--network", "ranvgg19-zero-bias", "--size", "64x48")
+    lines = run.out.decode().splitlines()
+    assert (run.code, run.err) == (0, "")
+    assert "ranvgg19-zero-bias, image 64x48" in lines[0]
+    assert ["conv2_1", "block2_conv1", "24x32x128", "73,856"] in [line.split() for line in lines]
+    # The sum that Keras gives for VGG19 without its dense layers.
+    assert lines[-1].split() == ["total", "20,024,384"]
+
+
+def test_layers_of_a_recipe_whose_name_looks_like_markup(
+    call: Callable[..., Any], tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"schema_version": 1, "name": "[red]"}))
+    run = call("layers", "--network", recipe)
+    if run.code == 0:  # recipes may also refuse such a name
+        assert b"[red], image 256x256" in run.out
+    assert run.code in (0, 2)
+
+
+def test_help_and_listings_need_no_tensorflow() -> None:
+    program = """
+import sys
+from rwgen.cli.main import main
+calls = [], ["--help"], ["--version"], ["style", "--help"], ["texture", "--help"]
+calls += ["invert", "--help"], ["layers", "--help"], ["layers"], ["layers", "--json"]
+codes = [main(list(call)) for call in calls]
+loaded = {"tensorflow", "keras", "tf_keras", "tensorflow_probability"} & set(sys.modules)
+print(codes, sorted(loaded), file=sys.stderr)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stderr.splitlines() == [f"{[0] * 9} []"]

@@ -1,0 +1,204 @@
+"""What the options do, with tasks that only note what they are given."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rwgen.architecture import VGG19
+from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+
+Call = Callable[..., Any]
+
+
+def test_every_option_of_style_reaches_the_task(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    run = call(
+        "style", pictures.content, pictures.style, pictures.second, "-o", tmp_path / "out.png",
+        "--size", 40, "--iterations", 5, "--seed", 7, "--content-weight", 0, "--style-weight", 2.5,
+        "--tv-weight", 1e-3, "--content-layer", "conv1_2", "--content-layer", "block1_pool",
+        "--style-layer", "conv2_1", "--style-blend", "3,1", "--network", "ranvgg19",
+        "--weighting", "signed", "--no-shift-features", "--octaves", 2,
+    )  # fmt: skip
+    assert (run.code, run.out, run.err) == (0, b"", "")
+    assert fake_tasks.last["config"] == StyleConfig(
+        network="ranvgg19",
+        content_layers=("conv1_2", "block1_pool"),
+        style_layers=("conv2_1",),
+        content_weight=0.0,
+        style_weight=2.5,
+        tv_weight=1e-3,
+        style_blend=(3.0, 1.0),
+        weighting="signed",
+        shift_features=False,
+        octaves=2,
+        seed=7,
+        optimizer=OptimizerConfig(max_iterations=5),
+    )
+    # Built as far as it is needed, and no further.
+    assert fake_tasks.last["network"] == ("ranvgg19", "conv2_1")
+    assert fake_tasks.last["content"].shape == (30, 40, 3)
+    assert [image.shape for image in fake_tasks.last["styles"]] == [(40, 36, 3), (40, 30, 3)]
+    assert fake_tasks.last["init"] is None
+
+
+def test_style_without_options_is_the_default_configuration(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.png"
+    assert call("style", pictures.content, pictures.style, "-o", out).code == 0
+    assert fake_tasks.last["config"] == StyleConfig()
+    with Image.open(out) as image:
+        assert image.size == (256, 192)
+
+
+def test_every_option_of_texture_reaches_the_task(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    run = call(
+        "texture", pictures.style, "-o", tmp_path / "out.png", "--size", "50x20", "--seed", 3,
+        "--source-size", 33, "--iterations", 5, "--layer", "pool1", "--layer", "conv1_1",
+        "--network", "ranvgg19", "--weighting", "signed", "--no-shift-features", "--octaves", 0,
+    )  # fmt: skip
+    assert (run.code, run.out, run.err) == (0, b"", "")
+    assert fake_tasks.last["config"] == TextureConfig(
+        network="ranvgg19",
+        layers=("pool1", "conv1_1"),
+        weighting="signed",
+        shift_features=False,
+        octaves=0,
+        seed=3,
+        optimizer=OptimizerConfig(max_iterations=5),
+    )
+    assert fake_tasks.last["size"] == (20, 50)
+    assert fake_tasks.last["source"].shape == (33, 30, 3)
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (50, 20)
+
+
+def test_texture_without_options_is_the_default_configuration(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    assert call("texture", pictures.style, "-o", tmp_path / "out.png").code == 0
+    assert fake_tasks.last["config"] == TextureConfig()
+    assert fake_tasks.last["size"] == (256, 256)
+
+
+@pytest.mark.parametrize("spec", VGG19.layers(), ids=lambda spec: spec.name)
+def test_any_layer_can_be_inverted_by_both_its_names(
+    spec: Any, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    for name in (spec.name, spec.keras_name):
+        out = tmp_path / f"{name}.png"
+        run = call("invert", pictures.content, "--layer", name, "-o", out, "--size", 48)
+        assert (run.code, run.err) == (0, "")
+        assert fake_tasks.last["config"] == InversionConfig()
+        assert fake_tasks.last["layer"] == spec.name
+        assert fake_tasks.last["network"] == ("ranvgg19", spec.name)
+        # Dense layers see the central square at the size that they were made for.
+        shape = (256, 256, 3) if spec.kind == "dense" else (36, 48, 3)
+        assert fake_tasks.last["image"].shape == shape
+
+
+def test_a_dense_layer_sees_the_central_square(call: Call, fake_tasks: Any, tmp_path: Path) -> None:
+    picture = np.zeros((20, 60, 3), np.uint8)
+    picture[:, 20:40] = 200
+    Image.fromarray(picture).save(tmp_path / "in.png")
+    run = call("invert", tmp_path / "in.png", "--layer", "fc8", "-o", tmp_path / "out.png")
+    assert run.code == 0
+    np.testing.assert_array_equal(fake_tasks.last["image"], 200)
+
+
+def test_the_search_can_start_from_the_content_or_from_a_file(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path, read_pixels: Call
+) -> None:
+    common = ("style", pictures.content, pictures.style, "-o", tmp_path / "out.png", "--size", 48)
+    assert call(*common, "--init", "content").code == 0
+    np.testing.assert_array_equal(fake_tasks.last["init"], read_pixels(pictures.content))
+    assert call(*common, "--init", pictures.start).code == 0
+    np.testing.assert_array_equal(fake_tasks.last["init"], read_pixels(pictures.content))
+    assert call(*common, "--init", pictures.second).code == 0
+    assert fake_tasks.last["init"].shape == (36, 48, 3)  # made to fit, whatever its own shape
+    assert call(*common, "--init", "noise").code == 0
+    assert fake_tasks.last["init"] is None
+
+
+@pytest.mark.parametrize(
+    ("every", "expected"), [(0, []), (1, [1, 2, 3]), (2, [2]), (3, [3]), (4, [])]
+)
+def test_intermediate_images_are_written_at_multiples(
+    every: int, expected: list[int], call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / "my.image.png"
+    run = call("texture", pictures.style, "-o", out, "--size", 16, "--save-every", every)
+    assert run.code == 0
+    names = {f"my.image-{iteration:06d}.png" for iteration in expected}
+    assert {path.name for path in tmp_path.iterdir()} == {"my.image.png", *names}
+
+
+def test_intermediate_images_are_there_while_the_search_goes_on(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    seen = []
+    fake_tasks.on_step = lambda _: seen.append(sorted(path.name for path in tmp_path.iterdir()))
+    out = tmp_path / "out.png"
+    call("texture", pictures.style, "-o", out, "--size", 16, "--save-every", 1)
+    assert seen == [[], [], ["out-000001.png"], ["out-000001.png", "out-000002.png"]]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif"])
+def test_other_formats_are_written_without_settings(
+    suffix: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path, refused: Call
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    assert call("texture", pictures.style, "-o", out, "--size", "20x16").code == 0
+    with Image.open(out) as image:
+        assert image.size == (20, 16)
+    assert str(out) in refused("texture", "--from", out, "-o", tmp_path / "again.png")
+
+
+def test_an_earlier_result_is_replaced(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "out.png").write_bytes(b"an earlier result")
+    (tmp_path / "h.csv").write_text("an earlier history")
+    run = call("texture", pictures.style, "-o", tmp_path / "out.png", "--history",
+               tmp_path / "h.csv", "--size", 16)  # fmt: skip
+    assert run.code == 0
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (16, 16)
+    header, *rows = (tmp_path / "h.csv").read_text().splitlines()
+    assert header == "iteration,evaluations,seconds,loss,term"
+    assert [row.split(",")[0] for row in rows] == ["0", "1", "2", "3"]
+
+
+def test_a_recipe_file_decides_the_network_and_names_it(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text(json.dumps({"schema_version": 1, "name": "mine", "seed": 5}))
+    run = call("invert", pictures.content, "--layer", "conv1_1", "-o", tmp_path / "out.png",
+               "--network", recipe, "--json")  # fmt: skip
+    assert run.json["network"] == "mine"
+    (used,) = fake_tasks.recipes
+    assert (used.name, used.seed, used.pooling) == ("mine", 5, "avg")
+
+
+def test_names_that_are_no_text_work_and_are_kept(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "Stra\udcdfe.png"  # a byte that is no UTF-8, as Python passes it on
+    source.write_bytes(pictures.style.read_bytes())
+    out = tmp_path / "M\udcfcnster.png"
+    run = call("texture", source, "-o", out, "--size", 16, "--json")
+    assert (run.code, run.json["output"]) == (0, str(out))
+    again = tmp_path / "again.png"
+    assert call("texture", "--from", out, "-o", again).code == 0
+    assert again.read_bytes() == out.read_bytes()
