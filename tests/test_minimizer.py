@@ -78,7 +78,7 @@ def test_small_problems_end_near_scipys_loss_at_equal_iterations(task):
     image = generator.uniform(-0.5, 0.5, (1, 12, 12, 3))
     start = generator.normal(0, 0.1, (1, 12, 12, 3))
     if task == "inversion":
-        objective = inversion_objective(network, image, ["conv2_1"])
+        objective = inversion_objective(network, image, ["conv1_1"])
     else:
         objective = texture_objective(network, image, TextureConfig(layers=("conv1_1", "conv2_1")))
     iterations = 40

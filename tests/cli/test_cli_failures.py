@@ -100,8 +100,7 @@ def test_a_full_standard_output_is_one_line(arguments: list[str], unbuffered: st
         )
     assert done.returncode == 1
     assert done.stderr == (
-        "rwgen: expected a standard output that can be written. "
-        "Received: No space left on device\n"
+        "rwgen: expected a standard output that can be written. Received: No space left on device\n"
     )
 
 

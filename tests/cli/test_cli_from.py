@@ -222,9 +222,9 @@ def test_junk_in_the_settings_is_refused(
 ) -> None:
     image, _ = made("texture")
     with Image.open(image) as picture:
-        settings = json.loads(picture.text["rwgen"])
+        settings = json.loads(picture.text["rwgen"]) | DAMAGES.get(damage, {})
         info = PngInfo()
-        info.add_itxt("rwgen", TEXTS.get(damage) or json.dumps(settings | DAMAGES.get(damage, {})))
+        info.add_itxt("rwgen", TEXTS.get(damage, json.dumps(settings)))
         picture.save(tmp_path / "junk.png", pnginfo=info)
     refused("texture", "--from", tmp_path / "junk.png", "-o", tmp_path / "out.png")
     assert not (tmp_path / "out.png").exists()
