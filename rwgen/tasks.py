@@ -66,7 +66,7 @@ def invert(
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     network = network or _build(config.network, layers, {"an image": image})
-    target = network_input(image, network.compute_dtype)
+    target = network_input(image, network.inputs[0].dtype)
     objective = inversion_objective(network, target, layers, config.weighting)
     start = _start(image.shape, config.seed, init)
     return _solve(objective, start, network, config.optimizer, callback)
@@ -112,7 +112,7 @@ def synthesize_texture(
         report: Callback,
     ) -> Solution:
         shrink = current[0] / shape[0]
-        target = network_input(_scaled(source, shrink), network.compute_dtype)
+        target = network_input(_scaled(source, shrink), network.inputs[0].dtype)
         objective = texture_objective(network, target, config)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
         return _solve(objective, first, network, optimizer, report)
@@ -168,7 +168,7 @@ def transfer_style(
         report: Callback,
     ) -> Solution:
         shrink = current[0] / shape[0]
-        dtype = network.compute_dtype
+        dtype = network.inputs[0].dtype
         targets = [network_input(_scaled(style, shrink), dtype) for style in styles]
         scene = network_input(resize_image(content, *current), dtype)
         objective = style_objective(network, scene, targets, config)
@@ -227,5 +227,5 @@ def _solve(
     def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
         return callback(step, lambda: to_pixels(best())) if callback else None
 
-    solution = minimize(objective, network_input(start, network.compute_dtype), config, in_pixels)
+    solution = minimize(objective, network_input(start, network.inputs[0].dtype), config, in_pixels)
     return dataclasses.replace(solution, image=to_pixels(solution.image))
