@@ -26,7 +26,7 @@ def write_record(path: Path, values: dict[str, Any]) -> None:
 def surroundings() -> dict[str, Any]:
     """Versions, processor and time."""
     return {
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(Path(word).name for word in sys.argv),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "rwgen": rwgen.__version__,

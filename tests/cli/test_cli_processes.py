@@ -114,28 +114,33 @@ def test_quiet_prints_nothing_on_a_terminal(shown: list[str]) -> None:
     assert shown[1].strip() == ""
 
 
-def wait_for(condition: Callable[[], bool], process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+def interrupt(arguments: list[object], when: Callable[[int], bool]) -> tuple[int, bytes, bytes]:
+    """Run `rwgen`, send Ctrl-C as soon as `when` says so; exit code and what was printed."""
+    with subprocess.Popen(
+        [*RWGEN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not when(process.pid):
+                assert process.poll() is None, process.communicate()
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGINT)
+            printed, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
+    return process.returncode, printed, errors
 
 
 def test_control_c_ends_a_long_run_with_its_best_image(pictures: Any, tmp_path: Path) -> None:
     out, history = tmp_path / "out.png", tmp_path / "history.csv"
-    process = subprocess.Popen(
-        [*RWGEN, "style", pictures.content, pictures.style, "-o", out, "--size", "32",
-         "--content-layer", "conv1_1", "--style-layer", "conv2_1", "--octaves", "0",
-         "--iterations", "100000", "--save-every", "1", "--history", history, "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+    code, printed, errors = interrupt(
+        ["style", pictures.content, pictures.style, "-o", out, "--size", 32, "--content-layer",
+         "conv1_1", "--style-layer", "conv2_1", "--octaves", 0, "--iterations", 100_000,
+         "--save-every", 1, "--history", history, "--json"],
+        lambda _: (tmp_path / "out-000001.png").exists(),
     )  # fmt: skip
-    wait_for((tmp_path / "out-000001.png").exists, process)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=120)
-    assert process.returncode == 130
-    assert errors == b""
+    assert (code, errors) == (130, b"")
     values = json.loads(printed)
     assert values["stop_reason"] == "interrupted"
     assert 1 <= values["iterations"] < 100_000
@@ -143,23 +148,17 @@ def test_control_c_ends_a_long_run_with_its_best_image(pictures: Any, tmp_path: 
     with Image.open(out) as image:
         image.load()
         assert image.size == (32, 24)
-    rows = history.read_text().splitlines()
-    assert len(rows) == 1 + 1 + values["iterations"]
+    last = history.read_text().splitlines()[-1].split(",")
+    assert (int(last[0]), float(last[3])) == (values["iterations"], values["loss"])
     intermediate = {f"out-{number:06d}.png" for number in range(1, values["iterations"] + 1)}
     assert {path.name for path in tmp_path.iterdir()} == {"out.png", "history.csv", *intermediate}
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs /proc")
 def test_control_c_while_tensorflow_starts_writes_nothing(pictures: Any, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [*RWGEN, "invert", pictures.content, *INVERT, "-o", tmp_path / "out.png",
-         "--iterations", "100000", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )  # fmt: skip
-    maps = Path(f"/proc/{process.pid}/maps")
-    wait_for(lambda: "/tensorflow/" in maps.read_text(), process)
-    process.send_signal(signal.SIGINT)
-    printed, errors = process.communicate(timeout=120)
-    assert (process.returncode, printed, errors) == (130, b"", b"")
+    result = interrupt(
+        ["invert", pictures.content, *INVERT, "-o", tmp_path / "out.png", "--json"],
+        lambda number: "/tensorflow/" in Path(f"/proc/{number}/maps").read_text(),
+    )
+    assert result == (130, b"", b"")
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import json
 import math
 from collections.abc import Callable
@@ -43,7 +44,7 @@ def check_history(history: Path, values: dict[str, Any]) -> None:
     assert list(rows[0]) == ["iteration", "evaluations", "seconds", "loss", *terms]
     for row in rows:
         assert math.isclose(row["loss"], sum(row[term] for term in terms), rel_tol=1e-5)
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in itertools.pairwise(rows):
         for column in ("iteration", "evaluations", "seconds"):
             assert before[column] <= after[column], column
     assert rows[-1]["loss"] == values["loss"]
