@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
 
     def help_text() -> None:
-        command = [sys.executable, "-c", "from rwgen.cli.main import main; main(['--help'])"]
+        command = [sys.executable, "-P", "-c", "from rwgen.cli.main import main; main(['--help'])"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
     results = {"help_seconds": _quartiles(help_text, options.repeats)}

@@ -82,9 +82,9 @@ def style(
     """Render the content of one image in the style of others."""
     settings = Settings(context, read_provenance(from_image, "style") if from_image else None)
     outputs = Outputs(output, save_every, history, quiet, json)
-    named = [("content", content)] if content else []
+    named = [("content", content)] if content is not None else []
     named += [("style", path) for path in styles or ()]
-    inputs = settings.inputs([(role, path) for role, path in named if path])
+    inputs = settings.inputs(named)
     if [image.role for image in inputs].count("style") < 1 or inputs[0].role != "content":
         raise InvalidInputError(
             "expected a CONTENT image and at least one STYLE image, or --from. "

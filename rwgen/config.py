@@ -143,7 +143,9 @@ class StyleConfig:
                 f"expected one style_blend number for each of the {num_styles} style images. "
                 f"Received: {len(weights)}"
             )
-        return tuple(weight / math.fsum(weights) for weight in weights)
+        largest = max(weights)  # divided out first: the sum of huge weights would overflow
+        shares = [weight / largest for weight in weights]
+        return tuple(share / math.fsum(shares) for share in shares)
 
 
 @dataclass(frozen=True, kw_only=True)

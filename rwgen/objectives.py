@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
+from rwgen.errors import LayerError
 from rwgen.features import feature_extractor, layer_names
 from rwgen.losses import content_loss, gram_loss, gram_matrix, total_variation
 from rwgen.weighting import content_factors, feature_scales, style_factors
@@ -68,7 +69,7 @@ def texture_objective(
         LayerError: a layer is unknown.
         InvalidInputError: no weighting factor exists for this image.
     """
-    names = layer_names(network, config.layers)
+    names = _spatial_layers(network, config.layers)
     extractor = feature_extractor(network, names)
     term = _style_term(extractor, source, names, config)
 
@@ -104,7 +105,7 @@ def style_objective(
     """
     shares = config.blend(len(styles))
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
-    style_names = layer_names(network, config.style_layers) if config.style_weight else ()
+    style_names = _spatial_layers(network, config.style_layers) if config.style_weight else ()
     extractor = feature_extractor(network, (*content_names, *style_names))
     feature_terms: dict[str, list[tuple[float, _Term]]] = {}
     if content_names:
@@ -131,6 +132,15 @@ def style_objective(
         return terms
 
     return objective
+
+
+def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
+    """The model's own names of layers that have positions to correlate channels over."""
+    names = layer_names(network, layers)
+    for name in names:
+        if len(network.get_layer(name).output.shape) != 4:
+            raise LayerError(f"expected conv or pool layers for Gram matrices. Received: {name!r}")
+    return names
 
 
 def _content_term(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -29,6 +28,9 @@ DEFAULT_NETWORK = "ranvgg19"
 
 ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
 """The recipe used for textures and styles, without biases (docs/math.md)."""
+
+MAX_STDDEV = 1e6
+"""Largest standard deviation of weights."""
 
 _MAX_FILE_BYTES = 1 << 20  # a recipe is about 2 KiB; a larger file is something else
 
@@ -64,17 +66,18 @@ class Recipe:
         Raises:
             RecipeError: a field is not what it must be.
         """
-        if not isinstance(self.name, str) or not self.name:
-            raise _unexpected("name", "a non-empty text", self.name)
-        if self.architecture not in ARCHITECTURES:
+        if not (isinstance(self.name, str) and self.name and self.name.isprintable()):
+            raise _unexpected("name", "a printable text, not empty", self.name)
+        if not isinstance(self.architecture, str) or self.architecture not in ARCHITECTURES:
             raise _unexpected("architecture", f"one of {sorted(ARCHITECTURES)}", self.architecture)
         if self.pooling not in ("avg", "max"):
             raise _unexpected("pooling", "'avg' or 'max'", self.pooling)
         for key in ("kernel_stddev", "bias_stddev"):
             value = getattr(self, key)
             number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not (number and math.isfinite(value) and value >= 0):
-                raise _unexpected(key, "a finite number, not negative", value)
+            # The comparison also turns away NaN and integers beyond any float.
+            if not (number and 0 <= value <= MAX_STDDEV):
+                raise _unexpected(key, f"a number from 0 to {MAX_STDDEV:g}", value)
         if not _is_count(self.seed) or self.seed > MAX_SEED:
             raise _unexpected("seed", f"an integer from 0 to {MAX_SEED}", self.seed)
         self._check_layers("candidates", self.candidates, "an integer from 0", _is_count)
@@ -142,7 +145,9 @@ class Recipe:
         """
         try:
             values = json.loads(text, object_pairs_hook=_unique_keys)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except RecipeError:
+            raise
+        except (ValueError, RecursionError) as error:  # not JSON, or numbers of absurd length
             raise RecipeError(f"expected a recipe as JSON. Received: {error}") from None
         return cls.from_dict(values)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from typing import Any
 
 import keras
@@ -38,7 +39,7 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it stan
             `keras.layers.GlobalAveragePooling2D` for that.
         recipe: a `rwgen.Recipe`, the name of a shipped network, or the path of a recipe.
         seed: in place of the recipe's seed; the recipe's fingerprints then do not apply.
-        name: the model's name; None takes the recipe's.
+        name: the model's name; None makes one of the recipe's.
 
     Returns:
         A Keras functional model; its output is `pool5`, [batch, height/32, width/32, 512], or
@@ -79,7 +80,7 @@ def build_network(
         input_shape: (height, width, 3), see `RanVGG19`.
         architecture: in place of the recipe's, such as a small one in tests.
         dtype: dtype of weights and computation; None is Keras' default.
-        name: the model's name; None takes the recipe's.
+        name: the model's name; None makes one of the recipe's.
 
     Returns:
         A Keras functional model, [batch, height, width, 3] to the last layer's output.
@@ -119,7 +120,7 @@ def build_network(
                 layer = keras.layers.Dense(spec.units, **common)
         tensor = layer(tensor)
         previous_kind = spec.kind
-    model = keras.Model(inputs, tensor, name=name or recipe.name.replace("-", "_"))
+    model = keras.Model(inputs, tensor, name=name or _model_name(recipe.name))
     _verify(model, recipe)
     return model
 
@@ -131,6 +132,11 @@ def weight_fingerprints(model: keras.Model) -> dict[str, str]:
         for layer in model.layers
         if layer.weights
     }
+
+
+def _model_name(name: str) -> str:
+    """A name that TensorFlow takes as a scope."""
+    return "network_" + re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
 def _initializer(recipe: Recipe, layer: str, variable: str) -> SeededNormal:

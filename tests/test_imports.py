@@ -76,7 +76,7 @@ def test_tensorflow_and_keras_wait_until_they_are_needed(code):
         + "\nprint('tensorflow' in sys.modules, 'keras' in sys.modules)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", check], capture_output=True, text=True, check=True
+        [sys.executable, "-P", "-c", check], capture_output=True, text=True, check=True
     )
     assert result.stdout.split() == ["False", "False"]
 

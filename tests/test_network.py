@@ -25,7 +25,7 @@ PLAIN = Recipe(name="plain", kernel_stddev=0.4, bias_stddev=0.2)
 def run(code, **environment):
     """The last line that a fresh interpreter prints."""
     result = subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-P", "-c", code],
         check=True,
         capture_output=True,
         text=True,

@@ -14,7 +14,7 @@ LAYERS = [spec.name for spec in VGG19.layers() if spec.kind != "pool"]
 @given(
     st.builds(
         Recipe,
-        name=st.text(min_size=1, max_size=20),
+        name=st.text(min_size=1, max_size=20).filter(str.isprintable),
         pooling=st.sampled_from(["avg", "max"]),
         kernel_stddev=st.floats(0, 1e3),
         bias_stddev=st.floats(0, 1e3),
@@ -45,6 +45,7 @@ def test_any_other_text_is_refused_with_one_line(text):
         ({"colour": "red"}, "'colour'"),
         ({"name": ""}, "name"),
         ({"name": 3}, "name"),
+        ({"name": "a\nb"}, "name"),
         ({"architecture": "vgg99"}, "vgg19"),
         ({"pooling": "median"}, "pooling"),
         ({"kernel_stddev": -0.1}, "kernel_stddev"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 from skimage import data
@@ -144,6 +145,12 @@ def test_a_network_of_the_users_own_is_taken_in_its_own_precision():
     assert solution.loss < solution.initial_loss
 
 
+def dense_network():
+    image = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    return keras.Model(image, keras.layers.Dense(4, name="fc2")(pooled))
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -157,6 +164,13 @@ def test_a_network_of_the_users_own_is_taken_in_its_own_precision():
             "finite",
         ),
         (lambda: rwgen.transfer_style(picture(32, 32), []), InvalidInputError, "style"),
+        (
+            lambda: rwgen.synthesize_texture(
+                picture(32, 32), network=dense_network(), config=TextureConfig(layers=("fc2",))
+            ),
+            LayerError,
+            "conv or pool",
+        ),
         (
             lambda: rwgen.transfer_style(picture(32, 32), [picture(32, 32)], init=picture(16, 16)),
             InvalidInputError,
@@ -197,3 +211,9 @@ def test_what_cannot_be_done_is_refused(call, error, message):
 def test_settings_out_of_range_are_refused(wrong):
     with pytest.raises(InvalidInputError, match="expected"):
         wrong()
+
+
+def test_blends_are_shares_of_their_sum_even_where_it_overflows():
+    assert StyleConfig(style_blend=(3, 1)).blend(2) == (0.75, 0.25)
+    assert StyleConfig().blend(4) == (0.25,) * 4
+    assert StyleConfig(style_blend=(1e308, 1e308)).blend(2) == (0.5, 0.5)

@@ -1,0 +1,54 @@
+"""Small networks and images that several test modules work on."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_network():
+    """Builds a network of two blocks in float64, for which differences are exact enough."""
+    from rwgen import Recipe, build_network
+    from rwgen.architecture import Architecture
+
+    def build(**recipe):
+        values = {"name": "small", "kernel_stddev": 0.4, "bias_stddev": 0.2, **recipe}
+        topology = Architecture("small", ((4, 1), (6, 2)))
+        return build_network(Recipe(**values), architecture=topology, dtype="float64")
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def smooth_image():
+    """Draws a network input [1, height, width, 3]: colours that change slowly, in -0.5..0.5."""
+
+    def draw(height, width, seed=0):
+        generator = np.random.default_rng(seed)
+        rows, columns = np.mgrid[0:height, 0:width, 0:1][:2] / 8
+        speeds, phases = generator.uniform(0.3, 2, (2, 3)), generator.uniform(0, 6, (2, 3))
+        waves = np.sin(rows * speeds[0] + phases[0]) * np.cos(columns * speeds[1] + phases[1])
+        return (waves / 2)[np.newaxis]
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def fresh_process():
+    """Runs code in a new interpreter and returns the last line that it prints."""
+
+    def run(code, **environment):
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, **environment},
+            timeout=300,
+        )
+        return result.stdout.strip().splitlines()[-1]
+
+    return run
