@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,15 @@ import pytest
 from PIL import Image
 
 from rwgen.cli.main import main
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ctrl_c_is_heard() -> Iterator[None]:
+    """Shells start background jobs with SIGINT ignored, and child processes inherit that."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
 
 SHALLOW = ("--content-layer", "conv1_1", "--style-layer", "conv1_1", "--octaves", "0")
 
