@@ -161,7 +161,8 @@ def _complete_shape(
     height, width = (size if side is None else side for side in shape[:2])
     # A side that is left open passes the check as any size that the layers accept.
     minimum = topology.minimum_side([until])
-    topology.check_image_size([until], (height or minimum, width or minimum), "an input_shape")
+    sides = [minimum if side is None else side for side in (height, width)]
+    topology.check_image_size([until], sides, "an input_shape")
     return (height, width, INPUT_CHANNELS)
 
 

@@ -9,10 +9,32 @@ from hypothesis import strategies as st
 from rwgen import InvalidInputError, LayerError
 from rwgen.architecture import ARCHITECTURES, VGG19, Architecture
 
-PAPER_NAMES = """
-conv1_1 conv1_2 pool1 conv2_1 conv2_2 pool2 conv3_1 conv3_2 conv3_3 conv3_4 pool3
-conv4_1 conv4_2 conv4_3 conv4_4 pool4 conv5_1 conv5_2 conv5_3 conv5_4 pool5 fc6 fc7 fc8
-""".split()
+PAPER_NAMES = [
+    "conv1_1",
+    "conv1_2",
+    "pool1",
+    "conv2_1",
+    "conv2_2",
+    "pool2",
+    "conv3_1",
+    "conv3_2",
+    "conv3_3",
+    "conv3_4",
+    "pool3",
+    "conv4_1",
+    "conv4_2",
+    "conv4_3",
+    "conv4_4",
+    "pool4",
+    "conv5_1",
+    "conv5_2",
+    "conv5_3",
+    "conv5_4",
+    "pool5",
+    "fc6",
+    "fc7",
+    "fc8",
+]
 NAMES = st.sampled_from(PAPER_NAMES)
 SPATIAL = [name for name in PAPER_NAMES if not name.startswith("fc")]
 

@@ -14,7 +14,9 @@ BOTH = pytest.mark.parametrize("line_search", ["wolfe_first", "hager_zhang"])
 
 
 def config(**values):
-    return OptimizerConfig(**{"max_iterations": 100, "jit_compile": False, **values})
+    # Few pairs make small graphs, and tracing is what takes the time here.
+    defaults = {"max_iterations": 100, "num_correction_pairs": 4, "jit_compile": False}
+    return OptimizerConfig(**{**defaults, **values})
 
 
 def rosenbrock(x):
@@ -36,21 +38,14 @@ def without_times(steps):
 # Sameness
 
 
-@BOTH
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_chunks_of_any_length_give_bit_identical_results(line_search, dtype):
+def test_chunks_of_any_length_give_bit_identical_results():
     found = {}
     for chunk in (1, 7, 25):
-        chosen = config(
-            line_search=line_search,
-            max_iterations=25,
-            iterations_per_chunk=chunk,
-            gradient_tolerance=0,
-        )
-        found[chunk] = minimize(rosenbrock, np.full(6, -1.2, dtype), chosen)
+        chosen = config(max_iterations=25, iterations_per_chunk=chunk, gradient_tolerance=0)
+        found[chunk] = minimize(rosenbrock, np.full(6, -1.2, np.float32), chosen)
     for solution in found.values():
         np.testing.assert_array_equal(solution.image, found[25].image)
-        assert solution.image.dtype == dtype
+        assert solution.image.dtype == np.float32
         assert (solution.loss, solution.iterations) == (found[25].loss, 25)
         assert solution.evaluations == found[25].evaluations
     assert [step.iteration for step in found[7].history] == [0, 7, 14, 21, 25]
@@ -93,14 +88,13 @@ def test_with_tfps_line_search_it_is_bit_identical_to_one_call_of_tfp(chunk):
     assert solution.evaluations == int(reference.num_objective_evaluations)
 
 
-@BOTH
-def test_a_factor_on_the_loss_changes_nothing_else(line_search):
+def test_a_factor_on_the_loss_changes_nothing_else():
     """The loss is scaled to a first step; powers of two are scaled without rounding."""
     plain, small = (
         minimize(
             lambda x, factor=factor: {"r": factor * rosenbrock(x)["r"]},
             np.full(6, -1.2),
-            config(line_search=line_search, max_iterations=20),
+            config(max_iterations=20),
         )
         for factor in (1.0, 2.0**-60)
     )
@@ -114,9 +108,8 @@ def test_runs_of_fresh_minimizers_under_xla_are_bit_identical():
         return {"a": tf.reduce_sum(tf.sin(3 * x) + x**2), "b": tf.reduce_sum(tf.abs(x) ** 3)}
 
     start = np.linspace(-2, 2, 50, dtype=np.float32)
-    first, second = (
-        minimize(objective, start, OptimizerConfig(max_iterations=15)) for _ in range(2)
-    )
+    chosen = config(max_iterations=15, jit_compile=True)
+    first, second = (minimize(objective, start, chosen) for _ in range(2))
     np.testing.assert_array_equal(first.image, second.image)
     assert without_times(first.history) == without_times(second.history)
 
@@ -124,11 +117,10 @@ def test_runs_of_fresh_minimizers_under_xla_are_bit_identical():
 # Known answers
 
 
-@pytest.mark.parametrize("condition", [1e4, 1e6])
-@pytest.mark.parametrize("size", [20, 60])
+@pytest.mark.parametrize(("condition", "size"), [(1e4, 60), (1e6, 20)])
 def test_ill_conditioned_quadratics_end_near_scipys_loss_at_equal_iterations(condition, size):
     scales = np.geomspace(1, condition, size)
-    options = {"maxcor": 20, "maxiter": 100, "maxfun": 10_000, "ftol": 0, "gtol": 0}
+    options = {"maxcor": 10, "maxiter": 100, "maxfun": 10_000, "ftol": 0, "gtol": 0}
     peer = scipy.optimize.minimize(
         lambda x: (np.sum(scales * (x - 1) ** 2), 2 * scales * (x - 1)),
         np.zeros(size),
@@ -139,7 +131,7 @@ def test_ill_conditioned_quadratics_end_near_scipys_loss_at_equal_iterations(con
     solution = minimize(
         lambda x: {"a": tf.reduce_sum(scales * (x - 1) ** 2)},
         np.zeros(size),
-        config(gradient_tolerance=0, iterations_per_chunk=100),
+        config(gradient_tolerance=0, iterations_per_chunk=100, num_correction_pairs=10),
     )
     assert solution.iterations == peer.nit == 100
     assert solution.loss < 2 * peer.fun
@@ -148,28 +140,27 @@ def test_ill_conditioned_quadratics_end_near_scipys_loss_at_equal_iterations(con
 
 
 @BOTH
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_first_trial_step_has_the_configured_length(line_search, dtype):
+def test_the_first_trial_step_has_the_configured_length_downhill(line_search):
     points = []
 
     def objective(x):
-        value = tf.reduce_sum(tf.constant([1.0, 50.0, 1e4], x.dtype) * (x - 3.0) ** 2)
+        value = tf.reduce_sum(tf.constant([1.0, 50.0, 1e4], tf.float64) * (x - 3.0) ** 2)
         keep = tf.numpy_function(lambda v: points.append(v.copy()), [x], [])
         with tf.control_dependencies([keep]):
             return {"a": tf.identity(value)}
 
-    start = np.array([1.0, -2.0, 0.5], dtype)
+    start = np.array([1.0, -2.0, 0.5])
     minimize(objective, start, config(line_search=line_search, max_iterations=1, first_step=0.25))
     np.testing.assert_array_equal(points[0], start)
     step = points[1] - points[0]
-    assert np.sqrt(np.mean(step**2)) == pytest.approx(0.25, rel=1e-5)
+    assert np.sqrt(np.mean(step**2)) == pytest.approx(0.25, rel=1e-12)
     downhill = -2 * np.array([1.0, 50.0, 1e4]) * (start - 3.0)
     assert step @ downhill == pytest.approx(
-        np.linalg.norm(step) * np.linalg.norm(downhill), rel=1e-6
+        np.linalg.norm(step) * np.linalg.norm(downhill), rel=1e-12
     )
 
 
-@pytest.mark.parametrize("share", [1e-1, 1e-3, 1e-6])
+@pytest.mark.parametrize("share", [1e-1, 1e-5])
 def test_the_gradient_tolerance_is_a_share_of_the_largest_component_at_the_start(share):
     seen = []
     solution = minimize(
@@ -187,7 +178,7 @@ def test_the_gradient_tolerance_is_a_share_of_the_largest_component_at_the_start
 
 
 @BOTH
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_with_random_noise_the_lowest_of_all_evaluations_is_returned(line_search, seed):
     """The same point has another loss each time: nothing may be evaluated again for the result."""
     generator = np.random.default_rng(seed)
@@ -215,26 +206,53 @@ def test_with_random_noise_the_lowest_of_all_evaluations_is_returned(line_search
 
 
 @BOTH
-def test_restarts_help_at_a_kink_and_each_begins_at_the_best_point(line_search):
-    """At a kink the curvature pairs mislead and the search stops; without memory it goes on."""
+def test_a_restart_goes_on_from_the_best_point_after_a_search_that_failed(line_search):
+    """After some evaluations all is NaN, until the search comes back to the best point."""
+    seen = []
+
+    def hiccup(value, x):
+        points = [point for _, point in seen]
+        back = any(np.array_equal(x, point) for point in points)
+        failing = len(seen) > 6 and not state["mended"]
+        if failing and back:
+            state["mended"] = True
+            best = min(seen, key=lambda item: item[0])[1]
+            state["from_best"] = np.array_equal(x, best)
+        elif failing:
+            return np.float64(np.nan)
+        seen.append((float(value), x.copy()))
+        return value
 
     def objective(x):
-        scales = tf.constant([1.0, 10.0, 100.0], x.dtype)
-        return {"a": tf.reduce_sum(scales * tf.abs(x)) + 0.1 * tf.reduce_sum((x - 1.0) ** 2)}
+        value = rosenbrock(x)["r"]
+        reported = tf.numpy_function(hiccup, [value, x], tf.float64)
+        return {"r": value + tf.stop_gradient(tf.reshape(reported, []) - value)}
 
-    found = [
-        minimize(
-            objective,
-            np.array([1.0, 2.0, 3.0], np.float32),
-            config(line_search=line_search, max_restarts=restarts, max_iterations=300),
-        )
-        for restarts in (0, 30)
-    ]
-    assert found[0].restarts == 0
-    assert found[0].stop_reason is StopReason.NO_PROGRESS
-    assert 0 < found[1].restarts <= 30
-    assert found[1].loss < found[0].loss
-    assert found[1].iterations <= 300
+    state = {"mended": False}
+    chosen = config(line_search=line_search, max_iterations=200)
+    solution = minimize(objective, np.full(4, -1.2), chosen)
+    assert state == {"mended": True, "from_best": True}
+    assert solution.restarts == 1
+    np.testing.assert_allclose(solution.image, np.ones(4), atol=1e-3)
+
+    seen.clear()
+    state = {"mended": False}
+    with pytest.raises(OptimizationError, match="line search"):
+        minimize(objective, np.full(4, -1.2), dataclasses.replace(chosen, max_restarts=0))
+
+
+@BOTH
+def test_a_loss_that_is_finite_everywhere_never_counts_as_not_finite(line_search):
+    """At a kink the line search itself may divide by zero and ask for a point of NaN."""
+
+    def objective(x):
+        return {"a": tf.reduce_sum(tf.abs(x) * tf.constant([1.0, 10.0, 100.0], tf.float64))}
+
+    chosen = config(line_search=line_search, max_restarts=0, max_iterations=300)
+    minimizer = Minimizer(objective, (3,), np.float64, chosen)
+    for start in ([1.0, 2.0, 3.0], [10.0, -3.0, 5.0], [1.0, 1.0, 1.0]):
+        solution = minimizer.minimize(np.array(start))
+        assert 0 <= solution.loss < 0.2 * solution.initial_loss
 
 
 @pytest.mark.parametrize("where", ["loss", "gradient"])
@@ -259,12 +277,11 @@ def test_a_gradient_that_is_nowhere_finite_but_at_the_start_raises(line_search):
         minimize(objective, np.ones(3), config(line_search=line_search))
 
 
-@BOTH
-def test_a_minimizer_can_be_used_again_after_it_raised(line_search):
+def test_a_minimizer_can_be_used_again_after_it_raised():
     def objective(x):
         return {"a": tf.reduce_sum((x - 2.0) ** 2 + 0 * tf.math.log(x))}
 
-    minimizer = Minimizer(objective, (3,), np.float64, config(line_search=line_search))
+    minimizer = Minimizer(objective, (3,), np.float64, config())
     with pytest.raises(OptimizationError):
         minimizer.minimize(np.array([1.0, -1.0, 1.0]))
     solution = minimizer.minimize(np.ones(3))
@@ -279,13 +296,12 @@ def two_terms(x):
     return {"far": tf.reduce_sum((x - 4.0) ** 2), "waves": 1 + tf.reduce_mean(tf.sin(9 * x))}
 
 
-@BOTH
-def test_terms_belong_to_the_best_point_and_sum_to_its_loss(line_search):
+def test_terms_belong_to_the_best_point_and_sum_to_its_loss():
     seen = []
     solution = minimize(
         two_terms,
         np.linspace(-1, 1, 5),
-        config(line_search=line_search, max_iterations=30),
+        config(max_iterations=30),
         lambda step, best: seen.append((step, best())),
     )
     assert seen[-1][0].terms == solution.terms
@@ -325,10 +341,9 @@ def test_a_callback_may_end_the_search_before_it_begins():
     assert (solution.iterations, solution.evaluations, len(solution.history)) == (0, 1, 1)
 
 
-@BOTH
-def test_iterations_are_bounded_over_restarts_too(line_search):
+def test_iterations_are_bounded_over_restarts_too():
     chosen = config(
-        line_search=line_search,
+        line_search="hager_zhang",
         max_iterations=37,
         iterations_per_chunk=10,
         max_line_search_iterations=1,
@@ -360,13 +375,12 @@ def test_a_constant_loss_needs_no_iteration():
     assert solution.stop_reason is StopReason.GRADIENT_TOLERANCE
 
 
-@BOTH
-@pytest.mark.parametrize("factor", [1e-30, 1e-10, 1e10, 1e30])
-def test_losses_at_either_end_of_float32_are_minimised(line_search, factor):
+@pytest.mark.parametrize("factor", [1e-30, 1e30])
+def test_losses_at_either_end_of_float32_are_minimised(factor):
     solution = minimize(
         lambda x: {"a": factor * tf.reduce_sum((x - 2.0) ** 2)},
         np.linspace(0, 1, 7, dtype=np.float32),
-        config(line_search=line_search),
+        config(),
     )
     np.testing.assert_allclose(solution.image, np.full(7, 2.0), atol=1e-4)
 

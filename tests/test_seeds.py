@@ -97,7 +97,7 @@ def test_any_shape_is_filled_in_c_order(shape):
 
 def test_draws_do_not_depend_on_what_was_drawn_or_seeded_before():
     expected = standard_normal(1, "a", (50,))
-    np.random.seed(3)  # noqa: NPY002 - the global generator on purpose
+    np.random.seed(3)
     standard_normal(1, "b", (7,))
     np.testing.assert_array_equal(standard_normal(1, "a", (50,)), expected)
 
