@@ -18,7 +18,7 @@ from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from rwgen.optimize import Callback, Solution
+    from rwgen.solution import Callback, Solution
 
 _DEFAULTS = InversionConfig()
 

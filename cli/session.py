@@ -24,7 +24,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import atomic_write, check_destination, write_image
 
 if TYPE_CHECKING:
-    from rwgen.optimize import Callback, Solution, Step
+    from rwgen.solution import Callback, Solution, Step
 
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""

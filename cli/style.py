@@ -18,7 +18,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import resize_image
 
 if TYPE_CHECKING:
-    from rwgen.optimize import Callback, Solution
+    from rwgen.solution import Callback, Solution
 
 _DEFAULTS = StyleConfig()
 

@@ -15,7 +15,7 @@ from rwgen.config import OptimizerConfig, TextureConfig
 from rwgen.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from rwgen.optimize import Callback, Solution
+    from rwgen.solution import Callback, Solution
 
 _DEFAULTS = TextureConfig()
 

@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from rwgen.features import feature_extractor
     from rwgen.images import read_image, resize_image, write_image
     from rwgen.initializers import SeededNormal
-    from rwgen.optimize import Minimizer, Solution, Step, StopReason, minimize
+    from rwgen.optimize import Minimizer, minimize
     from rwgen.preprocess import deprocess, preprocess_input
     from rwgen.recipe import Recipe, load_recipe, network_names
+    from rwgen.solution import Solution, Step, StopReason
     from rwgen.tasks import invert, synthesize_texture, transfer_style
     from rwgen.vgg import RanVGG19, build_network, weight_fingerprints
 
@@ -48,9 +49,10 @@ _MODULES = {
     "features": ("feature_extractor",),
     "images": ("read_image", "resize_image", "write_image"),
     "initializers": ("SeededNormal",),
-    "optimize": ("Minimizer", "Solution", "Step", "StopReason", "minimize"),
+    "optimize": ("Minimizer", "minimize"),
     "preprocess": ("deprocess", "preprocess_input"),
     "recipe": ("Recipe", "load_recipe", "network_names"),
+    "solution": ("Solution", "Step", "StopReason"),
     "tasks": ("invert", "synthesize_texture", "transfer_style"),
     "vgg": ("RanVGG19", "build_network", "weight_fingerprints"),
 }

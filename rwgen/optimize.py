@@ -10,7 +10,6 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -21,73 +20,10 @@ from numpy.typing import NDArray
 from rwgen.config import OptimizerConfig
 from rwgen.errors import InvalidInputError, OptimizationError
 from rwgen.lbfgs import lbfgs_chunk
+from rwgen.solution import Callback, Solution, Step, StopReason
 
 TermsFunction = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """A point to scalar terms by name; their sum is minimised."""
-
-
-class StopReason(StrEnum):
-    """Why an optimisation ended."""
-
-    MAX_ITERATIONS = "max_iterations"
-    GRADIENT_TOLERANCE = "gradient_tolerance"
-    NO_PROGRESS = "no_progress"
-    """Neither the search nor a restart from the best point finds a lower loss: with float32
-    this is the end of what its rounding can resolve."""
-    CALLBACK = "callback"
-
-
-@dataclass(frozen=True)
-class Step:
-    """Where an optimisation stands.
-
-    Attributes:
-        iteration: L-BFGS iterations so far, over all restarts.
-        evaluations: evaluations of objective and gradient so far.
-        loss: the lowest loss so far.
-        terms: the terms of that loss.
-        seconds: wall time so far, compilation included.
-    """
-
-    iteration: int
-    evaluations: int
-    loss: float
-    terms: dict[str, float]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Solution:
-    """The best point of an optimisation and how it was reached.
-
-    Attributes:
-        image: the best point, of the start's shape; the tasks return RGB in 0..255, not clipped.
-        initial_loss: loss of the start.
-        loss: loss of `image`, the lowest of all evaluated points.
-        terms: the terms of `loss`.
-        history: one entry for the start and one for each chunk.
-        iterations: L-BFGS iterations.
-        evaluations: evaluations of objective and gradient.
-        restarts: restarts of L-BFGS from the best point.
-        seconds: wall time, compilation included.
-        stop_reason: why it ended.
-    """
-
-    image: NDArray[Any]
-    initial_loss: float
-    loss: float
-    terms: dict[str, float]
-    history: tuple[Step, ...]
-    iterations: int
-    evaluations: int
-    restarts: int
-    seconds: float
-    stop_reason: StopReason
-
-
-Callback = Callable[[Step, Callable[[], NDArray[Any]]], bool | None]
-"""Called for the start and after each chunk with the step and a function that returns the best
-point so far; a true result ends the optimisation."""
 
 
 def minimize(

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from rwgen.config import OptimizerConfig
 from rwgen.images import resize_image
-from rwgen.optimize import Callback, Solution, Step, StopReason
+from rwgen.solution import Callback, Solution, Step, StopReason
 
 SMALLEST_SIDE = 32
 """Shortest side, in pixels, that images are halved to; below it little of a scene is left."""

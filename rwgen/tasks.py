@@ -24,11 +24,12 @@ from rwgen.objectives import (
     style_objective,
     texture_objective,
 )
-from rwgen.optimize import Callback, Solution, Step, minimize
+from rwgen.optimize import minimize
 from rwgen.preprocess import PIXEL_RANGE, deprocess, network_input
 from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.seeds import standard_normal
+from rwgen.solution import Callback, Solution, Step
 from rwgen.vgg import build_network
 
 NOISE_STDDEV = 0.1
@@ -54,7 +55,7 @@ def invert(
             configuration names, up to the layer.
         config: settings; None means the defaults.
         init: start of the search, of the image's shape; None means white noise.
-        callback: see `rwgen.optimize.Callback`; it gets RGB in 0..255.
+        callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
 
     Returns:
         The solution; its image has the shape of `image`, float, not clipped to 0..255.
@@ -89,7 +90,7 @@ def synthesize_texture(
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
-        callback: see `rwgen.optimize.Callback`; it gets RGB in 0..255.
+        callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
 
     Returns:
         The solution; its image is [*size, 3], float, not clipped to 0..255.
@@ -139,7 +140,7 @@ def transfer_style(
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means white noise.
-        callback: see `rwgen.optimize.Callback`; it gets RGB in 0..255.
+        callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
 
     Returns:
         The solution; its image has the shape of `content`, float, not clipped to 0..255.

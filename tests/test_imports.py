@@ -12,7 +12,7 @@ import rwgen
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"architecture", "seeds", "preprocess"},
+    {"architecture", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses"},
     {"config"},
     {"initializers", "metrics", "lbfgs"},
@@ -65,7 +65,7 @@ def test_losses_and_the_optimizer_know_nothing_of_networks_or_files():
     for module in ("losses", "optimize", "lbfgs"):
         own = {name for name in imported(MODULES[module]) if name.startswith("rwgen.")}
         modules = {name.split(".")[1] for name in own}
-        assert modules <= {"config", "errors", "lbfgs"}
+        assert modules <= {"config", "errors", "lbfgs", "solution"}
 
 
 @pytest.mark.parametrize("code", ["import rwgen", "import rwgen.cli.main", "rwgen.RwgenError"])

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -20,19 +17,6 @@ from rwgen.vgg import build_network, weight_fingerprints
 
 SMALL = Architecture("small", ((4, 1), (6, 2)))
 PLAIN = Recipe(name="plain", kernel_stddev=0.4, bias_stddev=0.2)
-
-
-def run(code, **environment):
-    """The last line that a fresh interpreter prints."""
-    result = subprocess.run(
-        [sys.executable, "-P", "-c", code],
-        check=True,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=300,
-    )
-    return result.stdout.strip().splitlines()[-1]
 
 
 # Draws
@@ -114,13 +98,15 @@ def test_weights_do_not_depend_on_what_else_is_built_and_same_shapes_differ():
     assert len({array.tobytes() for array in same_shape}) == 4
 
 
-def test_fingerprints_are_equal_across_processes_and_thread_counts():
+def test_fingerprints_are_equal_across_processes_and_thread_counts(fresh_process):
     code = (
         "import json, rwgen; model = rwgen.build_network(rwgen.Recipe(), 'conv2_2');"
         "print(json.dumps(rwgen.weight_fingerprints(model)))"
     )
     found = {
-        run(code, TF_NUM_INTRAOP_THREADS=threads, OMP_NUM_THREADS=threads, PYTHONHASHSEED=threads)
+        fresh_process(
+            code, TF_NUM_INTRAOP_THREADS=threads, OMP_NUM_THREADS=threads, PYTHONHASHSEED=threads
+        )
         for threads in ("1", "2")
     }
     assert len(found) == 1
@@ -250,12 +236,12 @@ def test_the_dense_layers_work_at_256_and_match_their_fingerprints():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("imports", ["import rwgen, keras", "import keras, rwgen"])
-def test_a_saved_model_loads_in_a_fresh_process(tmp_path, imports):
+def test_a_saved_model_loads_in_a_fresh_process(tmp_path, fresh_process, imports):
     model = build_network(Recipe(seed=4), "conv2_1")
     image = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 20, 20, 3)).astype(np.float32)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "image.npy", image)
-    run(
+    fresh_process(
         f"{imports}; import numpy as np; folder = {str(tmp_path)!r};"
         "model = keras.models.load_model(folder + '/model.keras');"
         "again = keras.models.clone_model(model);"  # drawn anew by the initializers

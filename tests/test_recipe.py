@@ -113,3 +113,87 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, content):
 def test_an_unknown_network_is_answered_with_those_that_exist():
     with pytest.raises(RecipeError, match=r"ranvgg19, ranvgg19-zero-bias.*'vgg'"):
         load_recipe("vgg")
+
+
+RIGHT_TYPES = {
+    "schema_version": (),
+    "name": ("text",),
+    "architecture": (),
+    "pooling": (),
+    "kernel_stddev": ("whole", "fraction"),
+    "bias_stddev": ("whole", "fraction"),
+    "seed": ("whole",),
+    "candidates": ("object",),
+    "weights_sha256": ("object",),
+}
+VALUES = {
+    "null": None,
+    "truth": True,
+    "text": "some text",
+    "whole": 2,
+    "fraction": 2.5,
+    "huge": 10**400,
+    "list": [],
+    "nested": [[1], {}],
+    "object": {},
+    "other object": {"a": 1},
+}
+
+
+@pytest.mark.parametrize("field", RIGHT_TYPES)
+@pytest.mark.parametrize("kind", VALUES)
+def test_every_field_takes_its_own_types_and_refuses_all_others(field, kind):
+    text = json.dumps({**Recipe().to_dict(), field: VALUES[kind]})
+    if kind in RIGHT_TYPES[field]:
+        assert getattr(Recipe.from_json(text), field) == VALUES[kind]
+        return
+    with pytest.raises(RecipeError, match="a" if kind == "other object" else field) as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("field", ["seed", "kernel_stddev", "candidates"])
+def test_numbers_of_absurd_length_are_refused(field):
+    text = f'{{"schema_version": 1, "{field}": {"1" * 5000}}}'
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["{}", '{{"schema_version": 1, "name": {}}}', '{{"schema_version": 1, "candidates": {}}}'],
+)
+def test_nesting_of_any_depth_is_refused(frame):
+    """Around the interpreter's limit too, where text can still be read but not be printed."""
+    for depth in [*range(2, 1010), 10_000, 200_000]:
+        with pytest.raises(RecipeError):
+            Recipe.from_json(frame.format("[" * depth + "]" * depth))
+
+
+@pytest.mark.parametrize(
+    "name", ["missing.json", "no-folder/x.json", "a\nb.json", "a\0b.json", "folder", "x" * 5000]
+)
+def test_a_path_that_cannot_be_read_is_refused_with_one_line(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RecipeError, match="expected a recipe that can be read") as caught:
+        load_recipe(f"{tmp_path}/{name}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_bad_recipe_in_a_file_whose_name_has_two_lines_is_refused_with_one(tmp_path):
+    (tmp_path / "a\nb.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RecipeError, match="schema_version") as caught:
+        load_recipe(str(tmp_path / "a\nb.json"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_recipe_of_the_largest_size_is_read(tmp_path):
+    text = Recipe(seed=5).to_json()
+    path = tmp_path / "padded.json"
+    path.write_text(text.ljust(1 << 20), encoding="utf-8")
+    assert load_recipe(str(path)) == Recipe(seed=5)
+    path.write_text(text.ljust((1 << 20) + 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match="1 MiB"):
+        load_recipe(str(path))

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rwgen.config import OptimizerConfig
-from rwgen.optimize import Solution, Step, StopReason
 from rwgen.scales import AUTOMATIC_SIDE, SMALLEST_SIDE, image_sizes, solve_coarse_to_fine
+from rwgen.solution import Solution, Step, StopReason
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from rwgen import (
     StyleConfig,
     TextureConfig,
 )
+from rwgen.architecture import Architecture
 from rwgen.tasks import white_noise
 
 
@@ -217,3 +218,72 @@ def test_blends_are_shares_of_their_sum_even_where_it_overflows():
     assert StyleConfig(style_blend=(3, 1)).blend(2) == (0.75, 0.25)
     assert StyleConfig().blend(4) == (0.25,) * 4
     assert StyleConfig(style_blend=(1e308, 1e308)).blend(2) == (0.5, 0.5)
+
+
+SHALLOW = ("conv1_1", "conv2_1")
+
+
+def inversion(image, **rest):
+    config = InversionConfig(optimizer=optimizer(20))
+    return rwgen.invert(image, "conv2_1", config=config, **rest)
+
+
+def texture(image, **rest):
+    config = TextureConfig(layers=SHALLOW, optimizer=optimizer(20))
+    return rwgen.synthesize_texture(image, config=config, **rest)
+
+
+def style(image, **rest):
+    config = dataclasses.replace(STYLE, optimizer=optimizer(20))
+    return rwgen.transfer_style(image, [picture(40, 24)], config=config, **rest)
+
+
+TASKS = pytest.mark.parametrize("task", [inversion, texture, style])
+
+
+@TASKS
+def test_the_loss_falls_below_a_fifth_in_20_iterations(task):
+    solution = task(picture(32, 32, data.astronaut))
+    assert solution.loss < solution.initial_loss / 5
+    assert solution.loss == pytest.approx(sum(solution.terms.values()), rel=1e-5)
+    assert solution.image.shape == (32, 32, 3)
+    assert solution.image.dtype == np.float32
+
+
+@TASKS
+def test_networks_and_starts_in_float64_give_float64(task):
+    recipe = rwgen.Recipe(kernel_stddev=0.1)
+    small = Architecture("small", ((4, 2), (6, 1)))
+    network = rwgen.build_network(recipe, architecture=small, dtype="float64")
+    solution = task(picture(16, 20), network=network, init=np.full((16, 20, 3), 99.0))
+    assert solution.image.dtype == np.float64
+    assert solution.loss < solution.initial_loss
+
+
+@TASKS
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros(()), np.zeros(5), np.zeros((5, 3)), np.zeros((0, 5, 3)), np.zeros((1, 32, 32, 3))],
+    ids=lambda image: str(image.shape),
+)
+@pytest.mark.parametrize("own", [True, False], ids=["own network", "shipped network"])
+def test_arrays_that_are_no_image_are_refused(task, image, own):
+    rest = {"network": rwgen.build_network(rwgen.Recipe(), "conv2_1")} if own else {}
+    with pytest.raises(InvalidInputError, match="expected"):
+        task(image, **rest)
+
+
+@TASKS
+def test_images_too_small_for_a_network_of_the_users_own_are_refused(task):
+    """After the first pool nothing is left of a single pixel."""
+    network = rwgen.build_network(rwgen.Recipe(), "conv2_1")
+    with pytest.raises(InvalidInputError, match="expected"):
+        task(picture(1, 1), network=network)
+
+
+@pytest.mark.parametrize("size", [(0, 32), (32, 0), (-32, 32), (32.5, 32), (32,), (32, 32, 3)])
+@pytest.mark.parametrize("own", [True, False], ids=["own network", "shipped network"])
+def test_sizes_that_no_texture_can_have_are_refused(size, own):
+    rest = {"network": rwgen.build_network(rwgen.Recipe(), "conv2_1")} if own else {}
+    with pytest.raises(InvalidInputError, match="expected"):
+        texture(picture(32, 32), size=size, **rest)
