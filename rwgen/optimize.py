@@ -145,7 +145,7 @@ class Minimizer:
         """A search without memory from `position`."""
         non_finite = int(self._non_finite)
         loss, gradient = self._track(position)
-        if int(self._non_finite) != non_finite:
+        if not math.isfinite(loss):  # then the gradient is finite too
             raise OptimizationError(
                 "expected a finite loss and gradient at the start. Received: NaN or infinity"
             )
@@ -196,7 +196,9 @@ class Minimizer:
         loss = tf.where(finite, loss, tf.constant(np.inf, self._dtype))
         gradient = tf.where(finite, gradient, tf.zeros_like(gradient))
         self._evaluations.assign_add(1)
-        self._non_finite.assign_add(tf.cast(~finite, tf.int64))
+        # A line search may try an infinite step, which says nothing about the objective.
+        blamed = ~finite & tf.reduce_all(tf.math.is_finite(position))
+        self._non_finite.assign_add(tf.cast(blamed, tf.int64))
 
         def keep() -> tf.Tensor:
             self._best_loss.assign(loss)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -123,7 +124,9 @@ class Recipe:
             RecipeError: not an object, another schema version, or an unknown or wrong field.
         """
         if not isinstance(values, dict):
-            raise RecipeError(f"expected a recipe as a JSON object. Received: {values!r:.60}")
+            raise RecipeError(
+                f"expected a recipe as a JSON object. Received: {reprlib.repr(values)}"
+            )
         version = values.get("schema_version")
         if version != SCHEMA_VERSION or isinstance(version, bool):
             raise _unexpected("schema_version", f"{SCHEMA_VERSION}", version)
@@ -180,16 +183,16 @@ def load_recipe(network: str) -> Recipe:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise RecipeError(
-            f"expected a recipe that can be read. Received: {network} ({reason})"
+            f"expected a recipe that can be read. Received: {network!r} ({reason})"
         ) from None
     if len(data) > _MAX_FILE_BYTES:
-        raise RecipeError(f"expected a recipe of at most 1 MiB. Received: {network}")
+        raise RecipeError(f"expected a recipe of at most 1 MiB. Received: {network!r}")
     try:
         return Recipe.from_json(data.decode("utf-8"))
     except UnicodeDecodeError:
-        raise RecipeError(f"expected a recipe in UTF-8. Received: {network}") from None
+        raise RecipeError(f"expected a recipe in UTF-8. Received: {network!r}") from None
     except RecipeError as error:
-        raise RecipeError(f"{network}: {error}") from None
+        raise RecipeError(f"{network!r}: {error}") from None
 
 
 def network_names() -> tuple[str, ...]:
@@ -200,7 +203,10 @@ def network_names() -> tuple[str, ...]:
 
 
 def _unexpected(key: str, expected: str, received: object) -> RecipeError:
-    return RecipeError(f"recipe field {key}: expected {expected}. Received: {received!r:.80}")
+    # reprlib, because a value may be nested deeper than repr() can follow.
+    return RecipeError(
+        f"recipe field {key}: expected {expected}. Received: {reprlib.repr(received)}"
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -7,7 +7,7 @@ from seeded white noise unless told otherwise, and returns an `rwgen.Solution`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rwgen.architecture import Architecture
 from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
 from rwgen.errors import InvalidInputError
+from rwgen.features import feature_extractor
 from rwgen.images import resize_image
 from rwgen.objectives import (
     Objective,
@@ -66,10 +67,12 @@ def invert(
     """
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
-    network = network or _build(config.network, layers, {"an image": image})
+    network_input(image)  # checked before any work
+    network = _network(network, config.network, layers, {"an image": image.shape})
     target = network_input(image, network.inputs[0].dtype)
     objective = inversion_objective(network, target, layers, config.weighting)
-    start = _start(image.shape, config.seed, init)
+    _check_init(init, image.shape)
+    start = white_noise(config.seed, image.shape) if init is None else init
     return _solve(objective, start, network, config.optimizer, callback)
 
 
@@ -101,10 +104,10 @@ def synthesize_texture(
     """
     config = config or TextureConfig()
     network_input(source)  # checked before any work
-    shape = size or (source.shape[0], source.shape[1])
-    start = _start((*shape, 3), config.seed, init)
-    images = {"a source image": source, "a result": start}
-    network = network or _build(config.network, config.layers, images)
+    shape = _texture_size(size) if size else (source.shape[0], source.shape[1])
+    _check_init(init, (*shape, 3))
+    shapes = {"a source image": source.shape, "a result": shape}
+    network = _network(network, config.network, config.layers, shapes)
 
     def solve(
         current: tuple[int, int],
@@ -155,11 +158,14 @@ def transfer_style(
     config.blend(len(styles))  # checked before any work, like the images
     for image in (content, *styles):
         network_input(image)
-    _start(content.shape, config.seed, init)
-    layers = (*config.content_layers, *config.style_layers)
-    images = {"a content image": content}
-    images |= {f"style image {number}": style for number, style in enumerate(styles, start=1)}
-    network = network or _build(config.network, layers, images)
+    _check_init(init, content.shape)
+    shapes = {"a content image": content.shape}
+    shapes |= {f"style image {number}": x.shape for number, x in enumerate(styles, start=1)}
+    layers = (
+        *(config.content_layers if config.content_weight else ()),
+        *(config.style_layers if config.style_weight else ()),
+    )
+    network = _network(network, config.network, layers, shapes)
     shape = (content.shape[0], content.shape[1])
 
     def solve(
@@ -176,7 +182,7 @@ def transfer_style(
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
         return _solve(objective, first, network, optimizer, report)
 
-    sides = [side for image in images.values() for side in image.shape[:2]]
+    sides = [side for image_shape in shapes.values() for side in image_shape[:2]]
     sizes = image_sizes(shape, config.octaves, min(sides))
     return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
 
@@ -187,13 +193,39 @@ def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
     return (noise + np.float32(0.5)) * np.float32(PIXEL_RANGE)
 
 
-def _build(network: str, layers: Sequence[str], images: dict[str, NDArray[Any]]) -> keras.Model:
-    """The named network up to the deepest layer, once the images are known to be large enough."""
-    recipe = load_recipe(network)
-    topology: Architecture = recipe.topology
-    for what, image in images.items():
-        topology.check_image_size(layers, image.shape, what)
-    return build_network(recipe, topology.deepest(layers).name)
+def _network(
+    network: keras.Model | None,
+    name: str,
+    layers: Sequence[str],
+    shapes: Mapping[str, Sequence[int]],
+) -> keras.Model:
+    """The user's network or the named one up to the deepest layer; either must take the images."""
+    if network is None:
+        recipe = load_recipe(name)
+        topology: Architecture = recipe.topology
+        for what, shape in shapes.items():
+            topology.check_image_size(layers, shape, what)
+        return build_network(recipe, topology.deepest(layers).name)
+    extractor = feature_extractor(network, layers)
+    for what, shape in shapes.items():
+        try:
+            outputs = extractor.compute_output_shape((1, *shape[:2], 3))
+        except ValueError:  # Keras: a fixed size, or nothing left after a pool
+            outputs = {layers[0]: (0,)}
+        if any(0 in output for output in outputs.values()):
+            raise InvalidInputError(
+                f"expected {what} of a size that {network.name} takes for {', '.join(layers)}. "
+                f"Received: {shape[1]}x{shape[0]}"
+            )
+    return network
+
+
+def _texture_size(size: Sequence[int]) -> tuple[int, int]:
+    sides = tuple(size)
+    whole = all(isinstance(side, int | np.integer) and side >= 1 for side in sides)
+    if len(sides) != 2 or not whole:
+        raise InvalidInputError(f"expected a size (height, width) in pixels. Received: {size}")
+    return int(sides[0]), int(sides[1])
 
 
 def _scaled(image: NDArray[Any], factor: float) -> NDArray[Any]:
@@ -204,14 +236,11 @@ def _scaled(image: NDArray[Any], factor: float) -> NDArray[Any]:
     return resize_image(image, height, width)
 
 
-def _start(shape: Sequence[int], seed: int, init: NDArray[Any] | None) -> NDArray[Any]:
-    if init is None:
-        return white_noise(seed, shape)
-    if tuple(init.shape) != tuple(shape):
+def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:
+    if init is not None and tuple(init.shape) != tuple(shape):
         raise InvalidInputError(
             f"expected an init image of shape {tuple(shape)}. Received: {tuple(init.shape)}"
         )
-    return init
 
 
 def _solve(

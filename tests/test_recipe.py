@@ -55,6 +55,7 @@ def test_any_other_text_is_refused_with_one_line(text):
         ({"seed": 1.0}, "seed"),
         ({"seed": MAX_SEED + 1}, "seed"),
         ({"candidates": {"pool1": 1}}, "candidates"),
+        ({"candidates": {"block1_conv1": 1}}, "candidates"),
         ({"candidates": {"conv9_9": 1}}, "conv9_9"),
         ({"candidates": {"conv1_1": -1}}, "conv1_1"),
         ({"candidates": [1]}, "object"),

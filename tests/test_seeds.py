@@ -16,27 +16,30 @@ from rwgen.seeds import MAX_SEED, QUANTILE_GRID, check_seed, standard_normal
 PINNED = "1ab59449308511a64c09a8eb9276e39ead3554c17e34de72b5732fd9329068f6"
 
 
-def written_again(seed, stream, count):
-    """The draws from Python's own normal distribution, one after the other."""
+def written_again(seed, stream, begin, end):
+    """Draws from Python's own normal distribution, at positions from `begin` to `end`."""
     digest = hashlib.sha256(f"rwgen/{seed}/{stream}".encode()).digest()
     philox = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    words = np.random.Generator(philox).integers(0, 2**64, size=count, dtype=np.uint64)
-    halves = [half for word in words for half in (int(word) % 2**32, int(word) // 2**32)]
+    words = np.random.Generator(philox).integers(0, 2**64, size=end // 2 + 1, dtype=np.uint64)
     quantile = statistics.NormalDist().inv_cdf
-    grid = [round(quantile((half // 256 + 0.5) / 2**24) * 2**16) / 2**16 for half in halves]
-    return np.array(grid[:count], "<f4")
+    draws = []
+    for position in range(begin, end):
+        word = int(words[position // 2])
+        half = word // 2**32 if position % 2 else word % 2**32
+        draws.append(round(quantile((half // 256 + 0.5) / 2**24) * 2**16) / 2**16)
+    return np.array(draws, "<f4")
 
 
 def test_draws_never_change():
     draws = standard_normal(2016, "pinned", (10, 100))
     assert hashlib.sha256(draws.astype("<f4").tobytes()).hexdigest() == PINNED
-    expected = written_again(2016, "pinned", 1000)
+    expected = written_again(2016, "pinned", 0, 1000)
     assert hashlib.sha256(expected.tobytes()).hexdigest() == PINNED
 
 
 @pytest.mark.parametrize("seed", [0, 1, MAX_SEED])
 def test_draws_are_as_described_for_any_seed_and_name(seed):
-    expected = written_again(seed, "weights/ünï/0", 501)
+    expected = written_again(seed, "weights/ünï/0", 0, 501)
     np.testing.assert_array_equal(standard_normal(seed, "weights/ünï/0", (501,)), expected)
 
 
@@ -85,6 +88,13 @@ def longest():
 @pytest.mark.parametrize("size", [BORDER - 1, BORDER, BORDER + 1, BORDER + 2, 2 * BORDER + 3])
 def test_a_shorter_draw_is_the_beginning_of_a_longer_one(size, longest):
     np.testing.assert_array_equal(standard_normal(5, "prefix", (size,)), longest[:size])
+
+
+@pytest.mark.parametrize("position", [BORDER, 2 * BORDER])
+def test_the_stream_goes_on_across_the_border(position, longest):
+    around = slice(position - 9, position + 9)
+    expected = written_again(5, "prefix", around.start, around.stop)
+    np.testing.assert_array_equal(longest[around], expected)
 
 
 @settings(max_examples=30)
