@@ -18,6 +18,10 @@ LineSearch = Literal["wolfe_first", "hager_zhang"]
 """How L-BFGS finds its step: the full step if it satisfies the Wolfe conditions, else the search of
 Hager and Zhang; or that search always, as `tfp.optimizer.lbfgs_minimize` does."""
 
+ParameterizationName = Literal["pixel", "fourier", "box", "fourier-box"]
+"""What L-BFGS moves: pixels, as in the paper; their frequencies, coarse ones further; either mapped
+smoothly onto the range of valid pixels."""
+
 CONTENT_UNIT = 1 / 300
 """What one unit of content weight multiplies eq. 1 by; see docs/math.md, "The ratio"."""
 
@@ -44,6 +48,8 @@ class OptimizerConfig:
             the best point.
         iterations_per_chunk: iterations between two callbacks.
         jit_compile: compile the objective with XLA.
+        winograd: on a CPU, compute convolutions of many channels by Winograd's algorithm, which
+            takes half the time and rounds a little more (docs/performance.md).
     """
 
     max_iterations: int = 200
@@ -55,6 +61,7 @@ class OptimizerConfig:
     max_restarts: int = 5
     iterations_per_chunk: int = 1
     jit_compile: bool = True
+    winograd: bool = True
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -91,6 +98,7 @@ class StyleConfig:
             is the paper (docs/math.md).
         octaves: how often the image is halved before the search begins on the smallest; 0 is
             the paper, None chooses by size (docs/math.md).
+        parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: decides the white noise that the search starts from.
         optimizer: how L-BFGS runs.
     """
@@ -105,6 +113,7 @@ class StyleConfig:
     weighting: Weighting = "magnitude"
     shift_features: bool = True
     octaves: int | None = None
+    parameterization: ParameterizationName = "pixel"
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -129,6 +138,7 @@ class StyleConfig:
         _check_layers("style_layers", self.style_layers)
         _check_count("octaves", self.octaves or 0, 0)
         _check_choice("weighting", self.weighting, get_args(Weighting))
+        _check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
 
     def blend(self, num_styles: int) -> tuple[float, ...]:
@@ -160,6 +170,7 @@ class TextureConfig:
             is the paper (docs/math.md).
         octaves: how often the image is halved before the search begins on the smallest; 0 is
             the paper, None chooses by size (docs/math.md).
+        parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: decides the white noise that the search starts from.
         optimizer: how L-BFGS runs.
     """
@@ -169,6 +180,7 @@ class TextureConfig:
     weighting: Weighting = "magnitude"
     shift_features: bool = True
     octaves: int | None = None
+    parameterization: ParameterizationName = "pixel"
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -181,6 +193,7 @@ class TextureConfig:
         _check_layers("layers", self.layers)
         _check_count("octaves", self.octaves or 0, 0)
         _check_choice("weighting", self.weighting, get_args(Weighting))
+        _check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
 
 
@@ -191,12 +204,18 @@ class InversionConfig:
     Attributes:
         network: a shipped network or the path of a recipe.
         weighting: how eq. 4 averages; it scales the reported loss and nothing else.
+        parameterization: what L-BFGS moves, see `ParameterizationName`.
+        propagate_differences: compute how features differ from the target's without computing
+            either, which goes on where the rounding of float32 would end the search
+            (docs/math.md); False subtracts them. A network that is no chain of layers subtracts.
         seed: decides the white noise that the search starts from.
         optimizer: how L-BFGS runs.
     """
 
     network: str = DEFAULT_NETWORK
     weighting: Weighting = "magnitude"
+    parameterization: ParameterizationName = "pixel"
+    propagate_differences: bool = True
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -207,6 +226,7 @@ class InversionConfig:
             InvalidInputError: a field is out of range.
         """
         _check_choice("weighting", self.weighting, get_args(Weighting))
+        _check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
 
 

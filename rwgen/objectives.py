@@ -10,6 +10,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
+from rwgen.differences import difference_extractor
 from rwgen.errors import LayerError
 from rwgen.features import feature_extractor, layer_names
 from rwgen.losses import content_loss, gram_loss, gram_matrix, total_variation
@@ -26,6 +27,7 @@ def inversion_objective(
     image: NDArray[Any],
     layers: Sequence[str],
     weighting: Weighting = "magnitude",
+    propagate_differences: bool = True,
 ) -> Objective:
     """Equation 1, summed over `layers`.
 
@@ -34,6 +36,7 @@ def inversion_objective(
         image: [1, height, width, 3], network input of x0.
         layers: layer names of the network.
         weighting: how equation 4 averages.
+        propagate_differences: do so where the network allows it (`rwgen.differences`).
 
     Returns:
         An objective with the term `content`.
@@ -44,10 +47,12 @@ def inversion_objective(
     """
     names = layer_names(network, layers)
     extractor = feature_extractor(network, names)
-    term = _content_term(extractor, image, names, weighting)
+    differences = difference_extractor(network, image, names) if propagate_differences else None
+    read = differences or extractor
+    term = _content_term(extractor, image, names, weighting, subtract=differences is None)
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"content": term(extractor(candidate))}
+        return {"content": term(read(candidate))}
 
     return objective
 
@@ -144,16 +149,22 @@ def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, .
 
 
 def _content_term(
-    extractor: keras.Model, image: NDArray[Any], names: Sequence[str], weighting: Weighting
+    extractor: keras.Model,
+    image: NDArray[Any],
+    names: Sequence[str],
+    weighting: Weighting,
+    *,
+    subtract: bool = True,
 ) -> _Term:
+    """Equation 1 of features, or of differences from the target's where nothing is subtracted."""
     targets, scales = target_features(extractor, image, names)
     factors = content_factors(extractor, image, names, weighting, scales)
 
     def term(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        losses = [
-            factors[name] * content_loss(features[name] / scales[name], targets[name])[0]
-            for name in names
-        ]
+        losses = []
+        for name in names:
+            target = targets[name] if subtract else 0.0
+            losses.append(factors[name] * content_loss(features[name] / scales[name], target)[0])
         return tf.add_n(losses)
 
     return term

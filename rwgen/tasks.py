@@ -12,10 +12,17 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.architecture import Architecture
-from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+from rwgen.config import (
+    InversionConfig,
+    OptimizerConfig,
+    ParameterizationName,
+    StyleConfig,
+    TextureConfig,
+)
 from rwgen.errors import InvalidInputError
 from rwgen.features import feature_extractor
 from rwgen.images import resize_image
@@ -26,12 +33,14 @@ from rwgen.objectives import (
     texture_objective,
 )
 from rwgen.optimize import minimize
+from rwgen.parameterization import make_parameterization
 from rwgen.preprocess import PIXEL_RANGE, deprocess, network_input
 from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.seeds import standard_normal
 from rwgen.solution import Callback, Solution, Step
 from rwgen.vgg import build_network
+from rwgen.winograd import with_winograd
 
 NOISE_STDDEV = 0.1
 """Standard deviation of the white noise that a search starts from, as a share of the range from
@@ -68,12 +77,14 @@ def invert(
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     network_input(image)  # checked before any work
-    network = _network(network, config.network, layers, {"an image": image.shape})
+    network = _network(network, config, layers, {"an image": image.shape})
     target = network_input(image, network.inputs[0].dtype)
-    objective = inversion_objective(network, target, layers, config.weighting)
+    objective = inversion_objective(
+        network, target, layers, config.weighting, config.propagate_differences
+    )
     _check_init(init, image.shape)
     start = white_noise(config.seed, image.shape) if init is None else init
-    return _solve(objective, start, network, config.optimizer, callback)
+    return _solve(objective, start, network, config.parameterization, config.optimizer, callback)
 
 
 def synthesize_texture(
@@ -107,7 +118,7 @@ def synthesize_texture(
     shape = _texture_size(size) if size else (source.shape[0], source.shape[1])
     _check_init(init, (*shape, 3))
     shapes = {"a source image": source.shape, "a result": shape}
-    network = _network(network, config.network, config.layers, shapes)
+    network = _network(network, config, config.layers, shapes)
 
     def solve(
         current: tuple[int, int],
@@ -119,7 +130,7 @@ def synthesize_texture(
         target = network_input(_scaled(source, shrink), network.inputs[0].dtype)
         objective = texture_objective(network, target, config)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
-        return _solve(objective, first, network, optimizer, report)
+        return _solve(objective, first, network, config.parameterization, optimizer, report)
 
     sizes = image_sizes(shape, config.octaves, min(*shape, *source.shape[:2]))
     return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
@@ -165,7 +176,7 @@ def transfer_style(
         *(config.content_layers if config.content_weight else ()),
         *(config.style_layers if config.style_weight else ()),
     )
-    network = _network(network, config.network, layers, shapes)
+    network = _network(network, config, layers, shapes)
     shape = (content.shape[0], content.shape[1])
 
     def solve(
@@ -180,7 +191,7 @@ def transfer_style(
         scene = network_input(resize_image(content, *current), dtype)
         objective = style_objective(network, scene, targets, config)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
-        return _solve(objective, first, network, optimizer, report)
+        return _solve(objective, first, network, config.parameterization, optimizer, report)
 
     sides = [side for image_shape in shapes.values() for side in image_shape[:2]]
     sizes = image_sizes(shape, config.octaves, min(sides))
@@ -195,11 +206,21 @@ def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
 
 def _network(
     network: keras.Model | None,
-    name: str,
+    config: InversionConfig | TextureConfig | StyleConfig,
     layers: Sequence[str],
     shapes: Mapping[str, Sequence[int]],
 ) -> keras.Model:
     """The user's network or the named one up to the deepest layer; either must take the images."""
+    network = _fitting_network(network, config.network, layers, shapes)
+    return with_winograd(network) if config.optimizer.winograd else network
+
+
+def _fitting_network(
+    network: keras.Model | None,
+    name: str,
+    layers: Sequence[str],
+    shapes: Mapping[str, Sequence[int]],
+) -> keras.Model:
     if network is None:
         recipe = load_recipe(name)
         topology: Architecture = recipe.topology
@@ -247,15 +268,22 @@ def _solve(
     objective: Objective,
     start: NDArray[Any],
     network: keras.Model,
+    parameterization: ParameterizationName,
     config: OptimizerConfig,
     callback: Callback | None,
 ) -> Solution:
+    first = network_input(start, network.inputs[0].dtype)
+    space = make_parameterization(parameterization, start.shape[:2], first.dtype)
+
     def to_pixels(position: NDArray[Any]) -> NDArray[Any]:
-        pixels: NDArray[Any] = deprocess(position[0])
+        pixels: NDArray[Any] = deprocess(np.asarray(space.image(tf.constant(position)))[0])
         return pixels
 
     def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
         return callback(step, lambda: to_pixels(best())) if callback else None
 
-    solution = minimize(objective, network_input(start, network.inputs[0].dtype), config, in_pixels)
+    def at(position: tf.Tensor) -> dict[str, tf.Tensor]:
+        return objective(space.image(position))
+
+    solution = minimize(at, space.position(first), config, in_pixels)
     return dataclasses.replace(solution, image=to_pixels(solution.image))

@@ -1,0 +1,171 @@
+"""The objectives written once more in PyTorch, with the same weights and the same values.
+
+Written as a PyTorch user would: `conv2d`, `relu`, `avg_pool2d`, autograd to the image, no gradient
+for weights. Targets, scales and weighting factors are taken from rwgen, so that the losses of both
+can be compared number by number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+import torch
+from numpy.typing import NDArray
+from torch.nn import functional
+
+from rwgen import InversionConfig, StyleConfig, TextureConfig, feature_extractor
+from rwgen.config import CONTENT_UNIT, TV_UNIT
+from rwgen.objectives import target_features
+from rwgen.weighting import content_factors, style_factors
+
+Loss = Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
+
+
+@dataclass(frozen=True)
+class TorchObjective:
+    """Loss and gradient of an image [height, width, 3] in PyTorch.
+
+    Attributes:
+        layers: (name, kernel, bias) of each convolution, (name, None, None) of each pool.
+        losses: what is summed.
+        memory_format: of images and features.
+    """
+
+    layers: tuple[tuple[str, torch.Tensor | None, torch.Tensor | None], ...]
+    losses: tuple[Loss, ...]
+    memory_format: torch.memory_format
+
+    def loss(self, image: torch.Tensor) -> torch.Tensor:
+        """Loss of [1, 3, height, width]."""
+        features, tensor = {}, image
+        for name, kernel, bias in self.layers:
+            if kernel is None:
+                tensor = functional.avg_pool2d(tensor, 2)
+            else:
+                tensor = functional.relu(functional.conv2d(tensor, kernel, bias, padding=1))
+            features[name] = tensor
+        return torch.stack([loss(features, image) for loss in self.losses]).sum()
+
+    def evaluate(self, image: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+        """Loss and gradient of [1, height, width, 3]."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
+        tensor = tensor.contiguous(memory_format=self.memory_format).requires_grad_()
+        loss = self.loss(tensor)
+        (gradient,) = torch.autograd.grad(loss, tensor)
+        return float(loss.detach()), gradient.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def torch_style(
+    network: keras.Model,
+    content: NDArray[Any],
+    style: NDArray[Any],
+    config: StyleConfig,
+    memory_format: torch.memory_format,
+) -> TorchObjective:
+    """Equation 9, as `rwgen.objectives.style_objective` with one style."""
+    losses = (
+        _content(network, content, config.content_layers, config.content_weight * CONTENT_UNIT),
+        _style(network, style, config.style_layers, config.style_weight),
+        _variation(config.tv_weight * TV_UNIT),
+    )
+    names = (*config.content_layers, *config.style_layers)
+    return TorchObjective(_layers(network, names, memory_format), losses, memory_format)
+
+
+def torch_texture(
+    network: keras.Model,
+    source: NDArray[Any],
+    config: TextureConfig,
+    memory_format: torch.memory_format,
+) -> TorchObjective:
+    """Equation 5, as `rwgen.objectives.texture_objective`."""
+    losses = (_style(network, source, config.layers, 1.0),)
+    return TorchObjective(_layers(network, config.layers, memory_format), losses, memory_format)
+
+
+def torch_inversion(
+    network: keras.Model, image: NDArray[Any], layer: str, memory_format: torch.memory_format
+) -> TorchObjective:
+    """Equation 1, as `rwgen.objectives.inversion_objective`."""
+    losses = (_content(network, image, (layer,), 1.0),)
+    return TorchObjective(_layers(network, (layer,), memory_format), losses, memory_format)
+
+
+def _layers(
+    network: keras.Model, names: tuple[str, ...], memory_format: torch.memory_format
+) -> tuple[tuple[str, torch.Tensor | None, torch.Tensor | None], ...]:
+    own = [layer.name for layer in network.layers]
+    last = max(own.index(name) for name in names)
+    layers: list[tuple[str, torch.Tensor | None, torch.Tensor | None]] = []
+    for layer in network.layers[1 : last + 1]:
+        if layer.weights:
+            kernel, bias = (np.array(value) for value in layer.get_weights())
+            weight = torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)))
+            weight = weight.contiguous(memory_format=memory_format)
+            layers.append((layer.name, weight, torch.from_numpy(bias)))
+        else:
+            layers.append((layer.name, None, None))
+    return tuple(layers)
+
+
+def _content(
+    network: keras.Model, image: NDArray[Any], names: tuple[str, ...], weight: float
+) -> Loss:
+    extractor = feature_extractor(network, names)
+    targets, scales = target_features(extractor, image, names)
+    factors = content_factors(extractor, image, names, InversionConfig().weighting, scales)
+    wanted = {name: _channels_first(value) for name, value in targets.items()}
+
+    def loss(features: Mapping[str, torch.Tensor], _image: torch.Tensor) -> torch.Tensor:
+        parts = [
+            factors[name] * (features[name] / scales[name] - wanted[name]).square().mean() / 2
+            for name in names
+        ]
+        return weight * torch.stack(parts).sum()
+
+    return loss
+
+
+def _style(
+    network: keras.Model, image: NDArray[Any], names: tuple[str, ...], weight: float
+) -> Loss:
+    extractor = feature_extractor(network, names)
+    values, scales = target_features(extractor, image, names)
+    shifts = {name: tf.reduce_mean(value, [1, 2], keepdims=True) for name, value in values.items()}
+    weighting = TextureConfig().weighting
+    factors = style_factors(extractor, image, names, weighting, scales, shifts)
+    means = {name: _channels_first(shift) for name, shift in shifts.items()}
+    grams = {name: _gram(_channels_first(value) - means[name]) for name, value in values.items()}
+
+    def loss(features: Mapping[str, torch.Tensor], _image: torch.Tensor) -> torch.Tensor:
+        parts = []
+        for name in names:
+            gram = _gram(features[name] / scales[name] - means[name])
+            parts.append(factors[name] * (gram - grams[name]).square().mean() / 4)
+        return weight * torch.stack(parts).sum()
+
+    return loss
+
+
+def _gram(features: torch.Tensor) -> torch.Tensor:
+    _, channels, height, width = features.shape
+    matrix = features.permute(0, 2, 3, 1).reshape(height * width, channels)
+    return matrix.T @ matrix / (height * width)
+
+
+def _variation(weight: float) -> Loss:
+    def loss(_features: Mapping[str, torch.Tensor], image: torch.Tensor) -> torch.Tensor:
+        vertical = (image[:, :, 1:] - image[:, :, :-1]).square().sum()
+        horizontal = (image[:, :, :, 1:] - image[:, :, :, :-1]).square().sum()
+        return weight * (vertical + horizontal)
+
+    return loss
+
+
+def _channels_first(value: tf.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(np.array(value).transpose(0, 3, 1, 2)))

@@ -1,0 +1,173 @@
+"""3x3 convolutions with a quarter of the multiplications, for many channels on a CPU.
+
+Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015):
+each 4x4 tile of the output comes from a 6x6 tile of the input by 36 multiplications a pair of
+channels instead of 144. The products over all tiles and channels are 36 matrix products; what comes
+before and after them costs as much as channels, not as their square, so it pays for many channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+TILE = 4
+"""Side of an output tile; an input tile is two larger."""
+
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
+"""Where the polynomials are interpolated, besides infinity. With 1 and 2, the textbook's points,
+a float32 result is twice as far from the exact one (docs/performance.md). All are exact in binary."""
+
+MIN_CHANNELS = (64, 128)
+"""Of the two channel counts, the least that the smaller and the larger must have for a gain."""
+
+
+def interpolation_matrices() -> tuple[NDArray[np.float64], ...]:
+    """A [6, 4], G [6, 3] and B [6, 6] of the Toom-Cook algorithm for `POINTS` and infinity.
+
+    The correlation of d [6] with g [3] is then A^T ((G g) * (B d)), [4].
+    """
+    size = len(POINTS) + 1
+    a, g, b = np.zeros((size, TILE)), np.zeros((size, 3)), np.zeros((size, size))
+    for row, point in enumerate(POINTS):
+        others = [other for other in POINTS if other != point]
+        a[row] = point ** np.arange(TILE)
+        g[row] = point ** np.arange(3) / np.prod([point - other for other in others])
+        b[row, :-1] = np.poly(others)[::-1]
+    a[-1, -1] = g[-1, -1] = 1
+    b[-1] = np.poly(POINTS)[::-1]
+    return a, g, b
+
+
+_A, _G, _B = interpolation_matrices()
+
+
+def transform_filters(kernel: NDArray[Any]) -> NDArray[Any]:
+    """Filters as the matrix products take them.
+
+    Args:
+        kernel: [3, 3, channels in, channels out].
+
+    Returns:
+        [36, channels in, channels out], of the same dtype.
+    """
+    both = np.kron(_G, _G).astype(kernel.dtype)
+    product: NDArray[Any] = both @ kernel.reshape(9, -1)
+    return product.reshape(-1, *kernel.shape[2:])
+
+
+def winograd_convolution(images: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
+    """Correlation with 3x3 filters, stride one, zeros outside: `padding="same"`.
+
+    Args:
+        images: [batch, height, width, channels in], all but the batch known.
+        filters: [36, channels in, channels out], see `transform_filters`.
+
+    Returns:
+        [batch, height, width, channels out].
+    """
+    _, height, width, channels = images.shape
+    rows, columns = -(-height // TILE), -(-width // TILE)
+    below, right = (TILE * count + 1 - side for count, side in ((rows, height), (columns, width)))
+    padded = tf.pad(images, [[0, 0], [1, below], [1, right], [0, 0]])
+    # Each stage is stacked on its own: XLA compiles one that holds all 36 sums four times longer.
+    lines = [padded[:, i : i + TILE * rows - 3 : TILE] for i in range(6)]
+    lines = tf.stack(_combine(_B, lines))
+    inputs = [lines[:, :, :, i : i + TILE * columns - 3 : TILE] for i in range(6)]
+    inputs = tf.stack(_combine(_B, inputs), axis=1)
+    products = tf.matmul(tf.reshape(inputs, [36, -1, channels]), filters)
+    grid = tf.reshape(products, [6, 6, -1, rows, columns, filters.shape[-1]])
+    tall = tf.stack(_combine(_A.T, tf.unstack(grid)), axis=3)  # [6, batch, rows, 4, columns, ..]
+    tiles = tf.stack(_combine(_A.T, tf.unstack(tall)), axis=4)
+    whole = tf.reshape(tiles, [-1, TILE * rows, TILE * columns, filters.shape[-1]])
+    return whole[:, :height, :width]
+
+
+@keras.saving.register_keras_serializable("rwgen")
+class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
+    """A `Conv2D` that computes by Winograd's algorithm where it can.
+
+    Weights and configuration are those of `Conv2D`. The filters are transformed when the layer is
+    first called, so weights that change afterwards have no effect until `transform` is called;
+    a trainable layer, other shapes of kernel or stride, and images of unknown size are left to
+    `Conv2D`. Gradients flow to the input, not to the weights.
+    """
+
+    def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        """As `Conv2D`: the correlation alone, with `kernel` wherever that computes it."""
+        if self.trainable or not suits(self) or None in inputs.shape[1:]:
+            return super().convolution_op(inputs, kernel)
+        if not hasattr(self, "_filters"):
+            with tf.init_scope():
+                self.transform()
+        return self._correlate(inputs)
+
+    def transform(self) -> None:
+        """Transform the present filters."""
+        kernel = keras.ops.convert_to_numpy(self.kernel)
+        # The gradient of a correlation is the correlation with the filters turned around.
+        turned = kernel[::-1, ::-1].swapaxes(2, 3)
+        self._filters = tf.constant(transform_filters(kernel))
+        self._turned_filters = tf.constant(transform_filters(turned))
+
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
+    def _correlate(self, inputs: tf.Tensor) -> Any:
+        return winograd_convolution(inputs, self._filters), lambda gradient: winograd_convolution(
+            gradient, self._turned_filters
+        )
+
+
+def suits(layer: keras.layers.Layer) -> bool:
+    """Whether the algorithm computes what a layer computes, and faster on a CPU."""
+    if not isinstance(layer, keras.layers.Conv2D) or not layer.built:
+        return False
+    exact = (
+        layer.kernel_size == (3, 3)
+        and layer.strides == layer.dilation_rate == (1, 1)
+        and (layer.padding, layer.groups, layer.data_format) == ("same", 1, "channels_last")
+        and layer.compute_dtype in ("float32", "float64")
+    )
+    channels = sorted(layer.kernel.shape[2:])
+    return exact and all(map(int.__ge__, channels, MIN_CHANNELS))
+
+
+def with_winograd(model: keras.Model) -> keras.Model:
+    """The same model with `WinogradConv2D` for every convolution that it suits, on a CPU.
+
+    Args:
+        model: a functional model; its weights are copied as they are now.
+
+    Returns:
+        A model of the same inputs, outputs and names; the given one where nothing is replaced, as
+        on a GPU, whose libraries have such algorithms of their own.
+    """
+    if tf.config.list_logical_devices("GPU") or not any(map(suits, model.layers)):
+        return model
+    copy = keras.models.clone_model(model, clone_function=_copied)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
+        config |= {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
+    if suits(layer):
+        return WinogradConv2D.from_config(config | {"trainable": False})
+    return type(layer).from_config(config)
+
+
+def _combine(matrix: NDArray[np.float64], parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Each row of the matrix as the weights of a sum of the parts."""
+    return [
+        tf.add_n([part * weight if weight != 1 else part for weight, part in pairs])
+        for pairs in (
+            [(weight, part) for weight, part in zip(row, parts, strict=True) if weight]
+            for row in matrix.tolist()
+        )
+    ]
