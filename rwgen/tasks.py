@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.architecture import Architecture
+from rwgen.checkpoint import Checkpoint, fingerprint
 from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
 from rwgen.errors import InvalidInputError
 from rwgen.features import feature_extractor
@@ -31,7 +32,7 @@ from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.seeds import standard_normal
 from rwgen.solution import Callback, Solution, Step
-from rwgen.vgg import build_network
+from rwgen.vgg import build_network, weight_fingerprints
 
 NOISE_STDDEV = 0.1
 """Standard deviation of the white noise that a search starts from, as a share of the range from
@@ -46,6 +47,7 @@ def invert(
     config: InversionConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Reconstruct an image from its features (paper, eq. 1).
 
@@ -57,23 +59,28 @@ def invert(
         config: settings; None means the defaults.
         init: start of the search, of the image's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        checkpoint: where the state is kept; the same call goes on from there, to the same image.
+            `Checkpoint.remove` it once the result is safe.
 
     Returns:
         The solution; its image has the shape of `image`, float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        CheckpointError: the checkpoint is another run's.
+        OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     network_input(image)  # checked before any work
     network = _network(network, config.network, layers, {"an image": image.shape})
+    _check_init(init, image.shape)
+    _expect(checkpoint, "invert", config, network, (image, init), layers=layers)
     target = network_input(image, network.inputs[0].dtype)
     objective = inversion_objective(network, target, layers, config.weighting)
-    _check_init(init, image.shape)
     start = white_noise(config.seed, image.shape) if init is None else init
-    return _solve(objective, start, network, config.optimizer, callback)
+    return _solve(objective, start, network, config.optimizer, callback, checkpoint)
 
 
 def synthesize_texture(
@@ -84,6 +91,7 @@ def synthesize_texture(
     config: TextureConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Synthesise a texture with the Gram matrices of a source (paper, eq. 5).
 
@@ -94,12 +102,16 @@ def synthesize_texture(
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        checkpoint: where the state is kept; the same call goes on from there, to the same image.
+            `Checkpoint.remove` it once the result is safe.
 
     Returns:
         The solution; its image is [*size, 3], float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        CheckpointError: the checkpoint is another run's.
+        OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
     config = config or TextureConfig()
@@ -108,6 +120,7 @@ def synthesize_texture(
     _check_init(init, (*shape, 3))
     shapes = {"a source image": source.shape, "a result": shape}
     network = _network(network, config.network, config.layers, shapes)
+    _expect(checkpoint, "texture", config, network, (source, init), size=shape)
 
     def solve(
         current: tuple[int, int],
@@ -119,10 +132,10 @@ def synthesize_texture(
         target = network_input(_scaled(source, shrink), network.inputs[0].dtype)
         objective = texture_objective(network, target, config)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
-        return _solve(objective, first, network, optimizer, report)
+        return _solve(objective, first, network, optimizer, report, checkpoint)
 
     sizes = image_sizes(shape, config.octaves, min(*shape, *source.shape[:2]))
-    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
 def transfer_style(
@@ -133,6 +146,7 @@ def transfer_style(
     config: StyleConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Render the content of one image in the style of others (paper, eq. 9).
 
@@ -144,12 +158,16 @@ def transfer_style(
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        checkpoint: where the state is kept; the same call goes on from there, to the same image.
+            `Checkpoint.remove` it once the result is safe.
 
     Returns:
         The solution; its image has the shape of `content`, float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        CheckpointError: the checkpoint is another run's.
+        OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
     config = config or StyleConfig()
@@ -166,6 +184,7 @@ def transfer_style(
         *(config.style_layers if config.style_weight else ()),
     )
     network = _network(network, config.network, layers, shapes)
+    _expect(checkpoint, "style", config, network, (content, *styles, init))
     shape = (content.shape[0], content.shape[1])
 
     def solve(
@@ -180,11 +199,11 @@ def transfer_style(
         scene = network_input(resize_image(content, *current), dtype)
         objective = style_objective(network, scene, targets, config)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
-        return _solve(objective, first, network, optimizer, report)
+        return _solve(objective, first, network, optimizer, report, checkpoint)
 
     sides = [side for image_shape in shapes.values() for side in image_shape[:2]]
     sizes = image_sizes(shape, config.octaves, min(sides))
-    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
 def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
@@ -243,12 +262,32 @@ def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:
         )
 
 
+def _expect(
+    checkpoint: Checkpoint | None,
+    task: str,
+    config: InversionConfig | StyleConfig | TextureConfig,
+    network: keras.Model,
+    images: Sequence[NDArray[Any] | None],
+    **settings: Any,
+) -> None:
+    """Tell a checkpoint everything that decides the result."""
+    if checkpoint is not None:
+        checkpoint.expect(
+            task=task,
+            settings={**dataclasses.asdict(config), **settings},
+            images=[fingerprint(image) for image in images],
+            network=network.to_json(),
+            weights=weight_fingerprints(network),
+        )
+
+
 def _solve(
     objective: Objective,
     start: NDArray[Any],
     network: keras.Model,
     config: OptimizerConfig,
     callback: Callback | None,
+    checkpoint: Checkpoint | None,
 ) -> Solution:
     def to_pixels(position: NDArray[Any]) -> NDArray[Any]:
         pixels: NDArray[Any] = deprocess(position[0])
@@ -257,5 +296,6 @@ def _solve(
     def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
         return callback(step, lambda: to_pixels(best())) if callback else None
 
-    solution = minimize(objective, network_input(start, network.inputs[0].dtype), config, in_pixels)
+    position = network_input(start, network.inputs[0].dtype)
+    solution = minimize(objective, position, config, in_pixels, checkpoint)
     return dataclasses.replace(solution, image=to_pixels(solution.image))

@@ -15,7 +15,8 @@ LEVELS = (
     {"architecture", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses"},
     {"config"},
-    {"initializers", "metrics", "lbfgs"},
+    {"initializers", "metrics", "lbfgs", "checkpoint"},
+    {"search"},
     {"optimize"},
     {"vgg", "features", "weighting", "scales"},
     {"objectives"},
@@ -62,10 +63,10 @@ def test_a_package_is_imported_only_where_it_belongs(package, users):
 
 
 def test_losses_and_the_optimizer_know_nothing_of_networks_or_files():
-    for module in ("losses", "optimize", "lbfgs"):
+    for module in ("losses", "optimize", "lbfgs", "search"):
         own = {name for name in imported(MODULES[module]) if name.startswith("rwgen.")}
         modules = {name.split(".")[1] for name in own}
-        assert modules <= {"config", "errors", "lbfgs", "solution"}
+        assert modules <= {"checkpoint", "config", "errors", "lbfgs", "search", "solution"}
 
 
 @pytest.mark.parametrize("code", ["import rwgen", "import rwgen.cli.main", "rwgen.RwgenError"])
