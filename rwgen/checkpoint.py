@@ -92,6 +92,11 @@ class Checkpoint:
                 raise self.refused(_difference(name, self._facts.get(name), value))
         self._facts |= values
 
+    @property
+    def is_saved(self) -> bool:
+        """Whether there is a state to go on from."""
+        return bool(self._parts)
+
     def get(self, part: str) -> Part | None:
         """The part of the state that was saved last under this name, None if there is none."""
         return self._parts.get(part)
