@@ -33,8 +33,7 @@ FILE_NAME = "search.npz"
 """The one file in the folder of a checkpoint."""
 
 DEFAULT_EVERY = 10
-"""Iterations between two writes: at 256 pixels a write is a hundredth of ten iterations' time
-(docs/architecture.md)."""
+"""Iterations between two writes: some hundredths of the time they take (docs/architecture.md)."""
 
 Part = Mapping[str, Any]
 """Part of a state: arrays, and values that JSON can hold, by name."""
