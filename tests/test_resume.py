@@ -167,6 +167,24 @@ def test_a_count_of_values_that_were_not_finite_is_restored(tmp_path):
         fresh.minimize(np.ones(3), None, Checkpoint(tmp_path))
 
 
+def test_the_terms_of_the_best_point_are_restored(tmp_path):
+    """Seen only where the next iteration finds nothing better."""
+
+    def flat(x):
+        return {"a": tf.reduce_sum((x - 1.0) ** 4), "b": 1.0 + 0 * tf.reduce_sum(x)}
+
+    config = dataclasses.replace(CONFIG, max_iterations=1000, max_line_search_iterations=20)
+    minimizer = Minimizer(flat, (6,), np.float32, config)
+    expected = minimizer.minimize(np.zeros(6, np.float32))
+    losses = [step.loss for step in expected.history]
+    at = next(i for i in range(1, len(losses)) if losses[i] == losses[i - 1])
+    with pytest.raises(KilledError):
+        minimizer.minimize(np.zeros(6, np.float32), killing(at), Checkpoint(tmp_path, every=1))
+    minimizer.minimize(np.full(6, 9.0, np.float32), lambda step, _: True)
+    solution = minimizer.minimize(np.zeros(6, np.float32), None, Checkpoint(tmp_path, every=1))
+    assert timeless(solution) == timeless(expected)
+
+
 @pytest.mark.parametrize("change", ["start", "config", "dtype"])
 def test_the_search_of_another_start_or_configuration_is_refused(change, tmp_path):
     rwgen.minimize(terms, start(), dataclasses.replace(CONFIG, max_iterations=1), None,
