@@ -32,10 +32,10 @@ def main() -> None:
     import tensorflow as tf
 
     from rwgen import StyleConfig, build_network, load_recipe
+    from rwgen.image_search import white_noise
     from rwgen.objectives import style_objective
     from rwgen.optimize import Minimizer
     from rwgen.preprocess import network_input
-    from rwgen.tasks import white_noise
 
     results["import_seconds"] = time.perf_counter() - began
     began = time.perf_counter()

@@ -23,6 +23,7 @@ from record import write_record
 from torch_peer import TorchObjective, torch_inversion, torch_style, torch_texture
 
 from rwgen import InversionConfig, StyleConfig, TextureConfig, build_network, load_recipe
+from rwgen.image_search import white_noise
 from rwgen.objectives import (
     Objective,
     inversion_objective,
@@ -31,7 +32,6 @@ from rwgen.objectives import (
 )
 from rwgen.optimize import Minimizer
 from rwgen.preprocess import network_input
-from rwgen.tasks import white_noise
 from rwgen.winograd import with_winograd
 
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}

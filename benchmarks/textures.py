@@ -32,9 +32,9 @@ from rwgen import (
     synthesize_texture,
     write_image,
 )
+from rwgen.image_search import white_noise
 from rwgen.losses import gram_matrix
 from rwgen.preprocess import network_input
-from rwgen.tasks import white_noise
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {"shift_features": False, "octaves": 0},

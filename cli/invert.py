@@ -9,10 +9,11 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.architecture import DENSE_INPUT_SIZE
+from rwgen.checkpoint import DEFAULT_EVERY
 from rwgen.cli import options
 from rwgen.cli.inputs import load_resized, load_square
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
-from rwgen.cli.session import Outputs, run_task
+from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.errors import InvalidInputError
@@ -44,6 +45,8 @@ def invert(
     from_image: options.From = None,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
+    checkpoint: options.CheckpointFolder = None,
+    checkpoint_every: options.CheckpointEvery = DEFAULT_EVERY,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
@@ -70,6 +73,9 @@ def invert(
         source, pixels = load_resized(inputs[0], settings["size"])
     recipe.topology.check_image_size([spec.name], pixels.shape, f"an image ({source.path})")
 
+    provenance = Provenance("invert", (source,), settings.used, recipe)
+    kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
+
     with native_stderr_hidden():
         from rwgen import metrics, tasks
         from rwgen.vgg import build_network
@@ -77,10 +83,11 @@ def invert(
         model = build_network(recipe, spec.name)
 
     def task(callback: Callback) -> Solution:
-        return tasks.invert(pixels, spec.name, network=model, config=config, callback=callback)
+        return tasks.invert(
+            pixels, spec.name, network=model, config=config, callback=callback, checkpoint=kept
+        )
 
     def quality(_solution: Solution, result: NDArray[np.uint8]) -> dict[str, Any]:
         return {"psnr": metrics.psnr(pixels, result), "ssim": metrics.ssim(pixels, result)}
 
-    provenance = Provenance("invert", (source,), settings.used, recipe)
-    return run_task(task, outputs, provenance, config.optimizer.max_iterations, quality)
+    return run_task(task, outputs, provenance, config.optimizer.max_iterations, quality, kept)

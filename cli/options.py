@@ -86,6 +86,17 @@ History = Annotated[
     str | None,
     typer.Option(metavar="FILE.csv", help="Write losses and times of every iteration."),
 ]
+CheckpointFolder = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FOLDER",
+        help="Keep the state of the search there, as search.npz. After a crash or Ctrl-C the same "
+        "command goes on from it, to the same image; once that is written, the file is removed.",
+    ),
+]
+CheckpointEvery = Annotated[
+    int, typer.Option(min=1, metavar="N", help="Iterations between two writes of --checkpoint.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 

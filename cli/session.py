@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checkpoint import Checkpoint
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.errors import InvalidInputError
 from rwgen.images import atomic_write, check_destination, write_image
@@ -114,12 +115,37 @@ def _is_writable(path: str) -> bool:
     return usable and os.access(target.parent, os.W_OK | os.X_OK)
 
 
+def open_checkpoint(folder: str | None, every: int, provenance: Provenance) -> Checkpoint | None:
+    """The checkpoint of a command, before any work.
+
+    Args:
+        folder: where it is kept, None for no checkpoint.
+        every: iterations between two writes.
+        provenance: what the image will be made from.
+
+    Raises:
+        InvalidInputError: the folder cannot be written, or holds a checkpoint of another run.
+    """
+    if folder is None:
+        return None
+    checkpoint = Checkpoint(folder, every)
+    checkpoint.expect(
+        command=provenance.command,
+        # Their pixels count, wherever they lie.
+        inputs=[[image.role, image.sha256] for image in provenance.inputs],
+        options=dict(provenance.options),
+        recipe=provenance.recipe.to_dict(),
+    )
+    return checkpoint
+
+
 def run_task(
     task: Callable[[Callback], Solution],
     outputs: Outputs,
     provenance: Provenance,
     max_iterations: int,
     summary: Callable[[Solution, NDArray[np.uint8]], dict[str, Any]] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> int:
     """Run a task and write its results.
 
@@ -129,14 +155,19 @@ def run_task(
         provenance: what goes into the PNG.
         max_iterations: for the progress bar.
         summary: further values for the JSON object, from the solution and the pixels as written.
+        checkpoint: what the task goes on from; removed once a run that was not interrupted has
+            written its image.
 
     Returns:
         The exit code: 0, or 130 after Ctrl-C, when the best image so far was written.
     """
     metadata = {METADATA_KEY: provenance.to_json()}
+    resumed_from: dict[str, int | None] = {}
+    goes_on = checkpoint is not None and checkpoint.is_saved
     with _interruptible() as interrupted, _progress(outputs, max_iterations) as show:
 
         def callback(step: Step, best: Callable[[], NDArray[Any]]) -> bool:
+            resumed_from.setdefault("resumed_from", step.iteration if goes_on else None)
             show(step)
             if outputs.save_every and step.iteration and step.iteration % outputs.save_every == 0:
                 write_image(outputs.intermediate(step.iteration), best(), metadata=metadata)
@@ -147,6 +178,8 @@ def run_task(
     if outputs.history is not None:
         atomic_write(outputs.history, _history_csv(solution).encode())
     stopped = interrupted()
+    if checkpoint is not None and not stopped:
+        checkpoint.remove()
     if outputs.json:
         pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
         values = {
@@ -163,6 +196,8 @@ def run_task(
             "seed": provenance.options["seed"],
             "network": provenance.recipe.name,
         }
+        if checkpoint is not None:
+            values |= resumed_from
         values |= summary(solution, pixels) if summary else {}
         print(json.dumps(values))
     return EXIT_INTERRUPTED if stopped else 0

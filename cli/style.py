@@ -8,10 +8,11 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from rwgen.checkpoint import DEFAULT_EVERY
 from rwgen.cli import options
 from rwgen.cli.inputs import load_input, load_resized
 from rwgen.cli.provenance import InputImage, Provenance, Settings, read_provenance
-from rwgen.cli.session import Outputs, run_task
+from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import OptimizerConfig, StyleConfig
 from rwgen.errors import InvalidInputError
@@ -76,6 +77,8 @@ def style(
     from_image: options.From = None,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
+    checkpoint: options.CheckpointFolder = None,
+    checkpoint_every: options.CheckpointEvery = DEFAULT_EVERY,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
@@ -127,6 +130,9 @@ def style(
         init_pixels = resize_image(init_pixels, *pixels[0].shape[:2])
         loaded = (*loaded, start)
 
+    provenance = Provenance("style", loaded, settings.used, recipe)
+    kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
+
     with native_stderr_hidden():
         from rwgen.tasks import transfer_style
         from rwgen.vgg import build_network
@@ -135,11 +141,16 @@ def style(
 
     def task(callback: Callback) -> Solution:
         return transfer_style(
-            pixels[0], pixels[1:], network=model, config=config, init=init_pixels, callback=callback
+            pixels[0],
+            pixels[1:],
+            network=model,
+            config=config,
+            init=init_pixels,
+            callback=callback,
+            checkpoint=kept,
         )
 
-    provenance = Provenance("style", loaded, settings.used, recipe)
-    return run_task(task, outputs, provenance, config.optimizer.max_iterations)
+    return run_task(task, outputs, provenance, config.optimizer.max_iterations, checkpoint=kept)
 
 
 def _init_image(settings: Settings) -> InputImage | None:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from rwgen.checkpoint import DEFAULT_EVERY
 from rwgen.cli import options
 from rwgen.cli.inputs import load_resized
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
-from rwgen.cli.session import Outputs, run_task
+from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import OptimizerConfig, TextureConfig
 from rwgen.errors import InvalidInputError
@@ -55,6 +56,8 @@ def texture(
     from_image: options.From = None,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
+    checkpoint: options.CheckpointFolder = None,
+    checkpoint_every: options.CheckpointEvery = DEFAULT_EVERY,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
@@ -87,6 +90,9 @@ def texture(
     image, pixels = load_resized(inputs[0], settings["source_size"])
     topology.check_image_size(config.layers, pixels.shape, f"a source ({image.path})")
 
+    provenance = Provenance("texture", (image,), settings.used, recipe)
+    kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
+
     with native_stderr_hidden():
         from rwgen.tasks import synthesize_texture
         from rwgen.vgg import build_network
@@ -94,7 +100,8 @@ def texture(
         model = build_network(recipe, deepest.name)
 
     def task(callback: Callback) -> Solution:
-        return synthesize_texture(pixels, shape, network=model, config=config, callback=callback)
+        return synthesize_texture(
+            pixels, shape, network=model, config=config, callback=callback, checkpoint=kept
+        )
 
-    provenance = Provenance("texture", (image,), settings.used, recipe)
-    return run_task(task, outputs, provenance, config.optimizer.max_iterations)
+    return run_task(task, outputs, provenance, config.optimizer.max_iterations, checkpoint=kept)

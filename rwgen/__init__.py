@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 if TYPE_CHECKING:
+    from rwgen.checkpoint import Checkpoint
     from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
     from rwgen.errors import (
+        CheckpointError,
         ImageError,
         InvalidInputError,
         LayerError,
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "checkpoint": ("Checkpoint",),
     "config": ("InversionConfig", "OptimizerConfig", "StyleConfig", "TextureConfig"),
     "errors": (
+        "CheckpointError",
         "ImageError",
         "InvalidInputError",
         "LayerError",
@@ -59,10 +63,12 @@ _MODULES = {
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULES
+    "Checkpoint",
     "InversionConfig",
     "OptimizerConfig",
     "StyleConfig",
     "TextureConfig",
+    "CheckpointError",
     "ImageError",
     "InvalidInputError",
     "LayerError",

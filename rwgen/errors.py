@@ -21,6 +21,10 @@ class LayerError(InvalidInputError):
     """A layer name is unknown, or that layer cannot be used in the way it was asked for."""
 
 
+class CheckpointError(InvalidInputError):
+    """A checkpoint is damaged, or belongs to another run or another version of the program."""
+
+
 class OutputError(RwgenError, OSError):
     """A result could not be written; what was there before is untouched."""
 

@@ -100,11 +100,12 @@ def write_image(
     atomic_write(destination, buffer.getvalue())
 
 
-def atomic_write(destination: _FileName, data: bytes) -> None:
+def atomic_write(destination: _FileName, data: bytes | memoryview, label: str = "") -> None:
     """Writes a file whole or not at all: after a failure the old file is still there.
 
     A symbolic link is followed, a replaced file keeps its permissions, and `"-"` (standard
-    output), devices and pipes are written directly.
+    output), devices and pipes are written directly. A process that is killed meanwhile leaves a
+    file `.rwgen-LABEL*.tmp` behind.
 
     Raises:
         OutputError: The bytes could not be written.
@@ -117,7 +118,7 @@ def atomic_write(destination: _FileName, data: bytes) -> None:
         elif target.exists() and not target.is_file():
             target.write_bytes(data)  # /dev/null must not become an ordinary file
         else:
-            _replace(target, data)
+            _replace(target, data, label)
 
 
 def check_destination(destination: _FileName) -> None:
@@ -263,10 +264,10 @@ def _format(destination: _FileName) -> str:
         return Image.registered_extensions()[suffix]
 
 
-def _replace(target: Path, data: bytes) -> None:
+def _replace(target: Path, data: bytes | memoryview, label: str) -> None:
     """Writes `data` beside `target` and moves it there in one step."""
     # Opening with "x", unlike `tempfile`, lets the system apply the umask and default ACLs.
-    temporary = target.with_name(f".rwgen-{secrets.token_hex(8)}.tmp")
+    temporary = target.with_name(f".rwgen-{label}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
             file.write(data)

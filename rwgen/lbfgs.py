@@ -31,6 +31,28 @@ APPROXIMATE_THRESHOLD = 1e-6
 _Point = collections.namedtuple("_Point", ["x", "f", "df", "full_gradient"])
 
 
+def lbfgs_start(
+    position: tf.Tensor, value: tf.Tensor, gradient: tf.Tensor, num_correction_pairs: int
+) -> Any:
+    """A state of TFP before the first iteration.
+
+    Args:
+        position: where the search begins, [n].
+        value: the function there, [].
+        gradient: its gradient there, [n].
+        num_correction_pairs: pairs of differences to keep.
+
+    Returns:
+        A `LBfgsOptimizerResults` of TFP.
+    """
+    return tfp.optimizer.lbfgs_minimize(
+        lambda _: (value, gradient),
+        initial_position=position,
+        num_correction_pairs=num_correction_pairs,
+        max_iterations=0,
+    )
+
+
 def lbfgs_chunk(
     function: ValueAndGradient,
     state: Any,

@@ -6,10 +6,10 @@ XLA on a CPU a loop would lose its threads (docs/architecture.md).
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 from numpy.typing import NDArray
 
+from rwgen.checkpoint import Checkpoint, fingerprint
 from rwgen.config import OptimizerConfig
 from rwgen.errors import InvalidInputError, OptimizationError
 from rwgen.lbfgs import lbfgs_chunk
+from rwgen.search import Progress, Search
 from rwgen.solution import Callback, Solution, Step, StopReason
 
 TermsFunction = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -31,9 +33,11 @@ def minimize(
     start: NDArray[Any],
     config: OptimizerConfig | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Minimise an objective from a start; see `Minimizer`."""
-    return Minimizer(objective, start.shape, start.dtype, config).minimize(start, callback)
+    minimizer = Minimizer(objective, start.shape, start.dtype, config)
+    return minimizer.minimize(start, callback, checkpoint)
 
 
 class Minimizer:
@@ -69,24 +73,42 @@ class Minimizer:
         self._best_loss = tf.Variable(np.inf, dtype=self._dtype)
         self._best_position = tf.Variable(tf.zeros([math.prod(self._shape)], self._dtype))
         self._best_terms = tf.Variable(tf.zeros([0], self._dtype), shape=[None])
+        self._variables = {
+            "evaluations": self._evaluations,
+            "non_finite": self._non_finite,
+            "best_loss": self._best_loss,
+            "best_position": self._best_position,
+            "best_terms": self._best_terms,
+        }
         self._evaluate = tf.function(
             self._loss_and_gradient, autograph=False, jit_compile=self.config.jit_compile
         )
         self._track = tf.function(self._tracked_evaluation, autograph=False)
         self._advance = tf.function(self._lbfgs_chunk, autograph=False)
 
-    def minimize(self, start: NDArray[Any], callback: Callback | None = None) -> Solution:
-        """Run L-BFGS from a start.
+    def minimize(
+        self,
+        start: NDArray[Any],
+        callback: Callback | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Solution:
+        """Run L-BFGS from a start, or go on with the run that a checkpoint holds.
 
         Args:
             start: the first point, of the minimizer's shape.
-            callback: see `Callback`.
+            callback: see `Callback`; a run that goes on calls it with the saved step first.
+            checkpoint: where the state is kept, as its part `search`. It is written every so many
+                iterations and when the run ends, for whatever reason. Of the objective it knows
+                only what was told to `Checkpoint.expect`.
 
         Returns:
-            The best of all points that were evaluated. The same start gives the same solution.
+            The best of all points that were evaluated. The same start gives the same solution,
+            whether the run was interrupted or not; only `seconds` differ.
 
         Raises:
             InvalidInputError: the start has another shape.
+            CheckpointError: the checkpoint holds a search from another start or configuration.
+            OutputError: the checkpoint could not be written.
             OptimizationError: the loss or its gradient is not finite at the start, or wherever
                 the line search, restarted too, still tries to go.
         """
@@ -95,39 +117,37 @@ class Minimizer:
                 f"expected a start of shape {self._shape}. Received: {start.shape}"
             )
         began = time.perf_counter()
-        config = self.config
-        self._evaluations.assign(0)
-        self._best_loss.assign(np.inf)
-        search = self._begin(tf.reshape(tf.convert_to_tensor(start, self._dtype), [-1]))
-        tolerance = search.largest_gradient * config.gradient_tolerance
-        finished = restarts = 0  # iterations of the searches before this one; their number
-        history: list[Step] = []
+        origin = {"start": fingerprint(start), "config": dataclasses.asdict(self.config)}
+        point = tf.reshape(tf.convert_to_tensor(start, self._dtype), [-1])
+        progress = self._restored(checkpoint, origin, point) if checkpoint else None
+        if progress is None:
+            progress = self._started(point, began)
+        else:
+            began -= progress.history[-1].seconds
+        saved = progress.iteration
         while True:
-            iteration = finished + int(search.state.num_iterations)
-            history.append(self._step(iteration, time.perf_counter() - began))
-            if callback is not None and callback(history[-1], self._best_image):
-                reason = StopReason.CALLBACK
+            reason = self._reason_to_end(progress, callback)
+            iteration = progress.iteration
+            if checkpoint and (reason or checkpoint.is_due(saved, iteration)):
+                values = progress.to_values(self._variables)
+                checkpoint.save(search={"origin": origin, **values})
+                saved = iteration
+            if reason:
                 break
-            if iteration >= config.max_iterations:
-                reason = StopReason.MAX_ITERATIONS
-                break
-            if search.gradient_norm() <= tolerance:
-                reason = StopReason.GRADIENT_TOLERANCE
-                break
-            if search.has_stopped():
-                if restarts == config.max_restarts or search.loss <= self._best_loss:
-                    self._refuse_non_finite(search)
-                    reason = StopReason.NO_PROGRESS
-                    break
-                finished, restarts = iteration, restarts + 1
-                search = self._begin(self._best_position.read_value())
-            target = min(config.max_iterations, iteration + config.iterations_per_chunk)
+            if progress.search.has_stopped():
+                progress.finished, progress.restarts = iteration, progress.restarts + 1
+                progress.search = self._begin(self._best_position.read_value())
+            search = progress.search
+            target = min(self.config.max_iterations, iteration + self.config.iterations_per_chunk)
             search.state = self._advance(
                 search.state,
                 search.scale,
-                tolerance * search.scale,
-                tf.constant(target - finished),  # a Python number would be traced anew
+                progress.tolerance * search.scale,
+                tf.constant(target - progress.finished),  # a Python number would be traced anew
             )
+            seconds = time.perf_counter() - began
+            progress.history.append(self._step(progress.iteration, seconds))
+        history = progress.history
         return Solution(
             image=self._best_image(),
             initial_loss=history[0].loss,
@@ -136,12 +156,46 @@ class Minimizer:
             history=tuple(history),
             iterations=history[-1].iteration,
             evaluations=history[-1].evaluations,
-            restarts=restarts,
+            restarts=progress.restarts,
             seconds=history[-1].seconds,
             stop_reason=reason,
         )
 
-    def _begin(self, position: tf.Tensor) -> _Search:
+    def _started(self, point: tf.Tensor, began: float) -> Progress:
+        self._evaluations.assign(0)
+        self._best_loss.assign(np.inf)
+        search = self._begin(point)
+        tolerance = search.largest_gradient * self.config.gradient_tolerance
+        return Progress(search, tolerance, [self._step(0, time.perf_counter() - began)])
+
+    def _restored(
+        self, checkpoint: Checkpoint, origin: dict[str, Any], point: tf.Tensor
+    ) -> Progress | None:
+        saved = checkpoint.get("search")
+        if saved is None:
+            return None
+        if saved.get("origin") != origin:
+            raise checkpoint.refused("its search has another start or configuration")
+        try:
+            return Progress.from_values(saved, point, self._variables)
+        except (KeyError, TypeError, ValueError) as error:
+            raise checkpoint.refused(f"damaged: {error!r:.100}") from None
+
+    def _reason_to_end(self, progress: Progress, callback: Callback | None) -> StopReason | None:
+        step, search = progress.history[-1], progress.search
+        if callback is not None and callback(step, self._best_image):
+            return StopReason.CALLBACK
+        if step.iteration >= self.config.max_iterations:
+            return StopReason.MAX_ITERATIONS
+        if search.gradient_norm() <= progress.tolerance:
+            return StopReason.GRADIENT_TOLERANCE
+        no_restart = progress.restarts == self.config.max_restarts
+        if search.has_stopped() and (no_restart or search.loss <= self._best_loss):
+            self._refuse_non_finite(search)
+            return StopReason.NO_PROGRESS
+        return None
+
+    def _begin(self, position: tf.Tensor) -> Search:
         """A search without memory from `position`."""
         non_finite = int(self._non_finite)
         loss, gradient = self._track(position)
@@ -149,17 +203,7 @@ class Minimizer:
             raise OptimizationError(
                 "expected a finite loss and gradient at the start. Received: NaN or infinity"
             )
-        values = gradient.numpy().astype(np.float64)
-        rms = float(np.sqrt(np.mean(np.square(values))))
-        scale = tf.constant(self.config.first_step / rms if rms > 0 else 1.0, self._dtype)
-        # No iteration: TFP only builds its state, around the evaluation made above.
-        state = tfp.optimizer.lbfgs_minimize(
-            lambda _: (loss * scale, gradient * scale),
-            initial_position=position,
-            num_correction_pairs=self.config.num_correction_pairs,
-            max_iterations=0,
-        )
-        return _Search(state, scale, float(loss), float(np.abs(values).max()), non_finite)
+        return Search.begin(position, loss, gradient, self.config, non_finite)
 
     def _lbfgs_chunk(
         self, state: Any, scale: tf.Tensor, tolerance: tf.Tensor, max_iterations: tf.Tensor
@@ -219,7 +263,7 @@ class Minimizer:
         self._term_names = tuple(terms)  # set while tracing; every trace gives the same names
         return loss, gradient, values
 
-    def _refuse_non_finite(self, search: _Search) -> None:
+    def _refuse_non_finite(self, search: Search) -> None:
         if int(self._non_finite) != search.non_finite:
             raise OptimizationError(
                 "expected a finite loss wherever the line search goes. Received: NaN or "
@@ -240,32 +284,3 @@ class Minimizer:
     def _best_image(self) -> NDArray[Any]:
         image: NDArray[Any] = self._best_position.numpy().reshape(self._shape)
         return image
-
-
-@dataclass
-class _Search:
-    """One uninterrupted L-BFGS search.
-
-    Attributes:
-        state: TFP's state, of the scaled loss.
-        scale: what loss and gradient are multiplied by in `state`.
-        loss: unscaled loss where it began.
-        largest_gradient: largest unscaled gradient component where it began.
-        non_finite: evaluations that were not finite before it began.
-    """
-
-    state: Any
-    scale: tf.Tensor
-    loss: float
-    largest_gradient: float
-    non_finite: int
-
-    def gradient_norm(self) -> float:
-        """Largest unscaled gradient component at the current point, infinite without a loss."""
-        if not np.isfinite(self.state.objective_value):
-            return math.inf
-        return float(tf.reduce_max(tf.abs(self.state.objective_gradient)) / self.scale)
-
-    def has_stopped(self) -> bool:
-        """Whether TFP would go no further, for whatever reason."""
-        return bool(self.state.converged) or bool(self.state.failed)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checkpoint import Checkpoint
 from rwgen.config import OptimizerConfig
 from rwgen.images import resize_image
 from rwgen.solution import Callback, Solution, Step, StopReason
@@ -60,6 +61,7 @@ def solve_coarse_to_fine(
     init: NDArray[Any] | None,
     config: OptimizerConfig,
     callback: Callback | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Solve at every size, each from the result of the one before.
 
@@ -73,6 +75,8 @@ def solve_coarse_to_fine(
         init: start in pixels, resized to the coarsest, None for the solver's own.
         config: of the whole; its iterations are shared.
         callback: gets images of the result's size, whatever size is being solved.
+        checkpoint: where the results of the coarser sizes are kept, as its part `sizes`; sizes
+            that it holds are not solved again. The solver keeps the search at one size there.
 
     Returns:
         The solution at the last size; if the callback ended a coarser one, that one with its
@@ -80,8 +84,12 @@ def solve_coarse_to_fine(
     """
     size = sizes[-1]
     history: list[Step] = []
-    image, restarts = init, 0
-    for number, current in enumerate(sizes, start=1):
+    image, restarts, done = init, 0, 0
+    saved = checkpoint.get("sizes") if checkpoint else None
+    if saved:
+        image, restarts, done = saved["image"], saved["restarts"], saved["done"]
+        history = [Step(**step) for step in saved["history"]]
+    for number, current in enumerate(sizes[done:], start=done + 1):
         before = history[-1] if history else None
         used = before.iteration if before else 0
         # What remains, in equal parts for the sizes that remain.
@@ -102,6 +110,10 @@ def solve_coarse_to_fine(
         history += [total(step) for step in solution.history]
         if solution.stop_reason is StopReason.CALLBACK:
             break
+        if checkpoint and number < len(sizes):
+            steps = [asdict(step) for step in history]
+            sizes_done = {"done": number, "image": image, "restarts": restarts, "history": steps}
+            checkpoint.save(sizes=sizes_done, search=None)
     return replace(
         solution,
         image=_enlarge(solution.image, size),

@@ -7,44 +7,27 @@ from seeded white noise unless told otherwise, and returns an `rwgen.Solution`.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.architecture import Architecture
-from rwgen.config import (
-    InversionConfig,
-    OptimizerConfig,
-    ParameterizationName,
-    StyleConfig,
-    TextureConfig,
-)
+from rwgen.checkpoint import Checkpoint, fingerprint
+from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
 from rwgen.errors import InvalidInputError
 from rwgen.features import feature_extractor
+from rwgen.image_search import ImageSearch
 from rwgen.images import resize_image
-from rwgen.objectives import (
-    Objective,
-    inversion_objective,
-    style_objective,
-    texture_objective,
-)
-from rwgen.optimize import minimize
-from rwgen.parameterization import make_parameterization
-from rwgen.preprocess import PIXEL_RANGE, deprocess, network_input
+from rwgen.objectives import inversion_objective, style_objective, texture_objective
+from rwgen.preprocess import network_input
 from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
-from rwgen.seeds import standard_normal
-from rwgen.solution import Callback, Solution, Step
-from rwgen.vgg import build_network
+from rwgen.solution import Callback, Solution
+from rwgen.vgg import build_network, weight_fingerprints
 from rwgen.winograd import with_winograd
-
-NOISE_STDDEV = 0.1
-"""Standard deviation of the white noise that a search starts from, as a share of the range from
-black to white, around mid grey (docs/math.md)."""
 
 
 def invert(
@@ -55,6 +38,7 @@ def invert(
     config: InversionConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Reconstruct an image from its features (paper, eq. 1).
 
@@ -66,25 +50,30 @@ def invert(
         config: settings; None means the defaults.
         init: start of the search, of the image's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        checkpoint: where the state is kept; the same call goes on from there, to the same image.
+            `Checkpoint.remove` it once the result is safe.
 
     Returns:
         The solution; its image has the shape of `image`, float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        CheckpointError: the checkpoint is another run's.
+        OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     network_input(image)  # checked before any work
     network = _network(network, config, layers, {"an image": image.shape})
+    _check_init(init, image.shape)
+    _expect(checkpoint, "invert", config, network, (image, init), layers=layers)
     target = network_input(image, network.inputs[0].dtype)
     objective = inversion_objective(
         network, target, layers, config.weighting, config.propagate_differences
     )
-    _check_init(init, image.shape)
-    start = white_noise(config.seed, image.shape) if init is None else init
-    return _solve(objective, start, network, config.parameterization, config.optimizer, callback)
+    search = ImageSearch(image.shape[:2], target.dtype, config.parameterization, config.seed)
+    return search.minimize(objective, init, config.optimizer, callback, checkpoint)
 
 
 def synthesize_texture(
@@ -95,6 +84,7 @@ def synthesize_texture(
     config: TextureConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Synthesise a texture with the Gram matrices of a source (paper, eq. 5).
 
@@ -105,12 +95,16 @@ def synthesize_texture(
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        checkpoint: where the state is kept; the same call goes on from there, to the same image.
+            `Checkpoint.remove` it once the result is safe.
 
     Returns:
         The solution; its image is [*size, 3], float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        CheckpointError: the checkpoint is another run's.
+        OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
     config = config or TextureConfig()
@@ -119,6 +113,7 @@ def synthesize_texture(
     _check_init(init, (*shape, 3))
     shapes = {"a source image": source.shape, "a result": shape}
     network = _network(network, config, config.layers, shapes)
+    _expect(checkpoint, "texture", config, network, (source, init), size=shape)
 
     def solve(
         current: tuple[int, int],
@@ -129,11 +124,11 @@ def synthesize_texture(
         shrink = current[0] / shape[0]
         target = network_input(_scaled(source, shrink), network.inputs[0].dtype)
         objective = texture_objective(network, target, config)
-        first = white_noise(config.seed, (*current, 3)) if begin is None else begin
-        return _solve(objective, first, network, config.parameterization, optimizer, report)
+        search = ImageSearch(current, target.dtype, config.parameterization, config.seed)
+        return search.minimize(objective, begin, optimizer, report, checkpoint)
 
     sizes = image_sizes(shape, config.octaves, min(*shape, *source.shape[:2]))
-    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
 def transfer_style(
@@ -144,6 +139,7 @@ def transfer_style(
     config: StyleConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Render the content of one image in the style of others (paper, eq. 9).
 
@@ -155,12 +151,16 @@ def transfer_style(
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        checkpoint: where the state is kept; the same call goes on from there, to the same image.
+            `Checkpoint.remove` it once the result is safe.
 
     Returns:
         The solution; its image has the shape of `content`, float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        CheckpointError: the checkpoint is another run's.
+        OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
     config = config or StyleConfig()
@@ -177,6 +177,7 @@ def transfer_style(
         *(config.style_layers if config.style_weight else ()),
     )
     network = _network(network, config, layers, shapes)
+    _expect(checkpoint, "style", config, network, (content, *styles, init))
     shape = (content.shape[0], content.shape[1])
 
     def solve(
@@ -190,18 +191,12 @@ def transfer_style(
         targets = [network_input(_scaled(style, shrink), dtype) for style in styles]
         scene = network_input(resize_image(content, *current), dtype)
         objective = style_objective(network, scene, targets, config)
-        first = white_noise(config.seed, (*current, 3)) if begin is None else begin
-        return _solve(objective, first, network, config.parameterization, optimizer, report)
+        search = ImageSearch(current, dtype, config.parameterization, config.seed)
+        return search.minimize(objective, begin, optimizer, report, checkpoint)
 
     sides = [side for image_shape in shapes.values() for side in image_shape[:2]]
     sizes = image_sizes(shape, config.octaves, min(sides))
-    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback)
-
-
-def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """The image a search starts from: RGB in units of 0..255, mid grey +- 25.5."""
-    noise = standard_normal(seed, "noise", shape) * np.float32(NOISE_STDDEV)
-    return (noise + np.float32(0.5)) * np.float32(PIXEL_RANGE)
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
 def _network(
@@ -264,26 +259,20 @@ def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:
         )
 
 
-def _solve(
-    objective: Objective,
-    start: NDArray[Any],
+def _expect(
+    checkpoint: Checkpoint | None,
+    task: str,
+    config: InversionConfig | StyleConfig | TextureConfig,
     network: keras.Model,
-    parameterization: ParameterizationName,
-    config: OptimizerConfig,
-    callback: Callback | None,
-) -> Solution:
-    first = network_input(start, network.inputs[0].dtype)
-    space = make_parameterization(parameterization, start.shape[:2], first.dtype)
-
-    def to_pixels(position: NDArray[Any]) -> NDArray[Any]:
-        pixels: NDArray[Any] = deprocess(np.asarray(space.image(tf.constant(position)))[0])
-        return pixels
-
-    def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
-        return callback(step, lambda: to_pixels(best())) if callback else None
-
-    def at(position: tf.Tensor) -> dict[str, tf.Tensor]:
-        return objective(space.image(position))
-
-    solution = minimize(at, space.position(first), config, in_pixels)
-    return dataclasses.replace(solution, image=to_pixels(solution.image))
+    images: Sequence[NDArray[Any] | None],
+    **settings: Any,
+) -> None:
+    """Tell a checkpoint everything that decides the result."""
+    if checkpoint is not None:
+        checkpoint.expect(
+            task=task,
+            settings={**dataclasses.asdict(config), **settings},
+            images=[fingerprint(image) for image in images],
+            network=network.to_json(),
+            weights=weight_fingerprints(network),
+        )

@@ -21,7 +21,7 @@ TILE = 4
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 """Where the polynomials are interpolated, besides infinity. With 1 and 2, the textbook's points,
-a float32 result is twice as far from the exact one (docs/performance.md). All are exact in binary."""
+a float32 result is twice as far from the exact one (docs/performance.md). Exact in binary."""
 
 MIN_CHANNELS = (64, 128)
 """Of the two channel counts, the least that the smaller and the larger must have for a gain."""

@@ -15,9 +15,11 @@ LEVELS = (
     {"architecture", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses"},
     {"config"},
-    {"initializers", "metrics", "lbfgs"},
-    {"optimize"},
-    {"vgg", "features", "weighting", "scales"},
+    {"initializers", "metrics", "lbfgs", "checkpoint"},
+    {"search"},
+    {"optimize", "parameterization", "winograd"},
+    {"vgg", "features", "weighting", "scales", "image_search"},
+    {"differences"},
     {"objectives"},
     {"tasks"},
 )
@@ -62,10 +64,10 @@ def test_a_package_is_imported_only_where_it_belongs(package, users):
 
 
 def test_losses_and_the_optimizer_know_nothing_of_networks_or_files():
-    for module in ("losses", "optimize", "lbfgs"):
+    for module in ("losses", "optimize", "lbfgs", "search"):
         own = {name for name in imported(MODULES[module]) if name.startswith("rwgen.")}
         modules = {name.split(".")[1] for name in own}
-        assert modules <= {"config", "errors", "lbfgs", "solution"}
+        assert modules <= {"checkpoint", "config", "errors", "lbfgs", "search", "solution"}
 
 
 @pytest.mark.parametrize("code", ["import rwgen", "import rwgen.cli.main", "rwgen.RwgenError"])

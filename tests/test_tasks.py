@@ -17,7 +17,7 @@ from rwgen import (
     TextureConfig,
 )
 from rwgen.architecture import Architecture
-from rwgen.tasks import white_noise
+from rwgen.image_search import white_noise
 
 
 def optimizer(iterations):

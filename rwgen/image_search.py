@@ -1,0 +1,97 @@
+"""The search for one image: pixels in and out, any parameterisation in between."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rwgen.checkpoint import Checkpoint
+from rwgen.config import OptimizerConfig, ParameterizationName
+from rwgen.optimize import TermsFunction, minimize
+from rwgen.parameterization import make_parameterization
+from rwgen.preprocess import PIXEL_RANGE, deprocess, network_input
+from rwgen.seeds import standard_normal
+from rwgen.solution import Callback, Solution, Step
+
+NOISE_STDDEV = 0.1
+"""Standard deviation of the noise that a search starts from, as a share of the range from black to
+white, around mid grey (docs/math.md)."""
+
+
+def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
+    """The image that a search of pixels starts from: RGB in units of 0..255, mid grey +- 25.5."""
+    noise = standard_normal(seed, "noise", shape) * np.float32(NOISE_STDDEV)
+    return (noise + np.float32(0.5)) * np.float32(PIXEL_RANGE)
+
+
+class ImageSearch:
+    """L-BFGS on images of one size, seen from outside as pixels."""
+
+    def __init__(
+        self, size: Sequence[int], dtype: Any, parameterization: ParameterizationName, seed: int
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            size: (height, width) of the image.
+            dtype: of the network input, float32 or float64.
+            parameterization: what L-BFGS moves.
+            seed: decides the noise it starts from where no start is given.
+        """
+        self._shape = (*size, 3)
+        self._dtype = np.dtype(dtype)
+        self._space = make_parameterization(parameterization, size, dtype)
+        self._seed = seed
+
+    def minimize(
+        self,
+        objective: TermsFunction,
+        start: NDArray[Any] | None,
+        config: OptimizerConfig,
+        callback: Callback | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Solution:
+        """Minimise an objective of network input [1, height, width, 3].
+
+        Args:
+            objective: see `rwgen.objectives.Objective`.
+            start: [height, width, 3], RGB in 0..255; None means noise.
+            config: how L-BFGS runs.
+            callback: gets RGB in 0..255, like the solution.
+            checkpoint: see `rwgen.optimize.Minimizer`.
+
+        Raises:
+            OptimizationError: the loss is not finite.
+        """
+
+        def at(position: tf.Tensor) -> dict[str, tf.Tensor]:
+            return objective(self._space.image(position))
+
+        def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
+            return callback(step, lambda: self._pixels(best())) if callback else None
+
+        position = self._noise() if start is None else self._position(start)
+        solution = minimize(at, position, config, in_pixels, checkpoint)
+        return dataclasses.replace(solution, image=self._pixels(solution.image))
+
+    def _noise(self) -> NDArray[Any]:
+        """Noise around mid grey in what is searched: white in pixels, 1/f in frequencies.
+
+        White noise of pixels would stay in an image whose high frequencies hardly move.
+        """
+        grey = np.full(self._shape, PIXEL_RANGE / 2, np.float32)
+        noise = (white_noise(self._seed, self._shape) - grey) / np.float32(PIXEL_RANGE)
+        position: NDArray[Any] = self._position(grey) + noise.astype(self._dtype)
+        return position
+
+    def _position(self, image: NDArray[Any]) -> NDArray[Any]:
+        return self._space.position(network_input(image, self._dtype.name))
+
+    def _pixels(self, position: NDArray[Any]) -> NDArray[Any]:
+        pixels: NDArray[Any] = deprocess(self._space.image(tf.constant(position)).numpy()[0])
+        return pixels

@@ -1,0 +1,287 @@
+"""`--checkpoint`: runs that are killed, interrupted or out of space go on with the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from rwgen import Checkpoint
+from rwgen.checkpoint import FILE_NAME
+
+Call = Callable[..., Any]
+RWGEN = [sys.executable, "-m", "rwgen.cli.main"]
+
+
+def texture(pictures: Any, output: Path, *more: object) -> list[str]:
+    """A run in two sizes, of 36 iterations: some seconds."""
+    return [
+        str(word)
+        for word in (
+            "texture", pictures.style, "--size", "64x64", "--source-size", 80, "--octaves", 1,
+            "--layer", "conv1_1", "--iterations", 36, "-o", output, *more,
+        )
+    ]  # fmt: skip
+
+
+def stop(arguments: list[str], number: int, when: Callable[[], bool]) -> int:
+    """Start `rwgen`, send it a signal as soon as `when` says so; its exit code."""
+    with subprocess.Popen(
+        [*RWGEN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            deadline = time.monotonic() + 120
+            while not when():
+                assert process.poll() is None, "it ended before it was stopped"
+                assert time.monotonic() < deadline
+                time.sleep(0.001)
+            process.send_signal(number)
+            return process.wait(timeout=120)
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image of `texture`, by another process and without a checkpoint."""
+    path = tmp_path_factory.mktemp("uninterrupted") / "out.png"
+    subprocess.run([*RWGEN, *texture(pictures, path)], check=True, timeout=300)
+    return path
+
+
+@pytest.mark.slow
+def test_a_run_killed_again_and_again_ends_with_the_same_image(
+    pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call
+) -> None:
+    out, folder = tmp_path / "out.png", tmp_path / "state"
+    arguments = texture(pictures, out, "--checkpoint", folder, "--checkpoint-every", 1)
+    file = folder / FILE_NAME
+    for _ in range(3):  # killed as soon as it has written anything new
+        before = file.stat().st_mtime_ns if file.exists() else 0
+        code = stop(
+            arguments,
+            signal.SIGKILL,
+            lambda before=before: file.exists() and file.stat().st_mtime_ns != before,  # type: ignore[misc]
+        )
+        assert code == -signal.SIGKILL
+        assert not out.exists()
+    run = call(*arguments, "--json")
+    assert (run.code, run.err) == (0, "")
+    assert 0 < run.json["resumed_from"] <= run.json["iterations"] == 36
+    np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_run_killed_in_its_second_size_ends_with_the_same_image(
+    pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call
+) -> None:
+    out, folder, saved = tmp_path / "out.png", tmp_path / "state", tmp_path / "out-000022.png"
+    arguments = texture(
+        pictures, out, "--checkpoint", folder, "--checkpoint-every", 5, "--save-every", 1
+    )
+    assert stop(arguments, signal.SIGKILL, saved.exists) == -signal.SIGKILL
+    assert not out.exists()
+    assert Checkpoint(folder).get("sizes") is not None
+    run = call(*arguments, "--json")
+    # 18 iterations a size; multiples of five are counted in each.
+    assert run.json["resumed_from"] in range(18, 36)
+    np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
+
+
+@pytest.mark.slow
+def test_after_control_c_the_same_command_goes_on(
+    pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call
+) -> None:
+    out, folder = tmp_path / "out.png", tmp_path / "state"
+    # So seldom that only the interruption itself can have saved anything.
+    arguments = texture(
+        pictures, out, "--checkpoint", folder, "--checkpoint-every", 1000, "--save-every", 1
+    )
+    assert stop(arguments, signal.SIGINT, (tmp_path / "out-000003.png").exists) == 130
+    best = read_pixels(out)
+    assert (folder / FILE_NAME).exists()
+    run = call(*arguments, "--json")
+    assert 3 <= run.json["resumed_from"] < 36
+    np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
+    assert not np.array_equal(best, read_pixels(out))
+    assert list(folder.iterdir()) == []
+
+
+def test_where_no_file_may_grow_a_run_ends_in_one_line(pictures: Any, tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource")
+    folder = tmp_path / "state"
+    done = subprocess.run(
+        [*RWGEN, *texture(pictures, tmp_path / "out.png", "--checkpoint", folder)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("rwgen: Expected a writable place. Received: ")
+    assert "File too large" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"state"}
+    assert list(folder.iterdir()) == []
+
+
+# With tasks that do as they are told
+
+
+@pytest.fixture
+def arguments(pictures: Any, tmp_path: Path) -> tuple[object, ...]:
+    return ("texture", pictures.style, "--size", 16, "-o", tmp_path / "out.png",
+            "--checkpoint", tmp_path / "state")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["style", "texture", "invert"])
+def test_every_command_gives_its_task_the_checkpoint(
+    command: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    images = [pictures.content] * (2 if command == "style" else 1)
+    layer = ["--layer", "conv1_1"] if command == "invert" else []
+    common = [command, *images, *layer, "-o", tmp_path / "out.png"]
+    run = call(*common, "--checkpoint", tmp_path / "state", "--checkpoint-every", 7, "--json")
+    assert run.code == 0
+    assert run.json["resumed_from"] is None
+    checkpoint = fake_tasks.last["checkpoint"]
+    assert (checkpoint.path, checkpoint.every) == (tmp_path / "state" / FILE_NAME, 7)
+    run = call(*common, "--json")
+    assert fake_tasks.last["checkpoint"] is None
+    assert "resumed_from" not in run.json
+
+
+def save_at(fake_tasks: Any, at: int) -> None:
+    def on_step(iteration: int) -> None:
+        if iteration == at:
+            fake_tasks.last["checkpoint"].save(search={"kept": 1})
+
+    fake_tasks.on_step = on_step
+
+
+def crash_at(fake_tasks: Any, at: int) -> None:
+    save_at(fake_tasks, at)
+    save = fake_tasks.on_step
+
+    def on_step(iteration: int) -> None:
+        save(iteration)
+        if iteration == at:
+            raise MemoryError
+
+    fake_tasks.on_step = on_step
+
+
+def test_the_state_outlives_a_run_that_fails_and_not_one_that_ends(
+    arguments: tuple[object, ...], call: Call, refused: Call, fake_tasks: Any, tmp_path: Path
+) -> None:
+    save_at(fake_tasks, 1)
+    output, write = tmp_path / "out.png", fake_tasks.on_step
+
+    def spoil(iteration: int) -> None:
+        write(iteration)
+        if iteration == 2:
+            output.mkdir()
+
+    fake_tasks.on_step = spoil
+    refused(*arguments, code=1)
+    assert (tmp_path / "state" / FILE_NAME).exists()
+    output.rmdir()
+    fake_tasks.on_step = lambda iteration: None
+    assert call(*arguments, "--json").json["resumed_from"] == 0  # where the stand-in begins
+    assert list((tmp_path / "state").iterdir()) == []
+
+
+def test_control_c_after_the_last_iteration_keeps_the_state(
+    arguments: tuple[object, ...], call: Call, fake_tasks: Any, tmp_path: Path
+) -> None:
+    save_at(fake_tasks, 1)
+    write = fake_tasks.on_step
+
+    def press(iteration: int) -> None:
+        write(iteration)
+        if iteration == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    fake_tasks.on_step = press
+    assert call(*arguments).code == 130
+    assert (tmp_path / "state" / FILE_NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        (("--seed", 5), "options.seed: 0, now 5"),
+        (("--iterations", 9), "options.iterations: 200, now 9"),
+        (("--network", "ranvgg19"), "ranvgg19"),
+    ],
+)
+def test_the_state_of_another_run_is_refused_before_tensorflow_builds_anything(
+    changed: tuple[object, ...],
+    named: str,
+    arguments: tuple[object, ...],
+    refused: Call,
+    fake_tasks: Any,
+    tmp_path: Path,
+) -> None:
+    crash_at(fake_tasks, 1)
+    refused(*arguments, code=1)
+    built = len(fake_tasks.recipes)
+    line = refused(*arguments, *changed)
+    assert "expected a checkpoint of this run" in line
+    assert named in line
+    assert len(fake_tasks.recipes) == built == 1
+
+
+def test_other_pixels_are_refused_and_another_place_is_not(
+    arguments: tuple[object, ...], refused: Call, call: Call, pictures: Any, fake_tasks: Any,
+    tmp_path: Path,
+) -> None:  # fmt: skip
+    moved = tmp_path / "moved.png"
+    moved.write_bytes(pictures.style.read_bytes())
+    crash_at(fake_tasks, 1)
+    refused(*arguments, code=1)
+    fake_tasks.on_step = lambda iteration: None
+    assert "inputs" in refused("texture", pictures.content, *arguments[2:])
+    assert call("texture", moved, *arguments[2:]).code == 0
+
+
+def test_a_damaged_file_and_an_unusable_folder_are_one_line(
+    arguments: tuple[object, ...], refused: Call, fake_tasks: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / FILE_NAME).write_bytes(b"PK\x03\x04 and no more")
+    assert "damaged" in refused(*arguments)
+    (tmp_path / "file").touch()
+    assert "folder" in refused(*arguments[:-1], tmp_path / "file")
+    assert "folder" in refused(*arguments[:-1], tmp_path / "file" / "below")
+    assert fake_tasks.seen == fake_tasks.recipes == []
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("every", [0, -3, "x"])
+def test_iterations_between_writes_are_counted_from_one(
+    every: object, arguments: tuple[object, ...], refused: Call
+) -> None:
+    assert "--checkpoint-every" in refused(*arguments, "--checkpoint-every", every)
+
+
+def test_the_image_does_not_say_where_its_state_was(
+    arguments: tuple[object, ...], call: Call, fake_tasks: Any, tmp_path: Path
+) -> None:
+    from PIL import Image
+
+    assert call(*arguments, "--checkpoint-every", 3).code == 0
+    with Image.open(tmp_path / "out.png") as image:
+        kept = image.text["rwgen"]
+    assert "checkpoint" not in kept
+    assert json.loads(kept)["options"]["seed"] == 0
