@@ -26,6 +26,10 @@ COLOUR_DIRECTIONS = np.array([[0.26, 0.09, 0.02], [0.27, 0.00, -0.05], [0.27, -0
 of the covariance of RGB in 0..1 over ImageNet, from Olah, Mordvintsev and Schubert, "Feature
 Visualization", 2017 (their library Lucid). Only the ratios matter here."""
 
+FREQUENCY_POWER = 0.5
+"""Coefficients are divided by their frequency to this power. One, the slope of photos' amplitudes,
+leaves fine structure behind for too long; the half did better at every layer (docs/math.md)."""
+
 BOX_MARGIN = 1e-3
 """How near an image may begin to the ends of the range, as a share of it; there the map is flat."""
 
@@ -71,7 +75,7 @@ class Pixel:
 
 @dataclass(frozen=True)
 class Fourier:
-    """Cosine coefficients of decorrelated colours, scaled by one over their frequency.
+    """Cosine coefficients of decorrelated colours, scaled down with their frequency.
 
     The discrete cosine transform is the Fourier transform of an image mirrored at its borders:
     real, and without the jump from one border to the opposite one. Scales have a mean square of
@@ -105,7 +109,7 @@ class Fourier:
         """[1, height, width, 1]; the constant has the scale of the lowest frequency."""
         height, width = (np.arange(side) / side for side in self.shape)
         frequency = np.hypot(height[:, np.newaxis], width)
-        scales = 1 / np.maximum(frequency, 1 / max(self.shape))
+        scales = np.maximum(frequency, 1 / max(self.shape)) ** -FREQUENCY_POWER
         scales /= np.sqrt(np.mean(np.square(scales)))
         return scales[np.newaxis, :, :, np.newaxis]
 
