@@ -42,6 +42,7 @@ def invert(
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations,
     seed: options.Seed = _DEFAULTS.seed,
     network: options.Network = _DEFAULTS.network,
+    parameterization: options.Parameterization = _DEFAULTS.parameterization,
     from_image: options.From = None,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
@@ -63,6 +64,7 @@ def invert(
     recipe = settings.recipe()
     config = InversionConfig(
         network=recipe.name,
+        parameterization=settings["parameterization"],
         seed=settings["seed"],
         optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
     )

@@ -45,6 +45,14 @@ WeightingName = Annotated[
         help="How equations 4 and 8 average gradients; signed is literal.",
     ),
 ]
+Parameterization = Annotated[
+    str,
+    typer.Option(
+        metavar="pixel|fourier|box|fourier-box",
+        help="What the search moves: pixels, as in the paper, or frequencies, coarse ones further; "
+        "a box keeps it among valid pixels.",
+    ),
+]
 Octaves = Annotated[
     int | None,
     typer.Option(
