@@ -210,7 +210,7 @@ class Minimizer:
         return loss, gradient
 
     def _loss_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             terms = self._objective(tf.reshape(position, self._shape))
             values = tf.stack([tf.cast(value, self._dtype) for value in terms.values()])

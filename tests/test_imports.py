@@ -15,7 +15,7 @@ LEVELS = (
     {"architecture", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses"},
     {"config"},
-    {"initializers", "metrics", "lbfgs"},
+    {"initializers", "metrics", "lbfgs", "rematerialize"},
     {"optimize"},
     {"vgg", "features", "weighting", "scales"},
     {"objectives"},
