@@ -9,13 +9,15 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.architecture import DENSE_INPUT_SIZE
-from rwgen.cli import options
+from rwgen.cli import options, resources
 from rwgen.cli.inputs import load_resized, load_square
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import InversionConfig, OptimizerConfig
+from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
+from rwgen.memory import network_workload
 
 if TYPE_CHECKING:
     from rwgen.solution import Callback, Solution
@@ -42,6 +44,8 @@ def invert(
     seed: options.Seed = _DEFAULTS.seed,
     network: options.Network = _DEFAULTS.network,
     from_image: options.From = None,
+    memory_limit: options.MemoryLimit = "",
+    device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
     quiet: options.Quiet = False,
@@ -50,6 +54,7 @@ def invert(
     """Reconstruct an image from the features of one layer."""
     settings = Settings(context, read_provenance(from_image, "invert") if from_image else None)
     outputs = Outputs(output, save_every, history, quiet, json)
+    limit = resources.memory_limit(memory_limit, device)
     inputs = settings.inputs([("source", image)] if image else [])
     if not inputs:
         raise InvalidInputError("expected an IMAGE, or --from. Received: none")
@@ -69,15 +74,28 @@ def invert(
     else:
         source, pixels = load_resized(inputs[0], settings["size"])
     recipe.topology.check_image_size([spec.name], pixels.shape, f"an image ({source.path})")
+    pairs = config.optimizer.num_correction_pairs
+    names, size_of = [spec.name], pixels.shape
+    work = network_workload(recipe.topology, names, size_of, [size_of], names, pairs)
+    resources.announce_memory(work, limit, quiet)
 
     with native_stderr_hidden():
         from rwgen import metrics, tasks
         from rwgen.vgg import build_network
 
-        model = build_network(recipe, spec.name)
+        with resources.on_device(device):
+            model = build_network(recipe, spec.name)
 
     def task(callback: Callback) -> Solution:
-        return tasks.invert(pixels, spec.name, network=model, config=config, callback=callback)
+        with resources.on_device(device):
+            return tasks.invert(
+                pixels,
+                spec.name,
+                network=model,
+                config=config,
+                callback=callback,
+                memory_limit=limit,
+            )
 
     def quality(_solution: Solution, result: NDArray[np.uint8]) -> dict[str, Any]:
         return {"psnr": metrics.psnr(pixels, result), "ssim": metrics.ssim(pixels, result)}

@@ -14,10 +14,12 @@ import wrapt
 
 if TYPE_CHECKING:
     from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+    from rwgen.device import use_device
     from rwgen.errors import (
         ImageError,
         InvalidInputError,
         LayerError,
+        MemoryLimitError,
         OptimizationError,
         OutputError,
         RecipeError,
@@ -37,10 +39,12 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "config": ("InversionConfig", "OptimizerConfig", "StyleConfig", "TextureConfig"),
+    "device": ("use_device",),
     "errors": (
         "ImageError",
         "InvalidInputError",
         "LayerError",
+        "MemoryLimitError",
         "OptimizationError",
         "OutputError",
         "RecipeError",
@@ -63,9 +67,11 @@ __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULE
     "OptimizerConfig",
     "StyleConfig",
     "TextureConfig",
+    "use_device",
     "ImageError",
     "InvalidInputError",
     "LayerError",
+    "MemoryLimitError",
     "OptimizationError",
     "OutputError",
     "RecipeError",

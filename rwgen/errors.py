@@ -21,6 +21,10 @@ class LayerError(InvalidInputError):
     """A layer name is unknown, or that layer cannot be used in the way it was asked for."""
 
 
+class MemoryLimitError(InvalidInputError):
+    """A task needs more memory than it may take: choose smaller images or a larger limit."""
+
+
 class OutputError(RwgenError, OSError):
     """A result could not be written; what was there before is untouched."""
 

@@ -7,6 +7,7 @@ from seeded white noise unless told otherwise, and returns an `rwgen.Solution`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from rwgen.objectives import (
 )
 from rwgen.optimize import minimize
 from rwgen.preprocess import PIXEL_RANGE, deprocess, network_input
+from rwgen.readers import choose_reader
 from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.seeds import standard_normal
@@ -46,6 +48,7 @@ def invert(
     config: InversionConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    memory_limit: int | None = None,
 ) -> Solution:
     """Reconstruct an image from its features (paper, eq. 1).
 
@@ -57,12 +60,16 @@ def invert(
         config: settings; None means the defaults.
         init: start of the search, of the image's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        memory_limit: bytes that the process may take by the estimate of `rwgen.memory`. Above
+            it features are computed again rather than kept, and what cannot fit even so is
+            refused before any work; None means no limit.
 
     Returns:
         The solution; its image has the shape of `image`, float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config = config or InversionConfig()
@@ -70,10 +77,13 @@ def invert(
     network_input(image)  # checked before any work
     network = _network(network, config.network, layers, {"an image": image.shape})
     target = network_input(image, network.inputs[0].dtype)
-    objective = inversion_objective(network, target, layers, config.weighting)
     _check_init(init, image.shape)
+    reader_of, optimizer = choose_reader(
+        network, layers, image.shape, [image.shape], layers, config.optimizer, memory_limit
+    )
+    objective = inversion_objective(network, target, layers, config.weighting, reader_of)
     start = white_noise(config.seed, image.shape) if init is None else init
-    return _solve(objective, start, network, config.optimizer, callback)
+    return _solve(objective, start, network, optimizer, callback)
 
 
 def synthesize_texture(
@@ -84,6 +94,7 @@ def synthesize_texture(
     config: TextureConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    memory_limit: int | None = None,
 ) -> Solution:
     """Synthesise a texture with the Gram matrices of a source (paper, eq. 5).
 
@@ -94,12 +105,14 @@ def synthesize_texture(
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        memory_limit: see `invert`.
 
     Returns:
         The solution; its image is [*size, 3], float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config = config or TextureConfig()
@@ -108,6 +121,8 @@ def synthesize_texture(
     _check_init(init, (*shape, 3))
     shapes = {"a source image": source.shape, "a result": shape}
     network = _network(network, config.network, config.layers, shapes)
+    choose = functools.partial(choose_reader, network, config.layers, limit=memory_limit)
+    choose(shape, [source.shape], (), config.optimizer)  # refuses before any work
 
     def solve(
         current: tuple[int, int],
@@ -117,7 +132,8 @@ def synthesize_texture(
     ) -> Solution:
         shrink = current[0] / shape[0]
         target = network_input(_scaled(source, shrink), network.inputs[0].dtype)
-        objective = texture_objective(network, target, config)
+        reader_of, optimizer = choose(current, [target.shape[1:]], (), optimizer)
+        objective = texture_objective(network, target, config, reader_of)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
         return _solve(objective, first, network, optimizer, report)
 
@@ -133,6 +149,7 @@ def transfer_style(
     config: StyleConfig | None = None,
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
+    memory_limit: int | None = None,
 ) -> Solution:
     """Render the content of one image in the style of others (paper, eq. 9).
 
@@ -144,12 +161,14 @@ def transfer_style(
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means white noise.
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
+        memory_limit: see `invert`.
 
     Returns:
         The solution; its image has the shape of `content`, float, not clipped to 0..255.
 
     Raises:
         InvalidInputError: an image or a setting is not what it must be.
+        MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config = config or StyleConfig()
@@ -161,12 +180,15 @@ def transfer_style(
     _check_init(init, content.shape)
     shapes = {"a content image": content.shape}
     shapes |= {f"style image {number}": x.shape for number, x in enumerate(styles, start=1)}
+    kept = config.content_layers if config.content_weight else ()
     layers = (
-        *(config.content_layers if config.content_weight else ()),
+        *kept,
         *(config.style_layers if config.style_weight else ()),
     )
     network = _network(network, config.network, layers, shapes)
     shape = (content.shape[0], content.shape[1])
+    choose = functools.partial(choose_reader, network, layers, limit=memory_limit)
+    choose(shape, list(shapes.values()), kept, config.optimizer)  # refuses before any work
 
     def solve(
         current: tuple[int, int],
@@ -178,7 +200,9 @@ def transfer_style(
         dtype = network.inputs[0].dtype
         targets = [network_input(_scaled(style, shrink), dtype) for style in styles]
         scene = network_input(resize_image(content, *current), dtype)
-        objective = style_objective(network, scene, targets, config)
+        sizes = [target.shape[1:] for target in (scene, *targets)]
+        reader_of, optimizer = choose(current, sizes, kept, optimizer)
+        objective = style_objective(network, scene, targets, config, reader_of)
         first = white_noise(config.seed, (*current, 3)) if begin is None else begin
         return _solve(objective, first, network, optimizer, report)
 

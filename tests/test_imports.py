@@ -12,13 +12,13 @@ import rwgen
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"architecture", "seeds", "preprocess", "solution"},
-    {"recipe", "images", "losses"},
+    {"architecture", "device", "seeds", "preprocess", "solution"},
+    {"recipe", "images", "losses", "memory"},
     {"config"},
     {"initializers", "metrics", "lbfgs", "rematerialize"},
     {"optimize"},
     {"vgg", "features", "weighting", "scales"},
-    {"objectives"},
+    {"objectives", "readers"},
     {"tasks"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
