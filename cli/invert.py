@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from rwgen.architecture import DENSE_INPUT_SIZE
 from rwgen.cli import options, resources
-from rwgen.cli.inputs import load_resized, load_square
+from rwgen.cli.inputs import central_square, load_input
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
+from rwgen.images import fit_longest_side, resize_image
 from rwgen.memory import network_workload
 
 if TYPE_CHECKING:
@@ -69,15 +70,18 @@ def invert(
         optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
     )
     spec = recipe.topology.layer(settings["layer"])
+    source, original = load_input(inputs[0])
     if spec.kind == "dense":
-        source, pixels = load_square(inputs[0], DENSE_INPUT_SIZE)
+        original = central_square(original)
+        shape = (DENSE_INPUT_SIZE, DENSE_INPUT_SIZE)
     else:
-        source, pixels = load_resized(inputs[0], settings["size"])
-    recipe.topology.check_image_size([spec.name], pixels.shape, f"an image ({source.path})")
+        shape = fit_longest_side(original.shape[0], original.shape[1], settings["size"])
+    names = [spec.name]
+    recipe.topology.check_image_size(names, shape, f"an image ({source.path})")
     pairs = config.optimizer.num_correction_pairs
-    names, size_of = [spec.name], pixels.shape
-    work = network_workload(recipe.topology, names, size_of, [size_of], names, pairs)
+    work = network_workload(recipe.topology, names, shape, [shape], names, pairs)
     resources.announce_memory(work, limit, quiet)
+    pixels = resize_image(original, *shape)
 
     with native_stderr_hidden():
         from rwgen import metrics, tasks

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rwgen.cli import options, resources
-from rwgen.cli.inputs import load_resized
+from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import OptimizerConfig, TextureConfig
 from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
+from rwgen.images import fit_longest_side, resize_image
 from rwgen.memory import network_workload
 
 if TYPE_CHECKING:
@@ -89,11 +90,13 @@ def texture(
         )
     shape = options.parse_size(settings["size"])
     topology.check_image_size(config.layers, shape, "a --size")
-    image, pixels = load_resized(inputs[0], settings["source_size"])
-    topology.check_image_size(config.layers, pixels.shape, f"a source ({image.path})")
+    image, original = load_input(inputs[0])
+    scaled = fit_longest_side(original.shape[0], original.shape[1], settings["source_size"])
+    topology.check_image_size(config.layers, scaled, f"a source ({image.path})")
     pairs = config.optimizer.num_correction_pairs
-    work = network_workload(topology, config.layers, shape, [pixels.shape], (), pairs)
+    work = network_workload(topology, config.layers, shape, [scaled], (), pairs)
     resources.announce_memory(work, limit, quiet)
+    pixels = resize_image(original, *scaled)
 
     with native_stderr_hidden():
         from rwgen.tasks import synthesize_texture

@@ -16,7 +16,7 @@ from pathlib import Path
 from rwgen.architecture import INPUT_CHANNELS, Architecture
 from rwgen.errors import MemoryLimitError
 
-BASE_BYTES = 720 * 2**20
+BASE_BYTES = 1050 * 2**20
 """The process with everything imported and compiled, without weights and features."""
 
 EVALUATION_MAPS = {False: 3.8, True: 5.2}

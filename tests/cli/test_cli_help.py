@@ -18,7 +18,7 @@ from rwgen.cli.main import app, main
 from rwgen.config import InversionConfig, StyleConfig, TextureConfig
 
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
-          "--history", "--quiet", "--json")  # fmt: skip
+          "--history", "--quiet", "--json", "--memory-limit", "--device")  # fmt: skip
 GRAM = ("--weighting", "--octaves", "--shift-features", "--no-shift-features")
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--content-weight", "--style-weight", "--tv-weight",
