@@ -64,7 +64,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
     photo, painting, point = (
         network_input(white_noise(seed, (size, size, 3))) for seed in range(3)
     )
-    network, ours, peers = _objectives(task, photo, painting)
+    network, ours, peers = objectives(task, photo, painting)
     position = tf.reshape(tf.constant(point), [-1])
 
     def evaluation(objective: Objective) -> Evaluation:
@@ -117,7 +117,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def _objectives(
+def objectives(
     task: str, photo: NDArray[Any], painting: NDArray[Any]
 ) -> tuple[keras.Model, dict[str, Objective], dict[str, TorchObjective]]:
     """The network, our objectives by lever, and PyTorch's by memory format."""

@@ -21,6 +21,7 @@ from torch.nn import functional
 from rwgen import InversionConfig, StyleConfig, TextureConfig, feature_extractor
 from rwgen.config import CONTENT_UNIT, TV_UNIT
 from rwgen.objectives import target_features
+from rwgen.rematerialize import plain_reader
 from rwgen.weighting import content_factors, style_factors
 
 Loss = Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
@@ -116,9 +117,9 @@ def _layers(
 def _content(
     network: keras.Model, image: NDArray[Any], names: tuple[str, ...], weight: float
 ) -> Loss:
-    extractor = feature_extractor(network, names)
-    targets, scales = target_features(extractor, image, names)
-    factors = content_factors(extractor, image, names, InversionConfig().weighting, scales)
+    read = plain_reader(feature_extractor(network, names))
+    targets, scales = target_features(read, image, names)
+    factors = content_factors(read, image, names, InversionConfig().weighting, scales)
     wanted = {name: _channels_first(value) for name, value in targets.items()}
 
     def loss(features: Mapping[str, torch.Tensor], _image: torch.Tensor) -> torch.Tensor:
@@ -134,11 +135,11 @@ def _content(
 def _style(
     network: keras.Model, image: NDArray[Any], names: tuple[str, ...], weight: float
 ) -> Loss:
-    extractor = feature_extractor(network, names)
-    values, scales = target_features(extractor, image, names)
+    read = plain_reader(feature_extractor(network, names))
+    values, scales = target_features(read, image, names)
     shifts = {name: tf.reduce_mean(value, [1, 2], keepdims=True) for name, value in values.items()}
     weighting = TextureConfig().weighting
-    factors = style_factors(extractor, image, names, weighting, scales, shifts)
+    factors = style_factors(read, image, names, weighting, scales, shifts)
     means = {name: _channels_first(shift) for name, shift in shifts.items()}
     grams = {name: _gram(_channels_first(value) - means[name]) for name, value in values.items()}
 

@@ -18,6 +18,7 @@ from rwgen import StyleConfig, feature_extractor, load_recipe, read_image, resiz
 from rwgen.images import fit_longest_side
 from rwgen.objectives import target_features
 from rwgen.preprocess import network_input
+from rwgen.rematerialize import plain_reader
 from rwgen.vgg import build_network
 from rwgen.weighting import content_factors, style_factors
 
@@ -45,15 +46,14 @@ def main() -> None:
             extractor = feature_extractor(
                 build_network(recipe, "conv5_1"), (*config.content_layers, *config.style_layers)
             )
-            _, content_scales = target_features(extractor, images[0], config.content_layers)
-            _, style_scales = target_features(extractor, images[1], config.style_layers)
+            read = plain_reader(extractor)
+            _, content_scales = target_features(read, images[0], config.content_layers)
+            _, style_scales = target_features(read, images[1], config.style_layers)
             for weighting in ("magnitude", "signed"):
                 omega = content_factors(
-                    extractor, images[0], config.content_layers, weighting, content_scales
+                    read, images[0], config.content_layers, weighting, content_scales
                 )
-                mu = style_factors(
-                    extractor, images[1], config.style_layers, weighting, style_scales
-                )
+                mu = style_factors(read, images[1], config.style_layers, weighting, style_scales)
                 balance = logs.setdefault(weighting, {})
                 for layer, value in mu.items():
                     ratio = value / sum(omega.values())

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
-from rwgen.images import fit_longest_side, read_image, resize_image
+from rwgen.images import read_image
 
 
 def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
@@ -31,18 +31,9 @@ def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
     return InputImage(image.role, image.path, received), pixels
 
 
-def load_resized(image: InputImage, longest_side: int) -> tuple[InputImage, NDArray[np.float32]]:
-    """Read an input image and scale it, up or down, to a longest side; see `load_input`."""
-    image, pixels = load_input(image)
-    size = fit_longest_side(pixels.shape[0], pixels.shape[1], longest_side)
-    return image, resize_image(pixels, *size)
-
-
-def load_square(image: InputImage, side: int) -> tuple[InputImage, NDArray[np.float32]]:
-    """Read an input image, cut out its central square and scale it; see `load_input`."""
-    image, pixels = load_input(image)
+def central_square(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The largest square in the middle of an image [height, width, 3]."""
     height, width = pixels.shape[:2]
     square = min(height, width)
     top, left = (height - square) // 2, (width - square) // 2
-    pixels = pixels[top : top + square, left : left + square]
-    return image, resize_image(pixels, side, side)
+    return pixels[top : top + square, left : left + square]

@@ -10,13 +10,16 @@ from numpy.typing import NDArray
 
 from rwgen.architecture import DENSE_INPUT_SIZE
 from rwgen.checkpoint import DEFAULT_EVERY
-from rwgen.cli import options
-from rwgen.cli.inputs import load_resized, load_square
+from rwgen.cli import options, resources
+from rwgen.cli.inputs import central_square, load_input
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import InversionConfig, OptimizerConfig
+from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
+from rwgen.images import fit_longest_side, resize_image
+from rwgen.memory import network_workload
 
 if TYPE_CHECKING:
     from rwgen.solution import Callback, Solution
@@ -44,6 +47,8 @@ def invert(
     network: options.Network = _DEFAULTS.network,
     parameterization: options.Parameterization = _DEFAULTS.parameterization,
     from_image: options.From = None,
+    memory_limit: options.MemoryLimit = "",
+    device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
     checkpoint: options.CheckpointFolder = None,
@@ -54,6 +59,7 @@ def invert(
     """Reconstruct an image from the features of one layer."""
     settings = Settings(context, read_provenance(from_image, "invert") if from_image else None)
     outputs = Outputs(output, save_every, history, quiet, json)
+    limit = resources.memory_limit(memory_limit, device)
     inputs = settings.inputs([("source", image)] if image else [])
     if not inputs:
         raise InvalidInputError("expected an IMAGE, or --from. Received: none")
@@ -69,11 +75,20 @@ def invert(
         optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
     )
     spec = recipe.topology.layer(settings["layer"])
+    source, original = load_input(inputs[0])
     if spec.kind == "dense":
-        source, pixels = load_square(inputs[0], DENSE_INPUT_SIZE)
+        original = central_square(original)
+        shape = (DENSE_INPUT_SIZE, DENSE_INPUT_SIZE)
     else:
-        source, pixels = load_resized(inputs[0], settings["size"])
-    recipe.topology.check_image_size([spec.name], pixels.shape, f"an image ({source.path})")
+        shape = fit_longest_side(original.shape[0], original.shape[1], settings["size"])
+    names = [spec.name]
+    recipe.topology.check_image_size(names, shape, f"an image ({source.path})")
+    pairs = config.optimizer.num_correction_pairs
+    work = network_workload(
+        recipe.topology, names, shape, [shape], names, pairs, config.propagate_differences
+    )
+    resources.announce_memory(work, limit, quiet)
+    pixels = resize_image(original, *shape)
 
     provenance = Provenance("invert", (source,), settings.used, recipe)
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
@@ -82,12 +97,20 @@ def invert(
         from rwgen import metrics, tasks
         from rwgen.vgg import build_network
 
-        model = build_network(recipe, spec.name)
+        with resources.on_device(device):
+            model = build_network(recipe, spec.name)
 
     def task(callback: Callback) -> Solution:
-        return tasks.invert(
-            pixels, spec.name, network=model, config=config, callback=callback, checkpoint=kept
-        )
+        with resources.on_device(device):
+            return tasks.invert(
+                pixels,
+                spec.name,
+                network=model,
+                config=config,
+                callback=callback,
+                checkpoint=kept,
+                memory_limit=limit,
+            )
 
     def quality(_solution: Solution, result: NDArray[np.uint8]) -> dict[str, Any]:
         return {"psnr": metrics.psnr(pixels, result), "ssim": metrics.ssim(pixels, result)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from fractions import Fraction
 from typing import Annotated
 
 import typer
@@ -105,6 +107,22 @@ CheckpointFolder = Annotated[
 CheckpointEvery = Annotated[
     int, typer.Option(min=1, metavar="N", help="Iterations between two writes of --checkpoint.")
 ]
+MemoryLimit = Annotated[
+    str,
+    typer.Option(
+        metavar="SIZE",
+        help="Memory that may be taken, such as 12GiB or 800MB. Features that do not fit are "
+        "computed again: half as slow again.",
+        show_default="what is free",
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        metavar="auto|cpu|gpu:N",
+        help="Where to compute; auto takes the first GPU, or else the CPU.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 
@@ -123,6 +141,25 @@ def parse_size(text: str) -> tuple[int, int]:
     raise InvalidInputError(
         f"--size: expected WIDTHxHEIGHT in pixels, such as 256x256, up to {MAX_SIDE} a side. "
         f"Received: {text!r}"
+    )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes from a number with a unit: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, in any case.
+
+    Raises:
+        InvalidInputError: not of that form, or nothing.
+    """
+    match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kmgt]?)(i?)b", text.lower(), flags=re.ASCII)
+    if match and (match[2] or not match[3]):
+        power = " kmgt".index(match[2] or " ")
+        unit: int = (1024 if match[3] else 1000) ** power
+        count = math.floor(Fraction(match[1]) * unit)
+        if count:
+            return count
+    raise InvalidInputError(
+        "--memory-limit: expected a number with a unit, such as 12GiB or 800MB. "
+        f"Received: {text!r:.60}"
     )
 
 

@@ -9,14 +9,16 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.checkpoint import DEFAULT_EVERY
-from rwgen.cli import options
-from rwgen.cli.inputs import load_input, load_resized
+from rwgen.cli import options, resources
+from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage, Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import OptimizerConfig, StyleConfig
+from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
-from rwgen.images import resize_image
+from rwgen.images import fit_longest_side, resize_image
+from rwgen.memory import network_workload
 
 if TYPE_CHECKING:
     from rwgen.solution import Callback, Solution
@@ -76,6 +78,8 @@ def style(
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features,
     octaves: options.Octaves = _DEFAULTS.octaves,
     from_image: options.From = None,
+    memory_limit: options.MemoryLimit = "",
+    device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
     checkpoint: options.CheckpointFolder = None,
@@ -86,6 +90,7 @@ def style(
     """Render the content of one image in the style of others."""
     settings = Settings(context, read_provenance(from_image, "style") if from_image else None)
     outputs = Outputs(output, save_every, history, quiet, json)
+    limit = resources.memory_limit(memory_limit, device)
     named = [("content", content)] if content is not None else []
     named += [("style", path) for path in styles or ()]
     inputs = settings.inputs(named)
@@ -120,10 +125,17 @@ def style(
             f"expected conv or pool layers for content and style. Received: {deepest.name}"
         )
     config.blend(len(inputs) - 1)
-    loaded, pixels = zip(*(load_resized(image, settings["size"]) for image in inputs), strict=True)
-    for image, array in zip(loaded, pixels, strict=True):
+    loaded, originals = zip(*(load_input(image) for image in inputs), strict=True)
+    longest = settings["size"]
+    sizes = [fit_longest_side(x.shape[0], x.shape[1], longest) for x in originals]
+    for image, shape in zip(loaded, sizes, strict=True):
         what = f"a {image.role} image ({image.path})"
-        recipe.topology.check_image_size(layers, array.shape, what)
+        recipe.topology.check_image_size(layers, shape, what)
+    held = config.content_layers if config.content_weight else ()
+    pairs = config.optimizer.num_correction_pairs
+    work = network_workload(recipe.topology, layers, sizes[0], sizes, held, pairs)
+    resources.announce_memory(work, limit, quiet)
+    pixels = [resize_image(x, *shape) for x, shape in zip(originals, sizes, strict=True)]
     init_pixels: NDArray[np.float32] | None = None
     if settings["init"] == "content":
         init_pixels = pixels[0]
@@ -139,18 +151,21 @@ def style(
         from rwgen.tasks import transfer_style
         from rwgen.vgg import build_network
 
-        model = build_network(recipe, deepest.name)
+        with resources.on_device(device):
+            model = build_network(recipe, deepest.name)
 
     def task(callback: Callback) -> Solution:
-        return transfer_style(
-            pixels[0],
-            pixels[1:],
-            network=model,
-            config=config,
-            init=init_pixels,
-            callback=callback,
-            checkpoint=kept,
-        )
+        with resources.on_device(device):
+            return transfer_style(
+                pixels[0],
+                pixels[1:],
+                network=model,
+                config=config,
+                init=init_pixels,
+                callback=callback,
+                checkpoint=kept,
+                memory_limit=limit,
+            )
 
     return run_task(task, outputs, provenance, config.optimizer.max_iterations, checkpoint=kept)
 

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rwgen.checkpoint import DEFAULT_EVERY
-from rwgen.cli import options
-from rwgen.cli.inputs import load_resized
+from rwgen.cli import options, resources
+from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import OptimizerConfig, TextureConfig
+from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
+from rwgen.images import fit_longest_side, resize_image
+from rwgen.memory import network_workload
 
 if TYPE_CHECKING:
     from rwgen.solution import Callback, Solution
@@ -55,6 +58,8 @@ def texture(
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features,
     octaves: options.Octaves = _DEFAULTS.octaves,
     from_image: options.From = None,
+    memory_limit: options.MemoryLimit = "",
+    device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
     checkpoint: options.CheckpointFolder = None,
@@ -65,6 +70,7 @@ def texture(
     """Synthesise a texture like that of an image, of any size."""
     settings = Settings(context, read_provenance(from_image, "texture") if from_image else None)
     outputs = Outputs(output, save_every, history, quiet, json)
+    limit = resources.memory_limit(memory_limit, device)
     inputs = settings.inputs([("source", source)] if source else [])
     if not inputs:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
@@ -89,8 +95,13 @@ def texture(
         )
     shape = options.parse_size(settings["size"])
     topology.check_image_size(config.layers, shape, "a --size")
-    image, pixels = load_resized(inputs[0], settings["source_size"])
-    topology.check_image_size(config.layers, pixels.shape, f"a source ({image.path})")
+    image, original = load_input(inputs[0])
+    scaled = fit_longest_side(original.shape[0], original.shape[1], settings["source_size"])
+    topology.check_image_size(config.layers, scaled, f"a source ({image.path})")
+    pairs = config.optimizer.num_correction_pairs
+    work = network_workload(topology, config.layers, shape, [scaled], (), pairs)
+    resources.announce_memory(work, limit, quiet)
+    pixels = resize_image(original, *scaled)
 
     provenance = Provenance("texture", (image,), settings.used, recipe)
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
@@ -99,11 +110,19 @@ def texture(
         from rwgen.tasks import synthesize_texture
         from rwgen.vgg import build_network
 
-        model = build_network(recipe, deepest.name)
+        with resources.on_device(device):
+            model = build_network(recipe, deepest.name)
 
     def task(callback: Callback) -> Solution:
-        return synthesize_texture(
-            pixels, shape, network=model, config=config, callback=callback, checkpoint=kept
-        )
+        with resources.on_device(device):
+            return synthesize_texture(
+                pixels,
+                shape,
+                network=model,
+                config=config,
+                callback=callback,
+                checkpoint=kept,
+                memory_limit=limit,
+            )
 
     return run_task(task, outputs, provenance, config.optimizer.max_iterations, checkpoint=kept)

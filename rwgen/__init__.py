@@ -15,11 +15,13 @@ import wrapt
 if TYPE_CHECKING:
     from rwgen.checkpoint import Checkpoint
     from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+    from rwgen.device import use_device
     from rwgen.errors import (
         CheckpointError,
         ImageError,
         InvalidInputError,
         LayerError,
+        MemoryLimitError,
         OptimizationError,
         OutputError,
         RecipeError,
@@ -40,11 +42,13 @@ __version__ = "0.1.0"
 _MODULES = {
     "checkpoint": ("Checkpoint",),
     "config": ("InversionConfig", "OptimizerConfig", "StyleConfig", "TextureConfig"),
+    "device": ("use_device",),
     "errors": (
         "CheckpointError",
         "ImageError",
         "InvalidInputError",
         "LayerError",
+        "MemoryLimitError",
         "OptimizationError",
         "OutputError",
         "RecipeError",
@@ -69,9 +73,11 @@ __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULE
     "StyleConfig",
     "TextureConfig",
     "CheckpointError",
+    "use_device",
     "ImageError",
     "InvalidInputError",
     "LayerError",
+    "MemoryLimitError",
     "OptimizationError",
     "OutputError",
     "RecipeError",

@@ -25,6 +25,10 @@ class CheckpointError(InvalidInputError):
     """A checkpoint is damaged, or belongs to another run or another version of the program."""
 
 
+class MemoryLimitError(InvalidInputError):
+    """A task needs more memory than it may take: choose smaller images or a larger limit."""
+
+
 class OutputError(RwgenError, OSError):
     """A result could not be written; what was there before is untouched."""
 

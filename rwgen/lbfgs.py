@@ -149,9 +149,11 @@ def _search_direction(state: Any) -> tf.Tensor:
 
     Pairs that were never filled are zero and take no part.
     """
-    positions = tf.unstack(state.position_deltas)
-    gradients = tf.unstack(state.gradient_deltas)
-    curvatures = tf.unstack(tf.reduce_sum(state.position_deltas * state.gradient_deltas, axis=-1))
+    # Slices of the first axis share memory with the queues, which `tf.unstack` would copy.
+    count = state.position_deltas.shape[0]
+    positions = [state.position_deltas[index] for index in range(count)]
+    gradients = [state.gradient_deltas[index] for index in range(count)]
+    curvatures = [tf.tensordot(*pair, 1) for pair in zip(positions, gradients, strict=True)]
     direction = state.objective_gradient
     alphas: list[tf.Tensor] = []
     pairs = list(zip(positions, gradients, curvatures, strict=True))
@@ -168,4 +170,7 @@ def _search_direction(state: Any) -> tf.Tensor:
 
 
 def _push(queue: tf.Tensor, wanted: tf.Tensor, newest: tf.Tensor) -> tf.Tensor:
-    return tf.where(wanted, tf.concat([queue[1:], newest[tf.newaxis]], axis=0), queue)
+    # Not `tf.where`, which would need memory for a third queue beside the old and the new one.
+    return tf.cond(
+        wanted, lambda: tf.concat([queue[1:], newest[tf.newaxis]], axis=0), lambda: queue
+    )

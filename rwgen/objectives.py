@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -14,12 +14,14 @@ from rwgen.differences import difference_extractor
 from rwgen.errors import LayerError
 from rwgen.features import feature_extractor, layer_names
 from rwgen.losses import content_loss, gram_loss, gram_matrix, total_variation
-from rwgen.weighting import content_factors, feature_scales, style_factors
+from rwgen.rematerialize import Reader, ReaderFactory, Reading, plain_reader
+from rwgen.weighting import content_factors, feature_scale, style_factors
 
 Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
 
-_Term = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
+_Term = dict[str, Reading]
+"""For each layer, its share of a term."""
 
 
 def inversion_objective(
@@ -27,6 +29,7 @@ def inversion_objective(
     image: NDArray[Any],
     layers: Sequence[str],
     weighting: Weighting = "magnitude",
+    reader_of: ReaderFactory = plain_reader,
     propagate_differences: bool = True,
 ) -> Objective:
     """Equation 1, summed over `layers`.
@@ -36,7 +39,9 @@ def inversion_objective(
         image: [1, height, width, 3], network input of x0.
         layers: layer names of the network.
         weighting: how equation 4 averages.
-        propagate_differences: do so where the network allows it (`rwgen.differences`).
+        reader_of: whether features are kept or computed again, see `rwgen.rematerialize`.
+        propagate_differences: do so where the network allows it and features are kept, see
+            `rwgen.differences`.
 
     Returns:
         An objective with the term `content`.
@@ -46,19 +51,24 @@ def inversion_objective(
         InvalidInputError: no weighting factor exists for this image.
     """
     names = layer_names(network, layers)
-    extractor = feature_extractor(network, names)
-    differences = difference_extractor(network, image, names) if propagate_differences else None
-    read = differences or extractor
-    term = _content_term(extractor, image, names, weighting, subtract=differences is None)
+    read = reader_of(feature_extractor(network, names))
+    # Differences need the target's features at every layer, so all are kept anyway.
+    possible = propagate_differences and reader_of is plain_reader
+    differences = difference_extractor(network, image, names) if possible else None
+    term = _content_term(read, image, names, weighting, subtract=differences is None)
+    read_candidate = plain_reader(differences) if differences else read
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"content": term(read(candidate))}
+        return {"content": tf.add_n(list(read_candidate(candidate, term).values()))}
 
     return objective
 
 
 def texture_objective(
-    network: keras.Model, source: NDArray[Any], config: TextureConfig
+    network: keras.Model,
+    source: NDArray[Any],
+    config: TextureConfig,
+    reader_of: ReaderFactory = plain_reader,
 ) -> Objective:
     """Equation 5.
 
@@ -66,6 +76,7 @@ def texture_objective(
         network: the network whose Gram matrices are matched.
         source: [1, height, width, 3], network input of x0, of any size.
         config: layers and weighting.
+        reader_of: whether features are kept or computed again, see `rwgen.rematerialize`.
 
     Returns:
         An objective with the term `style`, for images of any size.
@@ -75,11 +86,11 @@ def texture_objective(
         InvalidInputError: no weighting factor exists for this image.
     """
     names = _spatial_layers(network, config.layers)
-    extractor = feature_extractor(network, names)
-    term = _style_term(extractor, source, names, config)
+    read = reader_of(feature_extractor(network, names))
+    term = _style_term(read, source, names, config)
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"style": term(extractor(candidate))}
+        return {"style": tf.add_n(list(read(candidate, term).values()))}
 
     return objective
 
@@ -89,6 +100,7 @@ def style_objective(
     content: NDArray[Any],
     styles: Sequence[NDArray[Any]],
     config: StyleConfig,
+    reader_of: ReaderFactory = plain_reader,
 ) -> Objective:
     """Equation 9.
 
@@ -99,6 +111,7 @@ def style_objective(
         content: [1, height, width, 3], network input of the content image.
         styles: the same of each style image, of any size.
         config: layers, weights and weighting.
+        reader_of: whether features are kept or computed again, see `rwgen.rematerialize`.
 
     Returns:
         An objective with the terms `content`, `style` and `tv`, weighted as in the sum.
@@ -111,26 +124,35 @@ def style_objective(
     shares = config.blend(len(styles))
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
     style_names = _spatial_layers(network, config.style_layers) if config.style_weight else ()
-    extractor = feature_extractor(network, (*content_names, *style_names))
-    feature_terms: dict[str, list[tuple[float, _Term]]] = {}
+    read = reader_of(feature_extractor(network, (*content_names, *style_names)))
+    # Of each term, the weighted shares of the layers. Every layer is read once.
+    shares_of: dict[str, list[tuple[float, _Term]]] = {}
     if content_names:
-        term = _content_term(extractor, content, content_names, config.weighting)
-        feature_terms["content"] = [(config.content_weight * CONTENT_UNIT, term)]
+        term = _content_term(read, content, content_names, config.weighting)
+        shares_of["content"] = [(config.content_weight * CONTENT_UNIT, term)]
     if style_names:
-        feature_terms["style"] = [
-            (
-                config.style_weight * share,
-                _style_term(extractor, style, style_names, config),
-            )
+        shares_of["style"] = [
+            (config.style_weight * share, _style_term(read, style, style_names, config))
             for style, share in zip(styles, shares, strict=True)
             if share
         ]
 
+    def reading_of(layer: str) -> Reading:
+        def reading(features: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {
+                name: tf.add_n([weight * term[layer](features) for weight, term in parts])
+                for name, parts in shares_of.items()
+                if layer in parts[0][1]
+            }
+
+        return reading
+
+    readings = {name: reading_of(name) for name in dict.fromkeys((*content_names, *style_names))}
+
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        features = extractor(candidate)
+        values = read(candidate, readings).values()
         terms = {
-            name: tf.add_n([weight * term(features) for weight, term in parts])
-            for name, parts in feature_terms.items()
+            name: tf.add_n([value[name] for value in values if name in value]) for name in shares_of
         }
         if config.tv_weight:
             terms["tv"] = config.tv_weight * TV_UNIT * total_variation(candidate)[0]
@@ -149,7 +171,7 @@ def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, .
 
 
 def _content_term(
-    extractor: keras.Model,
+    read: Reader,
     image: NDArray[Any],
     names: Sequence[str],
     weighting: Weighting,
@@ -157,48 +179,53 @@ def _content_term(
     subtract: bool = True,
 ) -> _Term:
     """Equation 1 of features, or of differences from the target's where nothing is subtracted."""
-    targets, scales = target_features(extractor, image, names)
-    factors = content_factors(extractor, image, names, weighting, scales)
+    targets, scales = target_features(read, image, names)
+    factors = content_factors(read, image, names, weighting, scales)
 
-    def term(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        losses = []
-        for name in names:
-            target = targets[name] if subtract else 0.0
-            losses.append(factors[name] * content_loss(features[name] / scales[name], target)[0])
-        return tf.add_n(losses)
+    def reading_of(name: str) -> Reading:
+        target = targets[name] if subtract else 0.0
+        return lambda features: factors[name] * content_loss(features / scales[name], target)[0]
 
-    return term
+    return {name: reading_of(name) for name in names}
 
 
 def _style_term(
-    extractor: keras.Model,
+    read: Reader,
     image: NDArray[Any],
     names: Sequence[str],
     config: StyleConfig | TextureConfig,
 ) -> _Term:
-    features, scales = target_features(extractor, image, names)
-    shifts = {
-        name: tf.reduce_mean(value, axis=[1, 2], keepdims=True) * float(config.shift_features)
-        for name, value in features.items()
-    }
-    targets = {name: gram_matrix(features[name] - shifts[name]) for name in names}
-    factors = style_factors(extractor, image, names, config.weighting, scales, shifts)
+    def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        scale = feature_scale(features)
+        features /= tf.cast(scale, features.dtype)
+        shift = tf.reduce_mean(features, axis=[1, 2], keepdims=True) * float(config.shift_features)
+        return gram_matrix(features - shift), shift, scale
 
-    def term(features: Mapping[str, tf.Tensor]) -> tf.Tensor:
-        losses = []
-        for name in names:
-            gram = gram_matrix(features[name] / scales[name] - shifts[name])
-            losses.append(factors[name] * gram_loss(gram, targets[name])[0])
-        return tf.add_n(losses)
+    targets = read(tf.convert_to_tensor(image), dict.fromkeys(names, target))
+    grams = {name: gram for name, (gram, _, _) in targets.items()}
+    shifts = {name: shift for name, (_, shift, _) in targets.items()}
+    scales = {name: float(scale) for name, (_, _, scale) in targets.items()}
+    factors = style_factors(read, image, names, config.weighting, scales, shifts)
 
-    return term
+    def reading_of(name: str) -> Reading:
+        def reading(features: tf.Tensor) -> tf.Tensor:
+            gram = gram_matrix(features / scales[name] - shifts[name])
+            return factors[name] * gram_loss(gram, grams[name])[0]
+
+        return reading
+
+    return {name: reading_of(name) for name in names}
 
 
 def target_features(
-    extractor: keras.Model, image: NDArray[Any], names: Sequence[str]
+    read: Reader, image: NDArray[Any], names: Sequence[str]
 ) -> tuple[dict[str, tf.Tensor], dict[str, float]]:
     """Features of an image divided by their scales, and the scales."""
-    outputs = extractor(tf.convert_to_tensor(image))
-    features = {name: outputs[name] for name in names}
-    scales = feature_scales(features)
-    return {name: value / scales[name] for name, value in features.items()}, scales
+
+    def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        scale = feature_scale(features)
+        return features / tf.cast(scale, features.dtype), scale
+
+    targets = read(tf.convert_to_tensor(image), dict.fromkeys(names, target))
+    scales = {name: float(scale) for name, (_, scale) in targets.items()}
+    return {name: features for name, (features, _) in targets.items()}, scales

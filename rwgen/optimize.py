@@ -117,7 +117,9 @@ class Minimizer:
                 f"expected a start of shape {self._shape}. Received: {start.shape}"
             )
         began = time.perf_counter()
-        origin = {"start": fingerprint(start), "config": dataclasses.asdict(self.config)}
+        # How it is compiled follows the memory there is, and changes rounding only.
+        config = dataclasses.replace(self.config, jit_compile=True)
+        origin = {"start": fingerprint(start), "config": dataclasses.asdict(config)}
         point = tf.reshape(tf.convert_to_tensor(start, self._dtype), [-1])
         progress = self._restored(checkpoint, origin, point) if checkpoint else None
         if progress is None:
@@ -254,7 +256,7 @@ class Minimizer:
         return loss, gradient
 
     def _loss_and_gradient(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        with tf.GradientTape() as tape:
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
             terms = self._objective(tf.reshape(position, self._shape))
             values = tf.stack([tf.cast(value, self._dtype) for value in terms.values()])

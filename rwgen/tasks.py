@@ -7,6 +7,7 @@ from seeded white noise unless told otherwise, and returns an `rwgen.Solution`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,6 +24,7 @@ from rwgen.image_search import ImageSearch
 from rwgen.images import resize_image
 from rwgen.objectives import inversion_objective, style_objective, texture_objective
 from rwgen.preprocess import network_input
+from rwgen.readers import choose_reader
 from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.solution import Callback, Solution
@@ -39,6 +41,7 @@ def invert(
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
+    memory_limit: int | None = None,
 ) -> Solution:
     """Reconstruct an image from its features (paper, eq. 1).
 
@@ -52,6 +55,9 @@ def invert(
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
         checkpoint: where the state is kept; the same call goes on from there, to the same image.
             `Checkpoint.remove` it once the result is safe.
+        memory_limit: bytes that the process may take by the estimate of `rwgen.memory`. Above
+            it features are computed again rather than kept, and what cannot fit even so is
+            refused before any work; None means no limit.
 
     Returns:
         The solution; its image has the shape of `image`, float, not clipped to 0..255.
@@ -60,6 +66,7 @@ def invert(
         InvalidInputError: an image or a setting is not what it must be.
         CheckpointError: the checkpoint is another run's.
         OutputError: the checkpoint could not be written.
+        MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config = config or InversionConfig()
@@ -68,12 +75,22 @@ def invert(
     network = _network(network, config, layers, {"an image": image.shape})
     _check_init(init, image.shape)
     _expect(checkpoint, "invert", config, network, (image, init), layers=layers)
+    reader_of, optimizer = choose_reader(
+        network,
+        layers,
+        image.shape,
+        [image.shape],
+        layers,
+        config.optimizer,
+        memory_limit,
+        config.propagate_differences,
+    )
     target = network_input(image, network.inputs[0].dtype)
     objective = inversion_objective(
-        network, target, layers, config.weighting, config.propagate_differences
+        network, target, layers, config.weighting, reader_of, config.propagate_differences
     )
     search = ImageSearch(image.shape[:2], target.dtype, config.parameterization, config.seed)
-    return search.minimize(objective, init, config.optimizer, callback, checkpoint)
+    return search.minimize(objective, init, optimizer, callback, checkpoint)
 
 
 def synthesize_texture(
@@ -85,6 +102,7 @@ def synthesize_texture(
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
+    memory_limit: int | None = None,
 ) -> Solution:
     """Synthesise a texture with the Gram matrices of a source (paper, eq. 5).
 
@@ -97,6 +115,7 @@ def synthesize_texture(
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
         checkpoint: where the state is kept; the same call goes on from there, to the same image.
             `Checkpoint.remove` it once the result is safe.
+        memory_limit: see `invert`.
 
     Returns:
         The solution; its image is [*size, 3], float, not clipped to 0..255.
@@ -105,6 +124,7 @@ def synthesize_texture(
         InvalidInputError: an image or a setting is not what it must be.
         CheckpointError: the checkpoint is another run's.
         OutputError: the checkpoint could not be written.
+        MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config = config or TextureConfig()
@@ -114,6 +134,8 @@ def synthesize_texture(
     shapes = {"a source image": source.shape, "a result": shape}
     network = _network(network, config, config.layers, shapes)
     _expect(checkpoint, "texture", config, network, (source, init), size=shape)
+    choose = functools.partial(choose_reader, network, config.layers, limit=memory_limit)
+    choose(shape, [source.shape], (), config.optimizer)  # refuses before any work
 
     def solve(
         current: tuple[int, int],
@@ -123,7 +145,8 @@ def synthesize_texture(
     ) -> Solution:
         shrink = current[0] / shape[0]
         target = network_input(_scaled(source, shrink), network.inputs[0].dtype)
-        objective = texture_objective(network, target, config)
+        reader_of, optimizer = choose(current, [target.shape[1:]], (), optimizer)
+        objective = texture_objective(network, target, config, reader_of)
         search = ImageSearch(current, target.dtype, config.parameterization, config.seed)
         return search.minimize(objective, begin, optimizer, report, checkpoint)
 
@@ -140,6 +163,7 @@ def transfer_style(
     init: NDArray[Any] | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
+    memory_limit: int | None = None,
 ) -> Solution:
     """Render the content of one image in the style of others (paper, eq. 9).
 
@@ -153,6 +177,7 @@ def transfer_style(
         callback: see `rwgen.solution.Callback`; it gets RGB in 0..255.
         checkpoint: where the state is kept; the same call goes on from there, to the same image.
             `Checkpoint.remove` it once the result is safe.
+        memory_limit: see `invert`.
 
     Returns:
         The solution; its image has the shape of `content`, float, not clipped to 0..255.
@@ -161,6 +186,7 @@ def transfer_style(
         InvalidInputError: an image or a setting is not what it must be.
         CheckpointError: the checkpoint is another run's.
         OutputError: the checkpoint could not be written.
+        MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config = config or StyleConfig()
@@ -172,13 +198,16 @@ def transfer_style(
     _check_init(init, content.shape)
     shapes = {"a content image": content.shape}
     shapes |= {f"style image {number}": x.shape for number, x in enumerate(styles, start=1)}
+    kept = config.content_layers if config.content_weight else ()
     layers = (
-        *(config.content_layers if config.content_weight else ()),
+        *kept,
         *(config.style_layers if config.style_weight else ()),
     )
     network = _network(network, config, layers, shapes)
     _expect(checkpoint, "style", config, network, (content, *styles, init))
     shape = (content.shape[0], content.shape[1])
+    choose = functools.partial(choose_reader, network, layers, limit=memory_limit)
+    choose(shape, list(shapes.values()), kept, config.optimizer)  # refuses before any work
 
     def solve(
         current: tuple[int, int],
@@ -190,7 +219,9 @@ def transfer_style(
         dtype = network.inputs[0].dtype
         targets = [network_input(_scaled(style, shrink), dtype) for style in styles]
         scene = network_input(resize_image(content, *current), dtype)
-        objective = style_objective(network, scene, targets, config)
+        shapes_now = [target.shape[1:] for target in (scene, *targets)]
+        reader_of, optimizer = choose(current, shapes_now, kept, optimizer)
+        objective = style_objective(network, scene, targets, config, reader_of)
         search = ImageSearch(current, dtype, config.parameterization, config.seed)
         return search.minimize(objective, begin, optimizer, report, checkpoint)
 

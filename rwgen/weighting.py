@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
@@ -17,10 +16,11 @@ from numpy.typing import NDArray
 from rwgen.config import Weighting
 from rwgen.errors import InvalidInputError
 from rwgen.losses import content_loss, gram_loss, gram_matrix
+from rwgen.rematerialize import Reader, Reading
 
 
 def content_factors(
-    extractor: keras.Model,
+    read: Reader,
     image: tf.Tensor,
     layers: Sequence[str],
     weighting: Weighting = "magnitude",
@@ -29,9 +29,9 @@ def content_factors(
     """Omega of equation 4 for each layer.
 
     Args:
-        extractor: image to {layer: features}.
+        read: reads features of an image, see `rwgen.rematerialize`.
         image: [1, height, width, 3], network input of x0.
-        layers: keys of the extractor's output.
+        layers: layers that it reads.
         weighting: `magnitude` averages |gradient|, `signed` takes the absolute value of the
             average, as the equation is printed.
         scales: divisor of each layer's features, 1 where none is given. Omega belongs to the
@@ -45,13 +45,13 @@ def content_factors(
             exists.
     """
     gradients = input_gradients(
-        extractor, image, layers, lambda features: content_loss(features, 0.0), scales
+        read, image, layers, lambda features: content_loss(features, 0.0), scales
     )
     return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
 
 
 def style_factors(
-    extractor: keras.Model,
+    read: Reader,
     image: tf.Tensor,
     layers: Sequence[str],
     weighting: Weighting = "magnitude",
@@ -61,7 +61,7 @@ def style_factors(
     """Mu of equation 8 for each layer.
 
     Args:
-        extractor: see `content_factors`.
+        read: see `content_factors`.
         image: see `content_factors`.
         layers: see `content_factors`.
         weighting: see `content_factors`.
@@ -75,7 +75,7 @@ def style_factors(
         InvalidInputError: see `content_factors`.
     """
     gradients = input_gradients(
-        extractor,
+        read,
         image,
         layers,
         lambda features: gram_loss(gram_matrix(features), 0.0),
@@ -86,7 +86,7 @@ def style_factors(
 
 
 def input_gradients(
-    extractor: keras.Model,
+    read: Reader,
     image: tf.Tensor,
     layers: Sequence[str],
     loss: Callable[[tf.Tensor], tf.Tensor],
@@ -96,9 +96,9 @@ def input_gradients(
     """Gradient with respect to the image of a loss on each layer's features.
 
     Args:
-        extractor: image to {layer: features}.
+        read: reads features of an image, see `rwgen.rematerialize`.
         image: [1, height, width, 3], network input.
-        layers: keys of the extractor's output.
+        layers: layers that it reads.
         loss: features to [1].
         scales: divisor of each layer's features, 1 where none is given.
         shifts: what is subtracted from the divided features, nothing where none is given.
@@ -106,31 +106,27 @@ def input_gradients(
     Returns:
         {layer: [1, height, width, 3]}.
     """
+
+    def reading_of(name: str) -> Reading:
+        scale, shift = (scales or {}).get(name, 1.0), (shifts or {}).get(name, 0.0)
+        return lambda features: loss(features / scale - shift)
+
     image = tf.convert_to_tensor(image)
-    with tf.GradientTape(persistent=True) as tape:
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(image)
-        features = extractor(image)
-        losses = {
-            name: loss(
-                features[name] / (scales or {}).get(name, 1.0) - (shifts or {}).get(name, 0.0)
-            )
-            for name in layers
-        }
+        losses = read(image, {name: reading_of(name) for name in layers})
     return {name: tape.gradient(losses[name], image).numpy() for name in layers}
 
 
-def feature_scales(features: Mapping[str, tf.Tensor]) -> dict[str, float]:
-    """Root mean square of each layer's features, 1 where it is zero or not finite.
+def feature_scale(features: tf.Tensor) -> tf.Tensor:
+    """Root mean square of a layer's features, 1 where it is zero or not finite; [], float64.
 
     Untrained features shrink by orders of magnitude with depth and Gram losses take their fourth
     power, which leaves the range of float32. Features divided by this are of order one, and the
     weighting factors take the divisor out again.
     """
-    scales = {}
-    for name, value in features.items():
-        scale = float(np.sqrt(np.mean(np.square(value.numpy(), dtype=np.float64))))
-        scales[name] = scale if np.isfinite(scale) and scale > 0 else 1.0
-    return scales
+    scale = tf.sqrt(tf.reduce_mean(tf.square(tf.cast(features, tf.float64))))
+    return tf.where(tf.math.is_finite(scale) & (scale > 0), scale, tf.ones_like(scale))
 
 
 def _reciprocal_mean(name: str, gradient: NDArray[np.floating], weighting: Weighting) -> float:

@@ -12,15 +12,15 @@ import rwgen
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"architecture", "seeds", "preprocess", "solution"},
-    {"recipe", "images", "losses"},
+    {"architecture", "device", "seeds", "preprocess", "solution"},
+    {"recipe", "images", "losses", "memory"},
     {"config"},
-    {"initializers", "metrics", "lbfgs", "checkpoint"},
+    {"initializers", "metrics", "lbfgs", "checkpoint", "rematerialize"},
     {"search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
     {"differences"},
-    {"objectives"},
+    {"objectives", "readers"},
     {"tasks"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

@@ -6,7 +6,8 @@ import tensorflow as tf
 
 from rwgen import InvalidInputError, feature_extractor
 from rwgen.losses import gram_loss, gram_matrix
-from rwgen.weighting import content_factors, feature_scales, input_gradients, style_factors
+from rwgen.rematerialize import plain_reader
+from rwgen.weighting import content_factors, feature_scale, input_gradients, style_factors
 
 STEP = 1e-5
 LAYERS = ("conv1_1", "conv2_2")
@@ -49,7 +50,7 @@ def test_style_factors_of_scaled_and_shifted_features_are_those_of_differences(
         ("signed", abs(np.mean(gradient))),
     ):
         found = style_factors(
-            extractor,
+            plain_reader(extractor),
             image,
             [layer],
             weighting,
@@ -68,7 +69,8 @@ def test_dividing_features_leaves_the_product_of_mu_and_its_loss(
     features, target = (extractor(tf.constant(x))["conv2_2"] for x in (other, image))
 
     def product(scale):
-        mu = style_factors(extractor, image, ["conv2_2"], weighting, {"conv2_2": scale})["conv2_2"]
+        read = plain_reader(extractor)
+        mu = style_factors(read, image, ["conv2_2"], weighting, {"conv2_2": scale})["conv2_2"]
         return mu * gram_loss(gram_matrix(features / scale), gram_matrix(target / scale))
 
     np.testing.assert_allclose(product(divisor), product(1.0), rtol=1e-9)
@@ -86,8 +88,8 @@ def test_the_magnitude_is_at_least_the_signed_mean():
                 return {"a": tf.sqrt(2 * tf.reshape(tf.reduce_sum(gradient * image), [1, 1]))}
 
         image = np.sign(gradient)
-        magnitude = content_factors(Linear(), image, ["a"], "magnitude")["a"]
-        signed = content_factors(Linear(), image, ["a"], "signed")["a"]
+        magnitude = content_factors(plain_reader(Linear()), image, ["a"], "magnitude")["a"]
+        signed = content_factors(plain_reader(Linear()), image, ["a"], "signed")["a"]
         assert magnitude == pytest.approx(1 / np.mean(np.abs(gradient)), rel=1e-12)
         assert signed == pytest.approx(1 / abs(np.mean(gradient)), rel=1e-12)
 
@@ -95,16 +97,17 @@ def test_the_magnitude_is_at_least_the_signed_mean():
 @pytest.mark.parametrize("factors", [content_factors, style_factors])
 def test_each_layer_has_the_factor_that_it_has_alone(extractor, smooth_image, factors):
     image = smooth_image(8, 7)
-    together = factors(extractor, image, LAYERS)
+    together = factors(plain_reader(extractor), image, LAYERS)
     assert list(together) == list(LAYERS)
     for layer in LAYERS:
-        assert factors(extractor, image, [layer]) == {layer: together[layer]}
+        assert factors(plain_reader(extractor), image, [layer]) == {layer: together[layer]}
     assert together["conv1_1"] != pytest.approx(together["conv2_2"], rel=0.01)
 
 
 def test_input_gradients_have_the_images_shape_and_dtype(extractor, smooth_image):
     image = smooth_image(8, 7)
-    found = input_gradients(extractor, image, LAYERS, lambda f: tf.reduce_sum(f, axis=[1, 2, 3]))
+    read = plain_reader(extractor)
+    found = input_gradients(read, image, LAYERS, lambda f: tf.reduce_sum(f, axis=[1, 2, 3]))
     for name in LAYERS:
         assert (found[name].shape, found[name].dtype) == (image.shape, np.float64)
         assert np.any(found[name])
@@ -122,7 +125,7 @@ def test_feature_scales_are_root_mean_squares_and_one_where_there_is_nothing():
         "undefined": tf.constant([[np.nan, 1.0]]),
     }
     rms = np.sqrt(np.mean(values**2))
-    assert feature_scales(features) == {
+    assert {name: float(feature_scale(value)) for name, value in features.items()} == {
         "plain": pytest.approx(rms),
         "tiny": pytest.approx(rms * 1e-30, rel=1e-6),
         "large": pytest.approx(rms * 1e30, rel=1e-6),
@@ -139,5 +142,5 @@ def test_an_image_without_features_has_no_factor_and_the_layer_is_named(
 ):
     extractor = feature_extractor(small_network(bias_stddev=0.0), ["conv2_1"])
     with pytest.raises(InvalidInputError, match=r"conv2_1.*0\.0") as caught:
-        factors(extractor, np.zeros((1, 8, 8, 3)), ["conv2_1"], weighting)
+        factors(plain_reader(extractor), np.zeros((1, 8, 8, 3)), ["conv2_1"], weighting)
     assert len(str(caught.value).splitlines()) == 1

@@ -19,7 +19,7 @@ from rwgen.config import InversionConfig, StyleConfig, TextureConfig
 
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--checkpoint", "--checkpoint-every", "--parameterization", "--quiet",
-          "--json")  # fmt: skip
+          "--json", "--memory-limit", "--device")  # fmt: skip
 GRAM = ("--weighting", "--octaves", "--shift-features", "--no-shift-features")
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--content-weight", "--style-weight", "--tv-weight",

@@ -107,7 +107,9 @@ assert main([*arguments, "--quiet"]) == 0
 def test_a_terminal_shows_loss_and_remaining_time(shown: list[str]) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown[0])
     assert re.search(r"\d+/30 loss \d[\d.e+-]* +\d+:\d\d:\d\d", text), text
-    assert text.count("\n") <= 1  # one line that is drawn anew, and cleared in the end
+    # The estimate, then one line that is drawn anew, and cleared in the end.
+    assert text.count("\n") <= 2
+    assert re.match(r"rwgen: memory: about \d+ MiB of [\d.]+ GiB\r?\n", text), text
 
 
 def test_quiet_prints_nothing_on_a_terminal(shown: list[str]) -> None:

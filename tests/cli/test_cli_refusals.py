@@ -124,6 +124,17 @@ CASES: dict[str, tuple[list[str], str]] = {
     "half an iteration": (style("--iterations", "1.5"), "'--iterations'"),
     "fewer than no iterations": (style("--iterations", "-1"), "'--iterations'"),
     "a negative size": (style("--size", "-32"), "'--size'"),
+    "no room": (style("--memory-limit", "500MB"), "fits into 477 MiB of memory. Received: one"),
+    "no room for a texture": (
+        [*TEXTURE, "--size", "16384", "--memory-limit", "100GiB"],
+        "choose a smaller size or a larger memory limit",
+    ),
+    "no room for an inversion": (
+        [*INVERT, "--layer", "conv1_1", "--size", "16384", "--memory-limit", "30GB"],
+        "fits into 27.9 GiB",
+    ),
+    "no unit of memory": (style("--memory-limit", "12"), "--memory-limit: expected a number with"),
+    "no device": (style("--device", "tpu"), "--device: expected auto, cpu or gpu:N"),
     "no size": (style("--size", "0"), "'--size'"),
     "a huge size": (style("--size", "16385"), "'--size'"),
     "a size of two sides": (style("--size", "32x32"), "'--size'"),

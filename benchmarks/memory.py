@@ -1,0 +1,150 @@
+"""Peak memory against pixels, features kept and computed again.
+
+Each size and way of working has a process of its own, whose largest resident size is what the
+system counted. It runs as `rwgen style --octaves 0` or `rwgen invert` does, with some iterations
+instead of many: the peak no longer grows after the second. Beside it stands the estimate of
+`rwgen.memory`. Times of one evaluation come from the same processes; only their ratios count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import write_record
+
+from rwgen import InversionConfig, StyleConfig, load_recipe
+from rwgen.memory import Workload, network_workload
+
+TASKS = ("style", "conv5_1")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
+    parser.add_argument("--iterations", type=int, default=2)
+    parser.add_argument("--limit", type=float, default=12.0, help="GiB; more is not tried")
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--child", nargs=3, metavar=("TASK", "SIZE", "WAY"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        task, size, way = options.child
+        print(json.dumps(_measure(task, int(size), way, options.iterations)))
+        return
+    results = []
+    for task in options.tasks:
+        rows = []
+        for size in options.sizes:
+            for way in ("kept", "again"):
+                estimate = _workload(task, size).peak_bytes(way == "again")
+                row: dict[str, Any] = {"size": size, "features": way, "estimate_bytes": estimate}
+                if estimate <= options.limit * 2**30:
+                    row |= _in_a_process(task, size, way, options.iterations)
+                rows.append(row)
+                print(task, row, flush=True)
+        fits = {way: _fit(rows, way) for way in ("kept", "again")}
+        print(fits, flush=True)
+        results.append({"task": task, "rows": rows, "fits": fits})
+    write_record(options.output, {"iterations": options.iterations, "results": results})
+
+
+def _workload(task: str, size: int) -> Workload:
+    image = (size, size)
+    if task == "style":
+        config = StyleConfig()
+        topology = load_recipe(config.network).topology
+        layers = (*config.content_layers, *config.style_layers)
+        pairs = config.optimizer.num_correction_pairs
+        content = config.content_layers
+        return network_workload(topology, layers, image, [image, image], content, pairs)
+    settings = InversionConfig()
+    topology = load_recipe(settings.network).topology
+    pairs = settings.optimizer.num_correction_pairs
+    return network_workload(topology, [task], image, [image], [task], pairs, True)
+
+
+def _in_a_process(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
+    command = [sys.executable, __file__, "--child", task, str(size), way]
+    # As the command line sets it: freed memory goes back to the system.
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    done = subprocess.run(
+        [*command, "--iterations", str(iterations)],
+        check=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
+    )
+    values: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return values
+
+
+def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
+    import tensorflow as tf
+
+    from rwgen import Minimizer, OptimizerConfig, build_network
+    from rwgen.image_search import white_noise
+    from rwgen.objectives import inversion_objective, style_objective
+    from rwgen.preprocess import network_input
+    from rwgen.rematerialize import plain_reader, rematerialized_reader
+    from rwgen.winograd import with_winograd
+
+    config = StyleConfig()
+    recipe = load_recipe(config.network if task == "style" else InversionConfig().network)
+    original = build_network(recipe, "conv5_1")
+    network = with_winograd(original)
+    content, style, start = (network_input(white_noise(seed, (size, size, 3))) for seed in range(3))
+    reader_of = rematerialized_reader if way == "again" else plain_reader
+    began = time.perf_counter()
+    if task == "style":
+        objective = style_objective(network, content, [style], config, reader_of)
+    else:
+        objective = inversion_objective(network, content, (task,), reader_of=reader_of)
+    targets = time.perf_counter() - began
+    targets_peak = _peak()
+    optimizer = OptimizerConfig(max_iterations=iterations, jit_compile=way == "kept")
+    minimizer = Minimizer(objective, start.shape, config=optimizer)
+    minimizer.minimize(start)
+    peak = _peak()
+    position = tf.reshape(tf.constant(start), [-1])
+    seconds = []
+    for _ in range(7 if size <= 512 else 1):
+        began = time.perf_counter()
+        minimizer._evaluate(position)[0].numpy()
+        seconds.append(time.perf_counter() - began)
+    return {
+        "peak_bytes": peak,
+        "targets_peak_bytes": targets_peak,
+        "targets_seconds": targets,
+        "evaluation_seconds": [float(value) for value in np.percentile(seconds, (25, 50, 75))],
+    }
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+
+
+def _fit(rows: list[dict[str, Any]], way: str) -> dict[str, float] | None:
+    """Peak as a straight line over pixels, and how far off the line the worst size is."""
+    found = [row for row in rows if row["features"] == way and "peak_bytes" in row]
+    if len(found) < 3:
+        return None
+    pixels = np.array([row["size"] ** 2 for row in found], dtype=np.float64)
+    peaks = np.array([row["peak_bytes"] for row in found], dtype=np.float64)
+    # Relative errors count: the largest size alone would decide the line otherwise.
+    slope, base = np.polyfit(pixels, peaks, 1, w=1 / peaks)
+    error = np.max(np.abs(slope * pixels + base - peaks) / peaks)
+    return {"bytes_per_pixel": slope, "base_bytes": base, "largest_relative_error": float(error)}
+
+
+if __name__ == "__main__":
+    main()

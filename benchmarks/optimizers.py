@@ -1,0 +1,257 @@
+"""Time and evaluations to a given loss: rwgen, plain TFP, SciPy and PyTorch.
+
+The loss to reach is the one that SciPy's L-BFGS-B (m = 20) has after 200 iterations from the same
+start. Each optimizer comes with what its users have: `tfp.optimizer.lbfgs_minimize` and rwgen with
+rwgen's objective, SciPy with the same compiled objective called from Python, `torch.optim.LBFGS`
+with the objective written in PyTorch, with its strong Wolfe search and, a second time, with the
+step that is its default. All get the loss multiplied by the same number, so that steps along the
+gradient are as long as rwgen's. Compilation is paid before clocks start. Runs follow each other in
+one process, and every loss is that of the best point a run has evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import torch
+from evaluation import FORMATS, objectives
+from numpy.typing import NDArray
+from record import write_record
+from scipy.optimize import minimize as scipy_minimize
+from torch_peer import TorchObjective
+
+from rwgen import OptimizerConfig, read_image, resize_image
+from rwgen.image_search import white_noise
+from rwgen.objectives import Objective
+from rwgen.optimize import Minimizer
+from rwgen.preprocess import network_input
+
+PAIRS = OptimizerConfig().num_correction_pairs
+TASKS = ("style", "texture", "conv3_1", "conv5_1")
+OURS, PLAIN, SCIPY = "rwgen", "lbfgs_minimize", "scipy"
+
+
+class ReachedError(Exception):
+    """The loss to reach, or the time to give up, has been reached."""
+
+
+@dataclass
+class Trace:
+    """What evaluations a run made, and when its loss was low enough.
+
+    Attributes:
+        goal: loss to reach, of the unscaled objective.
+        patience: seconds after which a run is given up.
+    """
+
+    goal: float = -np.inf
+    patience: float = np.inf
+    evaluations: int = 0
+    best: float = np.inf
+    began: float = field(default_factory=time.perf_counter)
+
+    def add(self, loss: float) -> None:
+        """Count an evaluation; raise `ReachedError` when the run has come to its end."""
+        self.evaluations += 1
+        self.best = min(self.best, loss)
+        if self.best <= self.goal or time.perf_counter() - self.began > self.patience:
+            raise ReachedError
+
+    def row(self) -> dict[str, Any]:
+        """What the record says of the run."""
+        return {
+            "seconds": time.perf_counter() - self.began,
+            "evaluations": self.evaluations,
+            "loss": self.best,
+            "reached": self.best <= self.goal,
+        }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("content", type=Path)
+    parser.add_argument("style", type=Path)
+    parser.add_argument("--tasks", nargs="+", default=TASKS)
+    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--iterations", type=int, default=200, help="of SciPy")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    settings = {"size": options.size, "iterations": options.iterations}
+    results: list[dict[str, Any]] = []
+    if options.output.exists():
+        before = json.loads(options.output.read_text(encoding="utf-8"))
+        if before["settings"] != settings:
+            raise SystemExit(f"{options.output} has other settings: {before['settings']}")
+        results = before["results"]
+    photo, painting = (
+        network_input(resize_image(read_image(path), options.size, options.size))
+        for path in (options.content, options.style)
+    )
+    for task in options.tasks:
+        missing = set(range(options.seeds)) - {x["seed"] for x in results if x["task"] == task}
+        if missing:
+            race = Race(task, photo, painting)
+            for seed in sorted(missing):
+                results.append({"task": task, "seed": seed, **race.run(seed, options.iterations)})
+                write_record(options.output, {"settings": settings, "results": results})
+        print(task, _summary([row for row in results if row["task"] == task]), flush=True)
+
+
+class Race:
+    """One objective and everybody's way to minimise it."""
+
+    def __init__(self, task: str, photo: NDArray[Any], painting: NDArray[Any]) -> None:
+        _, ours, peers = objectives(task, photo, painting)
+        self.objective: Objective = ours["rwgen"]
+        self.shape = photo.shape
+        self.peer = _faster(peers, photo)
+        self.minimizers = {
+            OURS: self._minimizer("wolfe_first"),
+            PLAIN: self._minimizer("hager_zhang"),
+        }
+
+    def run(self, seed: int, iterations: int) -> dict[str, Any]:
+        """Everybody from the same noise to the loss that SciPy has after some iterations."""
+        start = network_input(white_noise(seed, self.shape[1:]))
+        for minimizer in self.minimizers.values():  # whatever is compiled, is compiled here
+            minimizer.minimize(start, lambda step, _: step.iteration == 2)
+        loss, gradient = self._evaluate(start.ravel())
+        scale = OptimizerConfig().first_step / float(np.sqrt(np.mean(gradient**2)))
+        reference = self._scipy(start, scale, Trace(), iterations)
+        goal, patience = reference["loss"], 6 * reference["seconds"]
+        rows: dict[str, Any] = {}
+        for name, minimizer in self.minimizers.items():
+            rows[name] = self._ours(minimizer, start, goal, patience)
+        rows[SCIPY] = self._scipy(start, scale, Trace(goal, patience), 10 * iterations)
+        for line_search in ("strong_wolfe", None):
+            name = f"torch {line_search or 'full step'}"
+            rows[name] = self._torch(start, scale, Trace(goal, patience), line_search)
+        return {"start": loss, "goal": goal, "reference": reference, "runs": rows}
+
+    def _minimizer(self, line_search: Any) -> Minimizer:
+        config = OptimizerConfig(line_search=line_search, max_iterations=100_000)
+        return Minimizer(self.objective, self.shape, config=config)
+
+    def _evaluate(self, position: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+        point = tf.constant(position.astype(np.float32))
+        loss, gradient, _ = self.minimizers[OURS]._evaluate(point)
+        return float(loss), gradient.numpy().astype(np.float64)
+
+    @staticmethod
+    def _ours(
+        minimizer: Minimizer, start: NDArray[Any], goal: float, patience: float
+    ) -> dict[str, Any]:
+        solution = minimizer.minimize(
+            start, lambda step, _: step.loss <= goal or step.seconds > patience
+        )
+        return {
+            "seconds": solution.seconds,
+            "evaluations": solution.evaluations,
+            "iterations": solution.iterations,
+            "loss": solution.loss,
+            "reached": solution.loss <= goal,
+            "ended": str(solution.stop_reason),
+        }
+
+    def _scipy(
+        self, start: NDArray[Any], scale: float, trace: Trace, iterations: int
+    ) -> dict[str, Any]:
+        def function(position: NDArray[Any]) -> tuple[float, NDArray[Any]]:
+            loss, gradient = self._evaluate(position)
+            trace.add(loss)
+            return loss * scale, gradient * scale
+
+        ended = "reached"
+        try:
+            result = scipy_minimize(
+                function,
+                start.ravel().astype(np.float64),
+                jac=True,
+                method="L-BFGS-B",
+                options={
+                    "maxcor": PAIRS,
+                    "maxiter": iterations,
+                    "maxfun": 10**9,
+                    "ftol": 0,
+                    "gtol": 0,
+                },
+            )
+            ended = str(result.message)
+        except ReachedError:
+            pass
+        return trace.row() | {"ended": ended}
+
+    def _torch(
+        self, start: NDArray[Any], scale: float, trace: Trace, line_search: str | None
+    ) -> dict[str, Any]:
+        image = torch.from_numpy(np.ascontiguousarray(start.transpose(0, 3, 1, 2)))
+        image = image.contiguous(memory_format=self.peer.memory_format).requires_grad_()
+        optimizer = torch.optim.LBFGS(
+            [image],
+            lr=1.0,
+            max_iter=10**6,
+            max_eval=10**9,
+            tolerance_grad=0,
+            tolerance_change=0,
+            history_size=PAIRS,
+            line_search_fn=line_search,
+        )
+
+        def closure() -> torch.Tensor:
+            optimizer.zero_grad()
+            loss = self.peer.loss(image) * scale
+            loss.backward()  # type: ignore[no-untyped-call]
+            trace.add(float(loss.detach()) / scale)
+            return loss
+
+        ended = "stopped"
+        try:
+            optimizer.step(closure)  # type: ignore[no-untyped-call]
+        except ReachedError:
+            ended = "reached"
+        row = trace.row() | {"ended": ended}
+        point = image.detach().permute(0, 2, 3, 1).contiguous().numpy()
+        return row | {"loss_by_rwgen_at_the_end": self._evaluate(point.ravel())[0]}
+
+
+def _faster(peers: dict[str, TorchObjective], image: NDArray[Any]) -> TorchObjective:
+    """The memory format that takes less time, of three evaluations each."""
+    seconds: dict[str, float] = {}
+    for name, peer in peers.items():
+        peer.evaluate(image)
+        began = time.perf_counter()
+        for _ in range(3):
+            peer.evaluate(image)
+        seconds[name] = time.perf_counter() - began
+    return peers[min(FORMATS, key=seconds.__getitem__)]
+
+
+def _summary(rows: list[dict[str, Any]]) -> str:
+    """Medians of ratios to the best of SciPy and PyTorch that reached the loss."""
+    parts = []
+    for name in rows[0]["runs"]:
+        ratios = []
+        for row in rows:
+            runs = row["runs"]
+            peers = [x for key, x in runs.items() if key not in (OURS, PLAIN) and x["reached"]]
+            best = min(peer["seconds"] for peer in peers)
+            ratios.append(runs[name]["seconds"] / best if runs[name]["reached"] else np.inf)
+        evaluations = np.median([row["runs"][name]["evaluations"] for row in rows])
+        low, middle, high = np.percentile(ratios, (0, 50, 100), method="nearest")
+        parts.append(f"{name} {middle:.2f} ({low:.2f}..{high:.2f}), {evaluations:.0f} evaluations")
+    return "; ".join(parts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+"""Memory and devices on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from rwgen.cli import resources
+from rwgen.memory import available_memory
+
+MIB = 2**20
+
+
+def test_what_is_free_is_the_limit_unless_one_is_given(
+    call: Callable[..., Any], pictures: Any, fake_tasks: Any, tmp_path: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(resources, "available_memory", lambda device: 5 * 2**30 + len(device))
+    commands = {
+        "style": (pictures.content, pictures.style),
+        "texture": (pictures.content,),
+        "invert": (pictures.content, "--layer", "conv1_1"),
+    }
+    for command, arguments in commands.items():
+        common = (command, *arguments, "-o", tmp_path / "out.png")
+        assert call(*common, "--device", "cpu").code == 0
+        assert fake_tasks.last["memory_limit"] == 5 * 2**30 + 3
+        assert call(*common, "--memory-limit", "20gib").code == 0
+        assert fake_tasks.last["memory_limit"] == 20 * 2**30
+
+
+def test_neither_memory_nor_device_is_stored_with_the_image(
+    call: Callable[..., Any], pictures: Any, fake_tasks: Any, tmp_path: Any
+) -> None:
+    from rwgen.cli.provenance import read_provenance
+
+    made = tmp_path / "made.png"
+    options = ("--layer", "conv1_1", "--memory-limit", "20GiB", "--device", "cpu")
+    assert call("invert", pictures.content, *options, "-o", made).code == 0
+    assert not {"memory_limit", "device"} & set(read_provenance(str(made), "invert").options)
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_computing_again_is_said_where_progress_is_not(
+    call: Callable[..., Any], pictures: Any, fake_tasks: Any, tmp_path: Any, quiet: bool
+) -> None:
+    arguments = ("invert", pictures.content, "--layer", "conv4_1", "--size", 1024)
+    common = (*arguments, "-o", tmp_path / "out.png", *(["--quiet"] if quiet else []))
+    roomy = call(*common, "--memory-limit", "1TB")
+    assert (roomy.code, roomy.err) == (0, "")
+    tight = call(*common, "--memory-limit", "3200MiB")
+    assert tight.code == 0
+    if quiet:
+        assert tight.err == ""
+        return
+    assert tight.err.splitlines(keepends=True) == [tight.err]
+    assert tight.err.startswith("rwgen: memory: about 2.")
+    assert "of 3.1 GiB, computing features again" in tight.err
+
+
+@pytest.mark.parametrize("command", ["style", "texture", "invert"])
+def test_a_gpu_that_is_not_there_is_refused(
+    call: Callable[..., Any], pictures: Any, tmp_path: Any, command: str
+) -> None:
+    inputs = [pictures.content, pictures.style] if command == "style" else [pictures.content]
+    layer = ["--layer", "conv1_1"] if command == "invert" else []
+    out = tmp_path / "out.png"
+    run = call(command, *inputs, *layer, "--device", "gpu:99", "-o", out)
+    assert run.code == 2
+    assert run.err.startswith("rwgen: --device: expected a GPU that is there. Received: gpu:99")
+    assert run.err.splitlines(keepends=True) == [run.err]
+    assert not out.exists()
+
+
+def test_what_is_free_here_can_be_found_out() -> None:
+    free = available_memory()
+    assert free is None or free > 100 * MIB
