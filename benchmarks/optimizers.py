@@ -2,11 +2,15 @@
 
 The loss to reach is the one that SciPy's L-BFGS-B (m = 20) has after 200 iterations from the same
 start. Each optimizer comes with what its users have: `tfp.optimizer.lbfgs_minimize` and rwgen with
-rwgen's objective, SciPy with the same compiled objective called from Python, `torch.optim.LBFGS`
-with the objective written in PyTorch, with its strong Wolfe search and, a second time, with the
-step that is its default. All get the loss multiplied by the same number, so that steps along the
-gradient are as long as rwgen's. Compilation is paid before clocks start. Runs follow each other in
-one process, and every loss is that of the best point a run has evaluated.
+rwgen's objective, SciPy with an objective compiled by XLA and called from Python, once with the
+convolutions of the framework and once with rwgen's, `torch.optim.LBFGS` with the objective written
+in PyTorch, with its strong Wolfe search and, a second time, with the step that is its default. All
+get the loss multiplied by the same number, so that steps along the gradient are as long as rwgen's.
+Compilation is paid before clocks start. Runs follow each other in one process, and every loss is
+that of the best point a run has evaluated.
+
+With `--coarse`, textures and styles are also searched at half the size first, from the same seed,
+with different shares of the iterations; the loss to reach is that of the full size.
 """
 
 from __future__ import annotations
@@ -32,11 +36,14 @@ from rwgen import OptimizerConfig, read_image, resize_image
 from rwgen.image_search import white_noise
 from rwgen.objectives import Objective
 from rwgen.optimize import Minimizer
-from rwgen.preprocess import network_input
+from rwgen.preprocess import deprocess, network_input
 
 PAIRS = OptimizerConfig().num_correction_pairs
 TASKS = ("style", "texture", "conv3_1", "conv5_1")
-OURS, PLAIN, SCIPY = "rwgen", "lbfgs_minimize", "scipy"
+OURS, PLAIN = "rwgen", "lbfgs_minimize"
+SCIPY = {"direct": "scipy", "rwgen": "scipy with rwgen's objective"}
+SHARES = (0.25, 0.5, 0.75)
+"""Of the iterations, what a search that begins at half the size spends there."""
 
 
 class ReachedError(Exception):
@@ -83,6 +90,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--iterations", type=int, default=200, help="of SciPy")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--coarse", action="store_true", help="search at half the size first, too")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
 
@@ -101,7 +109,7 @@ def main() -> None:
     for task in options.tasks:
         missing = set(range(options.seeds)) - {x["seed"] for x in results if x["task"] == task}
         if missing:
-            race = Race(task, photo, painting)
+            race = Race(task, photo, painting, options.coarse and task in ("style", "texture"))
             for seed in sorted(missing):
                 results.append({"task": task, "seed": seed, **race.run(seed, options.iterations)})
                 write_record(options.output, {"settings": settings, "results": results})
@@ -111,42 +119,70 @@ def main() -> None:
 class Race:
     """One objective and everybody's way to minimise it."""
 
-    def __init__(self, task: str, photo: NDArray[Any], painting: NDArray[Any]) -> None:
+    def __init__(
+        self, task: str, photo: NDArray[Any], painting: NDArray[Any], coarse: bool
+    ) -> None:
         _, ours, peers = objectives(task, photo, painting)
-        self.objective: Objective = ours["rwgen"]
         self.shape = photo.shape
         self.peer = _faster(peers, photo)
         self.minimizers = {
-            OURS: self._minimizer("wolfe_first"),
-            PLAIN: self._minimizer("hager_zhang"),
+            OURS: _minimizer(ours["rwgen"], self.shape, "wolfe_first"),
+            PLAIN: _minimizer(ours["rwgen"], self.shape, "hager_zhang"),
         }
+        self.evaluators = {
+            "rwgen": self.minimizers[OURS],
+            "direct": _minimizer(ours["direct"], self.shape, "wolfe_first"),
+        }
+        self.coarse: Minimizer | None = None
+        if coarse:
+            halves = [_halved(image) for image in (photo, painting)]
+            objective = objectives(task, *halves)[1]["rwgen"]
+            self.coarse = _minimizer(objective, halves[0].shape, "wolfe_first")
 
     def run(self, seed: int, iterations: int) -> dict[str, Any]:
         """Everybody from the same noise to the loss that SciPy has after some iterations."""
         start = network_input(white_noise(seed, self.shape[1:]))
         for minimizer in self.minimizers.values():  # whatever is compiled, is compiled here
             minimizer.minimize(start, lambda step, _: step.iteration == 2)
-        loss, gradient = self._evaluate(start.ravel())
+        loss, gradient = self._evaluate("direct", start.ravel())
         scale = OptimizerConfig().first_step / float(np.sqrt(np.mean(gradient**2)))
-        reference = self._scipy(start, scale, Trace(), iterations)
+        reference = self._scipy("direct", start, scale, Trace(), iterations)
         goal, patience = reference["loss"], 6 * reference["seconds"]
         rows: dict[str, Any] = {}
         for name, minimizer in self.minimizers.items():
             rows[name] = self._ours(minimizer, start, goal, patience)
-        rows[SCIPY] = self._scipy(start, scale, Trace(goal, patience), 10 * iterations)
+        for key, name in SCIPY.items():
+            rows[name] = self._scipy(key, start, scale, Trace(goal, patience), 10 * iterations)
         for line_search in ("strong_wolfe", None):
             name = f"torch {line_search or 'full step'}"
             rows[name] = self._torch(start, scale, Trace(goal, patience), line_search)
+        if self.coarse:
+            for share in SHARES:
+                count = round(share * iterations)
+                rows[f"rwgen, {share:g} at half the size"] = self._from_coarse(
+                    self.coarse, seed, count, goal, patience
+                )
         return {"start": loss, "goal": goal, "reference": reference, "runs": rows}
 
-    def _minimizer(self, line_search: Any) -> Minimizer:
-        config = OptimizerConfig(line_search=line_search, max_iterations=100_000)
-        return Minimizer(self.objective, self.shape, config=config)
-
-    def _evaluate(self, position: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
+    def _evaluate(self, which: str, position: NDArray[Any]) -> tuple[float, NDArray[np.float64]]:
         point = tf.constant(position.astype(np.float32))
-        loss, gradient, _ = self.minimizers[OURS]._evaluate(point)
+        loss, gradient, _ = self.evaluators[which]._evaluate(point)
         return float(loss), gradient.numpy().astype(np.float64)
+
+    def _from_coarse(
+        self, coarse: Minimizer, seed: int, iterations: int, goal: float, patience: float
+    ) -> dict[str, Any]:
+        begin = network_input(white_noise(seed, coarse._shape[1:]))
+        coarse.minimize(begin, lambda step, _: step.iteration == 2)
+        first = coarse.minimize(begin, lambda step, _: step.iteration == iterations)
+        began = time.perf_counter()
+        pixels = deprocess(first.image[0]).clip(0, 255)
+        start = network_input(resize_image(pixels, *self.shape[1:3]))
+        between = time.perf_counter() - began
+        row = self._ours(self.minimizers[OURS], start, goal, patience)
+        row["coarse_seconds"] = first.seconds
+        row["seconds"] += first.seconds + between
+        return row
 
     @staticmethod
     def _ours(
@@ -165,10 +201,10 @@ class Race:
         }
 
     def _scipy(
-        self, start: NDArray[Any], scale: float, trace: Trace, iterations: int
+        self, which: str, start: NDArray[Any], scale: float, trace: Trace, iterations: int
     ) -> dict[str, Any]:
         def function(position: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-            loss, gradient = self._evaluate(position)
+            loss, gradient = self._evaluate(which, position)
             trace.add(loss)
             return loss * scale, gradient * scale
 
@@ -196,7 +232,7 @@ class Race:
         self, start: NDArray[Any], scale: float, trace: Trace, line_search: str | None
     ) -> dict[str, Any]:
         image = torch.from_numpy(np.ascontiguousarray(start.transpose(0, 3, 1, 2)))
-        image = image.contiguous(memory_format=self.peer.memory_format).requires_grad_()
+        image.requires_grad_()
         optimizer = torch.optim.LBFGS(
             [image],
             lr=1.0,
@@ -210,7 +246,8 @@ class Race:
 
         def closure() -> torch.Tensor:
             optimizer.zero_grad()
-            loss = self.peer.loss(image) * scale
+            point = image.contiguous(memory_format=self.peer.memory_format)
+            loss = self.peer.loss(point) * scale
             loss.backward()  # type: ignore[no-untyped-call]
             trace.add(float(loss.detach()) / scale)
             return loss
@@ -222,7 +259,18 @@ class Race:
             ended = "reached"
         row = trace.row() | {"ended": ended}
         point = image.detach().permute(0, 2, 3, 1).contiguous().numpy()
-        return row | {"loss_by_rwgen_at_the_end": self._evaluate(point.ravel())[0]}
+        return row | {"loss_by_rwgen_at_the_end": self._evaluate("rwgen", point.ravel())[0]}
+
+
+def _minimizer(objective: Objective, shape: tuple[int, ...], line_search: Any) -> Minimizer:
+    config = OptimizerConfig(line_search=line_search, max_iterations=100_000)
+    return Minimizer(objective, shape, config=config)
+
+
+def _halved(image: NDArray[Any]) -> NDArray[np.float32]:
+    height, width = (side // 2 for side in image.shape[1:3])
+    half: NDArray[np.float32] = network_input(resize_image(deprocess(image[0]), height, width))
+    return half
 
 
 def _faster(peers: dict[str, TorchObjective], image: NDArray[Any]) -> TorchObjective:
@@ -244,7 +292,8 @@ def _summary(rows: list[dict[str, Any]]) -> str:
         ratios = []
         for row in rows:
             runs = row["runs"]
-            peers = [x for key, x in runs.items() if key not in (OURS, PLAIN) and x["reached"]]
+            others = [SCIPY["direct"], *(key for key in runs if key.startswith("torch"))]
+            peers = [runs[key] for key in others if runs[key]["reached"]]
             best = min(peer["seconds"] for peer in peers)
             ratios.append(runs[name]["seconds"] / best if runs[name]["reached"] else np.inf)
         evaluations = np.median([row["runs"][name]["evaluations"] for row in rows])

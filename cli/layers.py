@@ -9,7 +9,8 @@ import typer
 
 from rwgen.architecture import DENSE_INPUT_SIZE
 from rwgen.cli import options
-from rwgen.recipe import DEFAULT_NETWORK, load_recipe
+from rwgen.networks import load_recipe
+from rwgen.recipe import DEFAULT_NETWORK
 
 
 def layers(

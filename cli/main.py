@@ -10,8 +10,10 @@ from typing import Annotated
 import typer
 
 import rwgen
+from rwgen.cli.build import build
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
+from rwgen.cli.networks import networks
 from rwgen.cli.session import EXIT_INTERRUPTED
 from rwgen.cli.style import style
 from rwgen.cli.texture import texture
@@ -27,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (style, texture, invert, layers):
+for command in (style, texture, invert, layers, build, networks):
     app.command()(command)
 
 

@@ -12,7 +12,8 @@ import typer
 import rwgen
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_metadata
-from rwgen.recipe import Recipe, load_recipe
+from rwgen.networks import load_recipe
+from rwgen.recipe import Recipe
 
 METADATA_KEY = "rwgen"
 """Keyword of the PNG text chunk."""

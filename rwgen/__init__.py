@@ -26,13 +26,16 @@ if TYPE_CHECKING:
         OutputError,
         RecipeError,
         RwgenError,
+        WorkerError,
     )
     from rwgen.features import feature_extractor
     from rwgen.images import read_image, resize_image, write_image
     from rwgen.initializers import SeededNormal
+    from rwgen.networks import load_recipe, network_names
     from rwgen.optimize import Minimizer, minimize
     from rwgen.preprocess import deprocess, preprocess_input
-    from rwgen.recipe import Recipe, load_recipe, network_names
+    from rwgen.recipe import Recipe, Selection
+    from rwgen.selection import CandidateScore, select_weights
     from rwgen.solution import Solution, Step, StopReason
     from rwgen.tasks import invert, synthesize_texture, transfer_style
     from rwgen.vgg import RanVGG19, build_network, weight_fingerprints
@@ -53,13 +56,16 @@ _MODULES = {
         "OutputError",
         "RecipeError",
         "RwgenError",
+        "WorkerError",
     ),
     "features": ("feature_extractor",),
     "images": ("read_image", "resize_image", "write_image"),
     "initializers": ("SeededNormal",),
+    "networks": ("load_recipe", "network_names"),
     "optimize": ("Minimizer", "minimize"),
     "preprocess": ("deprocess", "preprocess_input"),
-    "recipe": ("Recipe", "load_recipe", "network_names"),
+    "recipe": ("Recipe", "Selection"),
+    "selection": ("CandidateScore", "select_weights"),
     "solution": ("Solution", "Step", "StopReason"),
     "tasks": ("invert", "synthesize_texture", "transfer_style"),
     "vgg": ("RanVGG19", "build_network", "weight_fingerprints"),
@@ -82,11 +88,14 @@ __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULE
     "OutputError",
     "RecipeError",
     "RwgenError",
+    "WorkerError",
     "feature_extractor",
     "read_image",
     "resize_image",
     "write_image",
     "SeededNormal",
+    "load_recipe",
+    "network_names",
     "Minimizer",
     "Solution",
     "Step",
@@ -95,8 +104,9 @@ __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULE
     "deprocess",
     "preprocess_input",
     "Recipe",
-    "load_recipe",
-    "network_names",
+    "Selection",
+    "CandidateScore",
+    "select_weights",
     "invert",
     "synthesize_texture",
     "transfer_style",

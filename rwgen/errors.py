@@ -33,5 +33,9 @@ class OutputError(RwgenError, OSError):
     """A result could not be written; what was there before is untouched."""
 
 
+class WorkerError(RwgenError, RuntimeError):
+    """Another process that worked for this one was lost."""
+
+
 class OptimizationError(RwgenError, RuntimeError):
     """An optimisation could not go on, for example because the loss is not finite."""

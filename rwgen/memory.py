@@ -33,8 +33,8 @@ SEARCH_VECTORS = 14
 WEIGHT_COPIES = 2
 """The network that the caller has, and the one that computes."""
 
-TRANSFORMED_COPIES = 8
-"""36 numbers for 9, in each direction."""
+TRANSFORMED_COPIES = 4
+"""36 numbers for 9."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """A network as a small JSON file: what was drawn from where, and the fingerprints to check it.
 
-A recipe decides every weight of a ranVGG. Named recipes are shipped with the package (the folder
-`savedmodels/` of the repository).
+A recipe decides every weight of a ranVGG.
 """
 
 from __future__ import annotations
@@ -11,8 +10,6 @@ import json
 import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from rwgen.architecture import ARCHITECTURES, Architecture
@@ -33,7 +30,74 @@ ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
 MAX_STDDEV = 1e6
 """Largest standard deviation of weights."""
 
-_MAX_FILE_BYTES = 1 << 20  # a recipe is about 2 KiB; a larger file is something else
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """How the candidates of a stacked network were chosen (`rwgen.select_weights`).
+
+    Attributes:
+        reference_sha256: of the reference image as it was inverted.
+        reference_size: its (height, width).
+        iterations: L-BFGS iterations of each inversion at the most.
+        noise_seed: decides the noise that each inversion began with.
+        losses: for each selected layer, of each candidate, the loss at the end divided by the loss
+            at the start.
+        psnrs: for each selected layer, of each candidate, decibels of the inverted reference.
+    """
+
+    reference_sha256: str
+    reference_size: tuple[int, int]
+    iterations: int
+    noise_seed: int
+    losses: Mapping[str, tuple[float, ...]]
+    psnrs: Mapping[str, tuple[float, ...]]
+
+    def __post_init__(self) -> None:
+        """Check every field but the layers' names, which a recipe knows.
+
+        Raises:
+            RecipeError: a field is not what it must be.
+        """
+        if not _is_sha256(self.reference_sha256):
+            raise _unexpected(
+                "selection.reference_sha256", "64 hexadecimal digits", self.reference_sha256
+            )
+        size = self.reference_size
+        if not (isinstance(size, tuple) and len(size) == 2 and all(map(_is_count, size))):
+            raise _unexpected("selection.reference_size", "height and width", size)
+        for key in ("iterations", "noise_seed"):
+            if not _is_count(getattr(self, key)):
+                raise _unexpected(f"selection.{key}", "an integer from 0", getattr(self, key))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON-compatible values."""
+        values = dataclasses.asdict(self)
+        values["reference_size"] = list(self.reference_size)
+        for key in ("losses", "psnrs"):
+            values[key] = {layer: list(row) for layer, row in values[key].items()}
+        return values
+
+    @classmethod
+    def from_dict(cls, values: Any) -> Selection:
+        """What `to_dict` described.
+
+        Raises:
+            RecipeError: not an object with just these fields, or a wrong one.
+        """
+        names = {item.name for item in dataclasses.fields(cls)}
+        if not isinstance(values, dict) or set(values) != names:
+            raise _unexpected("selection", f"an object with {', '.join(sorted(names))}", values)
+        fields = dict(values)
+        if isinstance(fields["reference_size"], list):
+            fields["reference_size"] = tuple(fields["reference_size"])
+        for key in ("losses", "psnrs"):
+            rows = fields[key]
+            if isinstance(rows, dict):
+                fields[key] = {
+                    layer: tuple(row) if isinstance(row, list) else row
+                    for layer, row in rows.items()
+                }
+        return cls(**fields)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +114,7 @@ class Recipe:
         candidates: for layers whose candidate is not 0, which draw was chosen.
         weights_sha256: for each layer, the fingerprint that its weights must have; layers that
             are not named are not checked.
+        selection: how the candidates were chosen, None where nobody did.
     """
 
     name: str = "unnamed"
@@ -60,6 +125,7 @@ class Recipe:
     seed: int = 0
     candidates: Mapping[str, int] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
+    selection: Selection | None = None
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -85,6 +151,10 @@ class Recipe:
         self._check_layers(
             "weights_sha256", self.weights_sha256, "64 hexadecimal digits", _is_sha256
         )
+        if self.selection is not None:
+            for key in ("losses", "psnrs"):
+                scores = getattr(self.selection, key)
+                self._check_layers(f"selection.{key}", scores, "numbers", _are_numbers)
 
     def _check_layers(self, key: str, values: Any, expected: str, accepts: Any) -> None:
         if not isinstance(values, Mapping):
@@ -107,6 +177,10 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-compatible values, `schema_version` first."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        if self.selection is None:
+            del values["selection"]
+        else:
+            values["selection"] = self.selection.to_dict()
         return {
             "schema_version": SCHEMA_VERSION,
             **{k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()},
@@ -137,7 +211,10 @@ class Recipe:
                 f"expected no recipe fields but {', '.join(sorted(known))}. "
                 f"Received: {', '.join(map(repr, unknown))}"
             )
-        return cls(**{key: value for key, value in values.items() if key in known})
+        fields = {key: value for key, value in values.items() if key in known}
+        if "selection" in fields:
+            fields["selection"] = Selection.from_dict(fields["selection"])
+        return cls(**fields)
 
     @classmethod
     def from_json(cls, text: str) -> Recipe:
@@ -155,53 +232,6 @@ class Recipe:
         return cls.from_dict(values)
 
 
-def load_recipe(network: str) -> Recipe:
-    """The recipe of a shipped network, or the one in a file.
-
-    Args:
-        network: one of `network_names()`, or a path; a path ends in `.json` or holds a
-            separator.
-
-    Returns:
-        The recipe.
-
-    Raises:
-        RecipeError: there is no such network or file, or it is not a recipe.
-    """
-    if network in network_names():
-        folder = resources.files("rwgen.savedmodels")
-        return Recipe.from_json((folder / f"{network}.json").read_text(encoding="utf-8"))
-    path = Path(network)
-    if path.suffix != ".json" and path.name == network:
-        raise RecipeError(
-            f"expected a network ({', '.join(network_names())}) or the path of a recipe "
-            f"(.json). Received: {network!r}"
-        )
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecipeError(
-            f"expected a recipe that can be read. Received: {network!r} ({reason})"
-        ) from None
-    if len(data) > _MAX_FILE_BYTES:
-        raise RecipeError(f"expected a recipe of at most 1 MiB. Received: {network!r}")
-    try:
-        return Recipe.from_json(data.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise RecipeError(f"expected a recipe in UTF-8. Received: {network!r}") from None
-    except RecipeError as error:
-        raise RecipeError(f"{network!r}: {error}") from None
-
-
-def network_names() -> tuple[str, ...]:
-    """Names of the shipped networks, sorted."""
-    folder = resources.files("rwgen.savedmodels")
-    names = (entry.name for entry in folder.iterdir())
-    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
-
-
 def _unexpected(key: str, expected: str, received: object) -> RecipeError:
     # reprlib, because a value may be nested deeper than repr() can follow.
     return RecipeError(
@@ -211,6 +241,12 @@ def _unexpected(key: str, expected: str, received: object) -> RecipeError:
 
 def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _are_numbers(value: object) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(number, int | float) and not isinstance(number, bool) for number in value
+    )
 
 
 def _is_sha256(value: object) -> bool:

@@ -22,10 +22,10 @@ from rwgen.errors import InvalidInputError
 from rwgen.features import feature_extractor
 from rwgen.image_search import ImageSearch
 from rwgen.images import resize_image
+from rwgen.networks import load_recipe
 from rwgen.objectives import inversion_objective, style_objective, texture_objective
 from rwgen.preprocess import network_input
 from rwgen.readers import choose_reader
-from rwgen.recipe import load_recipe
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.solution import Callback, Solution
 from rwgen.vgg import build_network, weight_fingerprints

@@ -12,7 +12,8 @@ import numpy as np
 from rwgen.architecture import DENSE_INPUT_SIZE, INPUT_CHANNELS, KERNEL_SIZE, Architecture
 from rwgen.errors import InvalidInputError, RecipeError
 from rwgen.initializers import SeededNormal, fingerprint
-from rwgen.recipe import DEFAULT_NETWORK, PoolingKind, Recipe, load_recipe
+from rwgen.networks import load_recipe
+from rwgen.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
 
 
 def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it stands in for

@@ -105,21 +105,12 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
         if not hasattr(self, "_filters"):
             with tf.init_scope():
                 self.transform()
-        return self._correlate(inputs)
+        return winograd_convolution(inputs, self._filters)
 
     def transform(self) -> None:
         """Transform the present filters."""
         kernel = keras.ops.convert_to_numpy(self.kernel)
-        # The gradient of a correlation is the correlation with the filters turned around.
-        turned = kernel[::-1, ::-1].swapaxes(2, 3)
         self._filters = tf.constant(transform_filters(kernel))
-        self._turned_filters = tf.constant(transform_filters(turned))
-
-    @tf.custom_gradient  # type: ignore[untyped-decorator]
-    def _correlate(self, inputs: tf.Tensor) -> Any:
-        return winograd_convolution(inputs, self._filters), lambda gradient: winograd_convolution(
-            gradient, self._turned_filters
-        )
 
 
 def suits(layer: keras.layers.Layer) -> bool:

@@ -14,14 +14,15 @@ LEVELS = (
     {"errors"},
     {"architecture", "device", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses", "memory"},
-    {"config"},
+    {"config", "networks"},
     {"initializers", "metrics", "lbfgs", "checkpoint", "rematerialize"},
     {"search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
     {"differences"},
     {"objectives", "readers"},
-    {"tasks"},
+    {"tasks", "workers"},
+    {"selection"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 MODULES = {path.stem: path for path in (ROOT / "rwgen").glob("*.py") if path.stem != "__init__"}

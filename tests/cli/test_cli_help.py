@@ -27,6 +27,10 @@ OPTIONS = {
     "texture": (*SHARED, *GRAM, "--source-size", "--layer"),
     "invert": (*SHARED, "--layer"),
     "layers": ("--network", "--size", "--json"),
+    "networks": ("--json",),
+    "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",
+              "--size", "--iterations", "--seed", "--workers", "--ray", "--checkpoint",
+              "--quiet", "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.
 CONFIGS: dict[str, tuple[Any, dict[str, str]]] = {

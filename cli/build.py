@@ -1,0 +1,133 @@
+"""`rwgen build`: choose the weights of a stacked network."""
+
+from __future__ import annotations
+
+import dataclasses
+import json as json_module
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rwgen.architecture import DENSE_INPUT_SIZE
+from rwgen.checkpoint import Checkpoint
+from rwgen.cli import options
+from rwgen.cli.inputs import central_square, load_input
+from rwgen.cli.provenance import InputImage
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.config import InversionConfig, OptimizerConfig
+from rwgen.errors import InvalidInputError
+from rwgen.images import atomic_write, resize_image
+from rwgen.networks import load_recipe
+from rwgen.workers import process_runner, ray_runner
+
+if TYPE_CHECKING:
+    from rwgen.selection import CandidateScore
+
+_DEFAULTS = InversionConfig()
+DEFAULT_CANDIDATES = 5
+DEFAULT_ITERATIONS = 100
+
+
+def build(
+    reference: Annotated[
+        str, typer.Option(metavar="IMAGE", help="Image that the chosen layers keep most of.")
+    ],
+    output: Annotated[
+        str, typer.Option("--output", "-o", metavar="FILE.json", help="Recipe to write.")
+    ],
+    candidates: Annotated[
+        int, typer.Option(min=1, metavar="K", help="Draws of each layer to choose from.")
+    ] = DEFAULT_CANDIDATES,
+    layers: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="Layers to choose, with commas.", show_default="conv"),
+    ] = "",
+    name: Annotated[
+        str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="its file's")
+    ] = "",
+    network: options.Network = _DEFAULTS.network,
+    size: Annotated[
+        int, typer.Option(min=1, metavar="PIXELS", help="Side that the reference is scaled to.")
+    ] = DENSE_INPUT_SIZE,
+    iterations: options.Iterations = DEFAULT_ITERATIONS,
+    seed: options.Seed = _DEFAULTS.seed,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Candidates judged at a time.")
+    ] = 1,
+    ray: Annotated[
+        str | None,
+        typer.Option(metavar="ADDRESS", help="Judge candidates on a Ray cluster: local, auto, ..."),
+    ] = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep the scores there; the same command goes on from them.",
+        ),
+    ] = None,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Choose, layer by layer, the random weights that keep most of an image."""
+    base = load_recipe(network)
+    path = _destination(output)
+    if ray is not None and workers != 1:
+        raise InvalidInputError(f"--workers: expected none beside --ray. Received: {workers}")
+    recipe = dataclasses.replace(base, name=name or path.stem)
+    names = [word.strip() for word in layers.split(",")] if layers else None
+    for layer in names or ():
+        recipe.topology.layer(layer)
+    image, pixels = load_input(InputImage("reference", reference))
+    pixels = resize_image(central_square(pixels), size, size)
+    config = InversionConfig(seed=seed, optimizer=OptimizerConfig(max_iterations=iterations))
+    kept = Checkpoint(checkpoint) if checkpoint is not None else None
+
+    with native_stderr_hidden():
+        from rwgen.selection import select_weights
+
+    runner = process_runner(workers) if ray is None else ray_runner(ray)
+    with runner as run:
+        chosen = select_weights(
+            pixels,
+            num_candidates=candidates,
+            recipe=recipe,
+            layers=names,
+            config=config,
+            run=run,
+            callback=None if quiet else _show,
+            checkpoint=kept,
+        )
+    atomic_write(path, chosen.to_json().encode())
+    if kept is not None:
+        kept.remove()
+    if json and chosen.selection is not None:
+        values: dict[str, Any] = {
+            "output": output,
+            "name": chosen.name,
+            "reference": image.sha256,
+            "candidates": {
+                layer: chosen.candidates.get(layer, 0) for layer in chosen.selection.losses
+            },
+            "losses": {layer: list(row) for layer, row in chosen.selection.losses.items()},
+            "psnrs": {layer: list(row) for layer, row in chosen.selection.psnrs.items()},
+        }
+        print(json_module.dumps(values))
+    return 0
+
+
+def _destination(output: str) -> Path:
+    path = Path(output)
+    if path.suffix != ".json" or path.is_dir():
+        raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
+    if not path.parent.is_dir():
+        raise InvalidInputError(f"--output: expected a folder that is there. Received: {output!r}")
+    return path
+
+
+def _show(score: CandidateScore) -> None:
+    """One line for every candidate, on standard error."""
+    if sys.stderr is not None:
+        line = f"{score.layer} candidate {score.candidate}: loss {score.loss:.4g} of its start"
+        print(f"{line}, {score.psnr:.4g} dB", file=sys.stderr)

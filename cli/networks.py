@@ -1,0 +1,47 @@
+"""`rwgen networks`: which networks there are by name."""
+
+from __future__ import annotations
+
+import json as json_module
+from typing import Any
+
+from rwgen.cli import options
+from rwgen.networks import load_recipe, network_names
+from rwgen.recipe import Recipe
+
+
+def networks(json: options.Json = False) -> None:
+    """List the shipped networks; any of them is a --network."""
+    recipes = [load_recipe(name) for name in network_names()]
+    if json:
+        print(json_module.dumps({"networks": [_entry(recipe) for recipe in recipes]}))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("network", "kernels", "biases", "pooling", "chosen of candidates"):
+        table.add_column(heading)
+    for recipe in recipes:
+        entry = _entry(recipe)
+        chosen = "-"
+        if recipe.selection is not None:
+            chosen = f"{entry['candidates']}, {len(entry['selected_layers'])} layers"
+        deviations = (f"{recipe.kernel_stddev:g}", f"{recipe.bias_stddev:g}")
+        table.add_row(recipe.name, *deviations, recipe.pooling, chosen)
+    Console().print(table)
+
+
+def _entry(recipe: Recipe) -> dict[str, Any]:
+    losses = recipe.selection.losses if recipe.selection else {}
+    return {
+        "name": recipe.name,
+        "architecture": recipe.architecture,
+        "pooling": recipe.pooling,
+        "kernel_stddev": recipe.kernel_stddev,
+        "bias_stddev": recipe.bias_stddev,
+        "seed": recipe.seed,
+        "stacked": recipe.selection is not None,
+        "selected_layers": list(losses),
+        "candidates": max(map(len, losses.values()), default=1),
+    }

@@ -1,0 +1,115 @@
+"""Functions applied to many values in other processes, on this machine or on a Ray cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from rwgen.errors import InvalidInputError, WorkerError
+
+Runner = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+"""Applies a function to every value and yields the results in order, like the built-in `map`."""
+
+CALLS_PER_PROCESS = 8
+"""Calls on average after which a process is replaced: TensorFlow never frees what it compiled."""
+
+
+@contextlib.contextmanager
+def process_runner(num_workers: int) -> Iterator[Runner]:
+    """Processes on this machine; they end with the context.
+
+    Args:
+        num_workers: processes at a time, from 1.
+
+    Yields:
+        A runner for functions and values that can be pickled.
+
+    Raises:
+        InvalidInputError: `num_workers` is out of range.
+        WorkerError: a process was killed, for example for lack of memory.
+    """
+    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1:
+        raise InvalidInputError(f"expected a number of workers from 1. Received: {num_workers!r}")
+
+    def run(function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+        waiting = iter(values)
+        # Not `max_tasks_per_child`, with which an executor can come to a standstill for ever.
+        while batch := list(itertools.islice(waiting, num_workers * CALLS_PER_PROCESS)):
+            with _executor(min(num_workers, len(batch))) as executor:
+                yield from executor.map(function, batch)
+
+    try:
+        yield run
+    except BrokenProcessPool:
+        raise WorkerError(
+            "expected workers that live until they are done. Received: one that was killed; "
+            "choose fewer workers if memory was short"
+        ) from None
+
+
+@contextlib.contextmanager
+def _executor(num_workers: int) -> Iterator[ProcessPoolExecutor]:
+    executor = ProcessPoolExecutor(
+        num_workers,
+        # A forked copy of TensorFlow's threads would not run.
+        multiprocessing.get_context("spawn"),
+        # Ctrl-C reaches all processes; what there is to say is said by this one.
+        initializer=signal.signal,
+        initargs=(signal.SIGINT, signal.SIG_DFL),
+    )
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+@contextlib.contextmanager
+def ray_runner(address: str) -> Iterator[Runner]:
+    """Processes of a Ray cluster, one core each.
+
+    Args:
+        address: as `ray.init` takes it: `local` starts a cluster on this machine, `auto` finds the
+            one that runs there, `ray://HOST:PORT` is another.
+
+    Yields:
+        A runner for functions and values that can be pickled; rwgen must be installed there.
+
+    Raises:
+        InvalidInputError: Ray is not installed, or nothing answers at the address.
+        WorkerError: a process was lost.
+    """
+    try:
+        import ray
+    except ImportError:
+        raise InvalidInputError(
+            'expected Ray for a cluster. Received: no such package; pip install "rwgen[ray]"'
+        ) from None
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="error")
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        raise InvalidInputError(
+            f"expected a Ray cluster at {address!r}. Received: {' '.join(str(error).split())}"
+        ) from None
+
+    def run(function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+        remote = ray.remote(max_calls=CALLS_PER_PROCESS)(function)
+        for reference in [remote.remote(value) for value in values]:
+            yield ray.get(reference)
+
+    try:
+        yield run
+    except ray.exceptions.RayTaskError as error:
+        raise error.as_instanceof_cause() from None
+    except ray.exceptions.RayError as error:
+        raise WorkerError(
+            "expected workers that live until they are done. Received: "
+            f"{' '.join(str(error).split())}"
+        ) from None
+    finally:
+        ray.shutdown()

@@ -1,0 +1,112 @@
+"""`rwgen build` and `rwgen networks`."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from rwgen import build_network, load_recipe, network_names
+from rwgen.checkpoint import fingerprint
+from rwgen.images import read_image, resize_image
+
+FAST = ("--candidates", 2, "--layers", "conv1_1", "--size", 16, "--iterations", 2)
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    path = tmp_path_factory.mktemp("build") / "reference.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 24, 3), np.uint8)
+    Image.fromarray(pixels).resize((48, 40)).save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def built(call, reference):
+    output = reference.parent / "stack one.json"
+    return output, call("build", "--reference", reference, "-o", output, *FAST, "--json")
+
+
+@pytest.mark.slow
+def test_a_recipe_is_written_that_every_command_takes(call, built, reference, tmp_path):
+    output, run = built
+    assert run.code == 0, run.err
+    recipe = load_recipe(str(output))
+    assert recipe.name == "stack one"
+    assert recipe.bias_stddev == load_recipe("ranvgg19").bias_stddev
+    losses = recipe.selection.losses["conv1_1"]
+    assert recipe.candidates.get("conv1_1", 0) == int(np.argmin(losses))
+    assert recipe.selection.iterations == 2
+    square = read_image(reference)[:, 4:44]
+    assert recipe.selection.reference_sha256 == fingerprint(resize_image(square, 16, 16))
+    build_network(recipe, "conv1_1")  # its fingerprints are right
+    assert run.json["losses"] == {"conv1_1": list(losses)}
+    assert run.json["candidates"]["conv1_1"] == recipe.candidates.get("conv1_1", 0)
+    assert run.err.count("conv1_1 candidate") == 2
+    image = tmp_path / "inverted.png"
+    arguments = ("--layer", "conv1_1", "--network", output, "--size", 16, "--iterations", 1)
+    assert call("invert", reference, "-o", image, *arguments).code == 0
+    assert image.exists()
+
+
+@pytest.mark.slow
+def test_the_same_command_gives_the_same_bytes_with_ray(call, built, reference, tmp_path):
+    pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
+    output = tmp_path / "other.json"
+    arguments = (*FAST, "--name", "stack one", "--ray", "local", "--quiet")
+    run = call("build", "--reference", reference, "-o", output, *arguments)
+    assert (run.code, run.err) == (0, "")
+    assert output.read_bytes() == built[0].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("--candidates", 0), "candidates"),
+        (("--layers", "conv9_9"), "conv9_9"),
+        (("--layers", "pool1"), "pool1"),
+        (("--layers", "conv1_1,,"), "''"),
+        (("--layers", "fc6", "--size", 64), "256x256"),
+        (("--layers", "conv5_1", "--size", 8), "16 pixels"),
+        (("--network", "nothing"), "nothing"),
+        (("--workers", 0), "workers"),
+        (("--workers", 2, "--ray", "local"), "--ray"),
+        (("--checkpoint", "/proc/no/folder"), "checkpoint"),
+        (("-o", "recipe.txt"), ".json"),
+        (("-o", "/no/such/folder/x.json"), "folder"),
+        (("--reference", "missing.png"), "missing.png"),
+    ],
+)
+def test_wrong_calls_are_refused_in_one_line_before_any_work(
+    call, reference, tmp_path, arguments, word
+):
+    output = tmp_path / "x.json"
+    run = call("build", "--reference", reference, "-o", output, *arguments)
+    assert run.code == 2
+    assert word in run.err
+    assert len(run.err.splitlines()) == 1
+    assert not output.exists()
+
+
+def test_networks_are_listed_for_people_and_for_programs(call):
+    run = call("networks", "--json")
+    assert run.code == 0
+    entries = run.json["networks"]
+    assert [entry["name"] for entry in entries] == list(network_names())
+    by_name = {entry["name"]: entry for entry in entries}
+    assert by_name["ranvgg19"] == {
+        "name": "ranvgg19",
+        "architecture": "vgg19",
+        "pooling": "avg",
+        "kernel_stddev": 0.015,
+        "bias_stddev": 0.015,
+        "seed": 0,
+        "stacked": False,
+        "selected_layers": [],
+        "candidates": 1,
+    }
+    table = call("networks")
+    assert table.code == 0
+    for name in network_names():
+        assert name in table.out.decode()
+    assert json.loads(run.out)

@@ -1,0 +1,79 @@
+"""Work in other processes: order, errors, and processes that die."""
+
+import os
+import signal
+import sys
+import time
+
+import pytest
+
+from rwgen import InvalidInputError, WorkerError
+from rwgen.workers import CALLS_PER_PROCESS, process_runner, ray_runner
+
+
+def slowest_first(number):
+    time.sleep(0.2 if number == 0 else 0)
+    return number, os.getpid()
+
+
+def fail_on_two(number):
+    if number == 2:
+        raise InvalidInputError("expected anything but two. Received: 2")
+    return number
+
+
+def die(_number):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_results_come_in_order_from_other_processes():
+    with process_runner(2) as run:
+        results = list(run(slowest_first, range(2 * CALLS_PER_PROCESS + 4)))
+    assert [number for number, _ in results] == list(range(2 * CALLS_PER_PROCESS + 4))
+    processes = {process for _, process in results}
+    assert os.getpid() not in processes
+    assert len(processes) > 2  # replaced after some calls
+
+
+def test_an_error_of_a_call_is_the_callers():
+    with pytest.raises(InvalidInputError, match="anything but two"), process_runner(1) as run:
+        list(run(fail_on_two, range(4)))
+
+
+def test_a_process_that_is_killed_is_reported():
+    with pytest.raises(WorkerError, match="killed"), process_runner(1) as run:
+        list(run(die, range(2)))
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.0, True])
+def test_the_number_of_workers_is_checked(number):
+    with pytest.raises(InvalidInputError, match="workers"), process_runner(number):
+        pass
+
+
+def test_without_ray_the_way_to_install_it_is_told(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(InvalidInputError, match=r"rwgen\[ray\]"), ray_runner("local"):
+        pass
+
+
+@pytest.mark.slow
+def test_a_local_ray_gives_the_same_and_passes_errors_on():
+    pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
+    with ray_runner("local") as run:
+        results = list(run(slowest_first, range(4)))
+    assert [number for number, _ in results] == [0, 1, 2, 3]
+    assert os.getpid() not in {process for _, process in results}
+    with pytest.raises(InvalidInputError, match="anything but two"), ray_runner("local") as run:
+        list(run(fail_on_two, range(4)))
+
+
+@pytest.mark.slow
+def test_no_cluster_at_an_address_is_one_line():
+    pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
+    with (
+        pytest.raises(InvalidInputError, match=r"127\.0\.0\.1:1") as caught,
+        ray_runner("127.0.0.1:1"),
+    ):
+        pass
+    assert len(str(caught.value).splitlines()) == 1
