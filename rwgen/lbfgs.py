@@ -4,14 +4,18 @@
 three evaluations an iteration even where the step of length one would have done. Here that step
 is evaluated first and taken if it satisfies the Wolfe conditions, exactly or approximately in the
 sense of Hager and Zhang; otherwise its evaluation is handed on to TFP's search of that name. State
-and stopping rules are TFP's, so a search can be resumed with either.
+and stopping rules are TFP's.
+
+The direction is computed from inner products of the pairs of differences, which are kept: the two
+loops over the pairs, each with a product and a sum of whole images, become two triangular systems
+of the number of pairs and four products of matrices with vectors.
 """
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -29,6 +33,18 @@ APPROXIMATE_THRESHOLD = 1e-6
 """Relative rise of the value up to which the approximate conditions may accept (TFP's default)."""
 
 _Point = collections.namedtuple("_Point", ["x", "f", "df", "full_gradient"])
+
+
+class PairProducts(NamedTuple):
+    """Inner products of the pairs of differences that a state holds, oldest first.
+
+    Attributes:
+        position_gradient: of each position difference with each gradient difference, [m, m].
+        gradient_gradient: of each gradient difference with each other, [m, m].
+    """
+
+    position_gradient: tf.Tensor
+    gradient_gradient: tf.Tensor
 
 
 def lbfgs_start(
@@ -53,40 +69,56 @@ def lbfgs_start(
     )
 
 
+def pair_products(state: Any) -> PairProducts:
+    """The products of a state of TFP, computed anew."""
+    positions, gradients = state.position_deltas, state.gradient_deltas
+    return PairProducts(
+        tf.matmul(positions, gradients, transpose_b=True),
+        tf.matmul(gradients, gradients, transpose_b=True),
+    )
+
+
 def lbfgs_chunk(
     function: ValueAndGradient,
     state: Any,
+    products: PairProducts,
     *,
     tolerance: tf.Tensor,
     max_iterations: tf.Tensor,
     max_line_search_iterations: int,
-) -> Any:
+) -> tuple[Any, PairProducts]:
     """Go on with a search until it stops or has made `max_iterations`.
 
     Args:
         function: what is minimised.
         state: a `LBfgsOptimizerResults` of TFP with one position of shape [n].
+        products: see `pair_products`.
         tolerance: stop when no component of the gradient is larger.
         max_iterations: iterations counted from the state's beginning.
         max_line_search_iterations: of one Hager-Zhang search.
 
     Returns:
-        The state after it, of the same kind.
+        The state after it, of the same kind, and its products.
     """
 
-    def unfinished(state: Any) -> tf.Tensor:
+    def unfinished(state: Any, _products: PairProducts) -> tf.Tensor:
         return (state.num_iterations < max_iterations) & ~(state.converged | state.failed)
 
-    def iterate(state: Any) -> list[Any]:
-        return [_iterate(function, state, tolerance, max_line_search_iterations)]
+    def iterate(state: Any, products: PairProducts) -> list[Any]:
+        return [*_iterate(function, state, products, tolerance, max_line_search_iterations)]
 
-    return tf.while_loop(unfinished, iterate, [state], parallel_iterations=1)[0]
+    found = tf.while_loop(unfinished, iterate, [state, products], parallel_iterations=1)
+    return found[0], found[1]
 
 
 def _iterate(
-    function: ValueAndGradient, state: Any, tolerance: tf.Tensor, max_line_search_iterations: int
-) -> Any:
-    direction = _search_direction(state)
+    function: ValueAndGradient,
+    state: Any,
+    products: PairProducts,
+    tolerance: tf.Tensor,
+    max_line_search_iterations: int,
+) -> tuple[Any, PairProducts]:
+    direction = search_direction(state, products)
     slope = tf.tensordot(state.objective_gradient, direction, 1)
     # Rounding can turn the direction uphill; the steepest descent never is.
     uphill = ~(slope < 0)
@@ -123,7 +155,7 @@ def _iterate(
     gradient_delta = gradient - state.objective_gradient
     stalled = (value == state.objective_value) | tf.reduce_all(position_delta == 0)
     curved = finite & (tf.tensordot(position_delta, gradient_delta, 1) > 0)
-    return state._replace(
+    new = state._replace(
         converged=finite & found & ((tf.reduce_max(tf.abs(gradient)) <= tolerance) | stalled),
         failed=~(finite & found),
         num_iterations=state.num_iterations + 1,
@@ -131,9 +163,13 @@ def _iterate(
         position=position,
         objective_value=value,
         objective_gradient=gradient,
-        position_deltas=_push(state.position_deltas, curved, position_delta),
-        gradient_deltas=_push(state.gradient_deltas, curved, gradient_delta),
     )
+    pairs = tf.cond(
+        curved,
+        lambda: _push(state, products, position_delta, gradient_delta),
+        lambda: (state.position_deltas, state.gradient_deltas, products),
+    )
+    return new._replace(position_deltas=pairs[0], gradient_deltas=pairs[1]), pairs[2]
 
 
 def _satisfies_wolfe(start: _Point, trial: _Point) -> tf.Tensor:
@@ -144,33 +180,77 @@ def _satisfies_wolfe(start: _Point, trial: _Point) -> tf.Tensor:
     return tf.math.is_finite(trial.f) & flat & (lower | (near & bounded))
 
 
-def _search_direction(state: Any) -> tf.Tensor:
-    """Minus the inverse Hessian times the gradient: Nocedal and Wright, algorithm 7.4.
+def search_direction(state: Any, products: PairProducts) -> tf.Tensor:
+    """Minus the inverse Hessian times the gradient, as the two loops would compute it.
 
-    Pairs that were never filled are zero and take no part.
+    With S and Y the pairs, R the upper triangle of S Y^T with its diagonal D, and the two loops
+    (Nocedal and Wright, algorithm 7.4) written as systems: R a = S g, then
+    R^T u = D a - h (Y g - Y Y^T a), then the direction -(h (g - a Y) + u S), with h the scale of
+    the first Hessian (Byrd, Nocedal and Schnabel, "Representations of quasi-Newton matrices",
+    1994).
+
+    Args:
+        state: a `LBfgsOptimizerResults` of TFP with one position of shape [n]. Pairs that were
+            never filled are zero and take no part.
+        products: see `pair_products`.
+
+    Returns:
+        [n].
     """
-    # Slices of the first axis share memory with the queues, which `tf.unstack` would copy.
-    count = state.position_deltas.shape[0]
-    positions = [state.position_deltas[index] for index in range(count)]
-    gradients = [state.gradient_deltas[index] for index in range(count)]
-    curvatures = [tf.tensordot(*pair, 1) for pair in zip(positions, gradients, strict=True)]
-    direction = state.objective_gradient
-    alphas: list[tf.Tensor] = []
-    pairs = list(zip(positions, gradients, curvatures, strict=True))
-    for position, gradient, curvature in reversed(pairs):
-        alpha = tf.math.divide_no_nan(tf.tensordot(position, direction, 1), curvature)
-        direction -= alpha * gradient
-        alphas.insert(0, alpha)
-    newest = tf.tensordot(gradients[-1], gradients[-1], 1)
-    direction *= tf.where(newest > 0, tf.math.divide_no_nan(curvatures[-1], newest), 1)
-    for (position, gradient, curvature), alpha in zip(pairs, alphas, strict=True):
-        beta = tf.math.divide_no_nan(tf.tensordot(gradient, direction, 1), curvature)
-        direction += (alpha - beta) * position
-    return -direction
-
-
-def _push(queue: tf.Tensor, wanted: tf.Tensor, newest: tf.Tensor) -> tf.Tensor:
-    # Not `tf.where`, which would need memory for a third queue beside the old and the new one.
-    return tf.cond(
-        wanted, lambda: tf.concat([queue[1:], newest[tf.newaxis]], axis=0), lambda: queue
+    positions, gradients = state.position_deltas, state.gradient_deltas
+    gradient = state.objective_gradient
+    # The systems are small, and what cancels in them should not be what was rounded.
+    cross, squares, along_positions, along_gradients = (
+        tf.cast(value, tf.float64)
+        for value in (
+            *products,
+            tf.linalg.matvec(positions, gradient),
+            tf.linalg.matvec(gradients, gradient),
+        )
     )
+    curvatures = tf.linalg.diag_part(cross)
+    triangle = tf.linalg.band_part(cross, 0, -1)
+    triangle += tf.linalg.diag(tf.cast(curvatures == 0, tf.float64))
+    first = _solved(triangle, along_positions)
+    newest = squares[-1, -1]
+    scale = tf.where(newest > 0, tf.math.divide_no_nan(curvatures[-1], newest), 1)
+    rest = scale * (along_gradients - tf.linalg.matvec(squares, first))
+    second = _solved(triangle, curvatures * first - rest, adjoint=True)
+    first, second, scale = (
+        tf.cast(value, gradient.dtype) for value in (-scale * first, second, scale)
+    )
+    return -(
+        scale * gradient
+        + tf.linalg.matvec(gradients, first, transpose_a=True)
+        + tf.linalg.matvec(positions, second, transpose_a=True)
+    )
+
+
+def _solved(triangle: tf.Tensor, vector: tf.Tensor, *, adjoint: bool = False) -> tf.Tensor:
+    column = vector[:, tf.newaxis]
+    return tf.linalg.triangular_solve(triangle, column, lower=False, adjoint=adjoint)[:, 0]
+
+
+def _push(
+    state: Any, products: PairProducts, position_delta: tf.Tensor, gradient_delta: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor, PairProducts]:
+    """The pairs and their products, with a new pair for the oldest."""
+    positions = tf.concat([state.position_deltas[1:], position_delta[tf.newaxis]], axis=0)
+    gradients = tf.concat([state.gradient_deltas[1:], gradient_delta[tf.newaxis]], axis=0)
+    row = tf.linalg.matvec(gradients, position_delta)
+    column = tf.linalg.matvec(positions, gradient_delta)
+    squares = tf.linalg.matvec(gradients, gradient_delta)
+    return (
+        positions,
+        gradients,
+        PairProducts(
+            _shifted(products.position_gradient, row, column),
+            _shifted(products.gradient_gradient, squares, squares),
+        ),
+    )
+
+
+def _shifted(matrix: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
+    """A matrix without its first row and column, with new ones at its end."""
+    upper = tf.concat([matrix[1:, 1:], column[:-1, tf.newaxis]], axis=1)
+    return tf.concat([upper, row[tf.newaxis]], axis=0)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rwgen.checkpoint import Checkpoint, fingerprint
 from rwgen.config import OptimizerConfig
 from rwgen.errors import InvalidInputError, OptimizationError
-from rwgen.lbfgs import lbfgs_chunk
+from rwgen.lbfgs import PairProducts, lbfgs_chunk
 from rwgen.search import Progress, Search
 from rwgen.solution import Callback, Solution, Step, StopReason
 
@@ -141,8 +141,9 @@ class Minimizer:
                 progress.search = self._begin(self._best_position.read_value())
             search = progress.search
             target = min(self.config.max_iterations, iteration + self.config.iterations_per_chunk)
-            search.state = self._advance(
+            search.state, search.products = self._advance(
                 search.state,
+                search.products,
                 search.scale,
                 progress.tolerance * search.scale,
                 tf.constant(target - progress.finished),  # a Python number would be traced anew
@@ -208,8 +209,13 @@ class Minimizer:
         return Search.begin(position, loss, gradient, self.config, non_finite)
 
     def _lbfgs_chunk(
-        self, state: Any, scale: tf.Tensor, tolerance: tf.Tensor, max_iterations: tf.Tensor
-    ) -> Any:
+        self,
+        state: Any,
+        products: PairProducts,
+        scale: tf.Tensor,
+        tolerance: tf.Tensor,
+        max_iterations: tf.Tensor,
+    ) -> tuple[Any, PairProducts]:
         def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             loss, gradient = self._tracked_evaluation(position)
             return loss * scale, gradient * scale
@@ -218,11 +224,12 @@ class Minimizer:
             return lbfgs_chunk(
                 scaled,
                 state,
+                products,
                 tolerance=tolerance,
                 max_iterations=max_iterations,
                 max_line_search_iterations=self.config.max_line_search_iterations,
             )
-        return tfp.optimizer.lbfgs_minimize(
+        found = tfp.optimizer.lbfgs_minimize(
             scaled,
             initial_position=None,
             previous_optimizer_results=state,
@@ -231,6 +238,7 @@ class Minimizer:
             max_iterations=max_iterations,
             max_line_search_iterations=self.config.max_line_search_iterations,
         )
+        return found, products
 
     def _tracked_evaluation(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Loss and gradient; counts, and keeps the best point.

@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from rwgen.config import OptimizerConfig
-from rwgen.lbfgs import lbfgs_start
+from rwgen.lbfgs import PairProducts, lbfgs_start, pair_products
 from rwgen.solution import Step
 
 
@@ -25,6 +25,7 @@ class Search:
 
     Attributes:
         state: TFP's state, of the scaled loss.
+        products: those of the pairs in `state`, for `wolfe_first` alone.
         scale: what loss and gradient are multiplied by in `state`.
         loss: unscaled loss where it began.
         largest_gradient: largest unscaled gradient component where it began.
@@ -32,6 +33,7 @@ class Search:
     """
 
     state: Any
+    products: PairProducts
     scale: tf.Tensor
     loss: float
     largest_gradient: float
@@ -60,7 +62,8 @@ class Search:
         scale = tf.constant(config.first_step / rms if rms > 0 else 1.0, position.dtype)
         pairs = config.num_correction_pairs
         state = lbfgs_start(position, loss * scale, gradient * scale, pairs)
-        return cls(state, scale, float(loss), float(np.abs(values).max()), non_finite)
+        largest = float(np.abs(values).max())
+        return cls(state, pair_products(state), scale, float(loss), largest, non_finite)
 
     def gradient_norm(self) -> float:
         """Largest unscaled gradient component at the current point, infinite without a loss."""
@@ -107,6 +110,7 @@ class Progress:
         """
         search = self.search
         arrays = {f"state.{name}": value for name, value in search.state._asdict().items()}
+        arrays |= {f"products.{name}": value for name, value in search.products._asdict().items()}
         arrays |= {f"variable.{name}": value for name, value in variables.items()}
         return {
             **{name: np.asarray(value.numpy()) for name, value in arrays.items()},
@@ -142,8 +146,15 @@ class Progress:
             name: tf.constant(values[f"state.{name}"], like.dtype, like.shape)
             for name, like in empty._asdict().items()
         }
+        products = PairProducts(
+            *(
+                tf.constant(values[f"products.{name}"], start.dtype, [pairs, pairs])
+                for name in PairProducts._fields
+            )
+        )
         search = Search(
             state=empty._replace(**fields),
+            products=products,
             scale=tf.constant(values["scale"], start.dtype, []),
             loss=values["loss"],
             largest_gradient=values["largest_gradient"],

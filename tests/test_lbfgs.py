@@ -6,7 +6,13 @@ import scipy.optimize
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from rwgen.lbfgs import CURVATURE, SUFFICIENT_DECREASE, lbfgs_chunk
+from rwgen.lbfgs import (
+    CURVATURE,
+    SUFFICIENT_DECREASE,
+    lbfgs_chunk,
+    pair_products,
+    search_direction,
+)
 
 PAIRS = 6
 
@@ -18,16 +24,21 @@ def begin(function, start):
 
 
 def advance(function, state, iterations, tolerance=0.0):
+    return advance_both(function, state, pair_products(state), iterations, tolerance)[0]
+
+
+def advance_both(function, state, products, iterations, tolerance=0.0):
     run = tf.function(
-        lambda state: lbfgs_chunk(
+        lambda state, products: lbfgs_chunk(
             function,
             state,
+            products,
             tolerance=tf.constant(tolerance, state.position.dtype),
             max_iterations=state.num_iterations + iterations,
             max_line_search_iterations=30,
         )
     )
-    return run(state)
+    return run(state, products)
 
 
 def solve(function, start, iterations, tolerance=0.0):
@@ -91,6 +102,7 @@ def test_the_direction_is_that_of_the_bfgs_matrix():
     lbfgs_chunk(
         function,
         state,
+        pair_products(state),
         tolerance=tf.constant(0.0, tf.float64),
         max_iterations=tf.constant(1),
         max_line_search_iterations=5,
@@ -128,11 +140,48 @@ def test_resumed_in_chunks_it_is_the_uninterrupted_search():
     function = with_gradient(rosenbrock)
     whole = solve(function, np.full(6, -1.2), 24)
     parts = begin(function, np.full(6, -1.2))
+    products = pair_products(parts)
     for iterations in (1, 7, 1, 15):
-        parts = advance(function, parts, iterations)
+        parts, products = advance_both(function, parts, products, iterations)
     assert int(parts.num_objective_evaluations) == int(whole.num_objective_evaluations)
     for name in ("position", "objective_value", "objective_gradient", "position_deltas"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
+def test_the_products_that_are_kept_are_those_of_the_pairs():
+    function = with_gradient(rosenbrock)
+    state = begin(function, np.full(6, -1.2))
+    products = pair_products(state)
+    for iterations in (1, 2, PAIRS, 9):
+        state, products = advance_both(function, state, products, iterations)
+        for kept, anew in zip(products, pair_products(state), strict=True):
+            np.testing.assert_allclose(kept, anew, rtol=1e-9, atol=1e-12)
+    assert np.all(np.diag(products.position_gradient) > 0)
+
+
+def test_in_float32_the_direction_is_that_of_the_two_loops():
+    """Pairs of a badly scaled quadratic, with empty ones before them."""
+    generator = np.random.default_rng(0)
+    size, filled = 5000, PAIRS - 2
+    scales = np.geomspace(1, 1e4, size)
+    steps = np.vstack([np.zeros((2, size)), generator.normal(size=(filled, size))])
+    gradient = generator.normal(size=size)
+    expected = gradient.copy()
+    alphas = []
+    for step in steps[:1:-1]:
+        alphas.append(step @ expected / (step @ (scales * step)))
+        expected -= alphas[-1] * scales * step
+    newest = scales * steps[-1]
+    expected *= steps[-1] @ newest / (newest @ newest)
+    for step in steps[2:]:
+        beta = (scales * step) @ expected / (step @ (scales * step))
+        expected += (alphas.pop() - beta) * step
+    state = begin(lambda x: (tf.reduce_sum(x) * 0, x), gradient.astype(np.float32))._replace(
+        position_deltas=tf.constant(steps, tf.float32),
+        gradient_deltas=tf.constant(scales * steps, tf.float32),
+    )
+    found = search_direction(state, pair_products(state))
+    np.testing.assert_allclose(found, -expected, atol=1e-4 * np.abs(expected).max())
 
 
 def test_accepted_steps_satisfy_the_wolfe_conditions_and_are_counted():
@@ -147,9 +196,10 @@ def test_accepted_steps_satisfy_the_wolfe_conditions_and_are_counted():
     for _ in range(12):
         before = state
         evaluations = len(trail)
-        state = lbfgs_chunk(
+        state, _ = lbfgs_chunk(
             function,
             before,
+            pair_products(before),
             tolerance=tf.constant(0.0, tf.float64),
             max_iterations=before.num_iterations + 1,
             max_line_search_iterations=30,
