@@ -7,6 +7,7 @@ XLA on a CPU a loop would lose its threads (docs/architecture.md).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -80,11 +81,9 @@ class Minimizer:
             "best_position": self._best_position,
             "best_terms": self._best_terms,
         }
-        self._evaluate = tf.function(
-            self._loss_and_gradient, autograph=False, jit_compile=self.config.jit_compile
-        )
-        self._track = tf.function(self._tracked_evaluation, autograph=False)
-        self._advance = tf.function(self._lbfgs_chunk, autograph=False)
+        self._evaluate = _graph_function(self._loss_and_gradient, self.config.jit_compile)
+        self._track = _graph_function(self._tracked_evaluation)
+        self._advance = _graph_function(self._lbfgs_chunk)
 
     def minimize(
         self,
@@ -294,3 +293,12 @@ class Minimizer:
     def _best_image(self) -> NDArray[Any]:
         image: NDArray[Any] = self._best_position.numpy().reshape(self._shape)
         return image
+
+
+def _graph_function(method: Callable[..., Any], jit_compile: bool = False) -> Callable[..., Any]:
+    # As a `partial` each minimizer's traces are counted on their own; else TensorFlow warns of
+    # frequent retracing after five minimizers, each of which traces once.
+    function: Callable[..., Any] = tf.function(
+        functools.partial(method), autograph=False, jit_compile=jit_compile
+    )
+    return function

@@ -268,3 +268,11 @@ def test_xla_and_the_plain_graph_agree():
 def test_a_start_of_another_shape_is_refused():
     with pytest.raises(InvalidInputError, match="shape"):
         Minimizer(quadratic, (3, 4), np.float64, config()).minimize(np.zeros((4, 3)))
+
+
+def test_many_minimizers_in_a_row_raise_no_warning(caplog):
+    """TensorFlow's own advice on retracing would not help, since each of them traces once."""
+    with caplog.at_level("WARNING", logger="tensorflow"):
+        for _ in range(7):
+            minimize(rosenbrock, np.full(4, -1.2), config(max_iterations=1))
+    assert not caplog.records
