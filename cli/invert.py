@@ -45,7 +45,7 @@ def invert(
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations,
     seed: options.Seed = _DEFAULTS.seed,
     network: options.Network = _DEFAULTS.network,
-    parameterization: options.Parameterization = _DEFAULTS.parameterization,
+    parameterization: options.ParameterizationByLayer = _DEFAULTS.parameterization,
     from_image: options.From = None,
     memory_limit: options.MemoryLimit = "",
     device: options.Device = AUTO,

@@ -55,6 +55,16 @@ Parameterization = Annotated[
         "a box keeps it among valid pixels.",
     ),
 ]
+ParameterizationByLayer = Annotated[
+    str | None,
+    typer.Option(
+        "--parameterization",
+        metavar="pixel|fourier|box|fourier-box",
+        help="What the search moves: pixels, as in the paper, or frequencies, coarse ones further; "
+        "a box keeps it among valid pixels.",
+        show_default="by layer",
+    ),
+]
 Octaves = Annotated[
     int | None,
     typer.Option(

@@ -204,7 +204,8 @@ class InversionConfig:
     Attributes:
         network: a shipped network or the path of a recipe.
         weighting: how eq. 4 averages; it scales the reported loss and nothing else.
-        parameterization: what L-BFGS moves, see `ParameterizationName`.
+        parameterization: what L-BFGS moves, see `ParameterizationName`; None chooses by the layers
+            (docs/math.md), `pixel` is the paper.
         propagate_differences: compute how features differ from the target's without computing
             either, which goes on where the rounding of float32 would end the search
             (docs/math.md); False subtracts them. A network that is no chain of layers subtracts.
@@ -214,7 +215,7 @@ class InversionConfig:
 
     network: str = DEFAULT_NETWORK
     weighting: Weighting = "magnitude"
-    parameterization: ParameterizationName = "pixel"
+    parameterization: ParameterizationName | None = None
     propagate_differences: bool = True
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -226,7 +227,8 @@ class InversionConfig:
             InvalidInputError: a field is out of range.
         """
         _check_choice("weighting", self.weighting, get_args(Weighting))
-        _check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        if self.parameterization is not None:
+            _check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
 
 

@@ -8,28 +8,30 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.architecture import Architecture
 from rwgen.checkpoint import Checkpoint, fingerprint
-from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+from rwgen.config import (
+    InversionConfig,
+    OptimizerConfig,
+    StyleConfig,
+    TextureConfig,
+)
 from rwgen.errors import InvalidInputError
-from rwgen.features import feature_extractor
 from rwgen.image_search import ImageSearch
 from rwgen.images import resize_image
-from rwgen.networks import load_recipe
 from rwgen.objectives import inversion_objective, style_objective, texture_objective
 from rwgen.preprocess import network_input
 from rwgen.readers import choose_reader
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.solution import Callback, Solution
-from rwgen.vgg import build_network, weight_fingerprints
-from rwgen.winograd import with_winograd
+from rwgen.task_network import default_parameterization, task_network
+from rwgen.vgg import weight_fingerprints
 
 
 def invert(
@@ -72,7 +74,7 @@ def invert(
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     network_input(image)  # checked before any work
-    network = _network(network, config, layers, {"an image": image.shape})
+    network = task_network(network, config, layers, {"an image": image.shape})
     _check_init(init, image.shape)
     _expect(checkpoint, "invert", config, network, (image, init), layers=layers)
     reader_of, optimizer = choose_reader(
@@ -89,7 +91,8 @@ def invert(
     objective = inversion_objective(
         network, target, layers, config.weighting, reader_of, config.propagate_differences
     )
-    search = ImageSearch(image.shape[:2], target.dtype, config.parameterization, config.seed)
+    chosen = config.parameterization or default_parameterization(network, layers)
+    search = ImageSearch(image.shape[:2], target.dtype, chosen, config.seed)
     return search.minimize(objective, init, optimizer, callback, checkpoint)
 
 
@@ -132,7 +135,7 @@ def synthesize_texture(
     shape = _texture_size(size) if size else (source.shape[0], source.shape[1])
     _check_init(init, (*shape, 3))
     shapes = {"a source image": source.shape, "a result": shape}
-    network = _network(network, config, config.layers, shapes)
+    network = task_network(network, config, config.layers, shapes)
     _expect(checkpoint, "texture", config, network, (source, init), size=shape)
     choose = functools.partial(choose_reader, network, config.layers, limit=memory_limit)
     choose(shape, [source.shape], (), config.optimizer)  # refuses before any work
@@ -203,7 +206,7 @@ def transfer_style(
         *kept,
         *(config.style_layers if config.style_weight else ()),
     )
-    network = _network(network, config, layers, shapes)
+    network = task_network(network, config, layers, shapes)
     _expect(checkpoint, "style", config, network, (content, *styles, init))
     shape = (content.shape[0], content.shape[1])
     choose = functools.partial(choose_reader, network, layers, limit=memory_limit)
@@ -228,43 +231,6 @@ def transfer_style(
     sides = [side for image_shape in shapes.values() for side in image_shape[:2]]
     sizes = image_sizes(shape, config.octaves, min(sides))
     return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
-
-
-def _network(
-    network: keras.Model | None,
-    config: InversionConfig | TextureConfig | StyleConfig,
-    layers: Sequence[str],
-    shapes: Mapping[str, Sequence[int]],
-) -> keras.Model:
-    """The user's network or the named one up to the deepest layer; either must take the images."""
-    network = _fitting_network(network, config.network, layers, shapes)
-    return with_winograd(network) if config.optimizer.winograd else network
-
-
-def _fitting_network(
-    network: keras.Model | None,
-    name: str,
-    layers: Sequence[str],
-    shapes: Mapping[str, Sequence[int]],
-) -> keras.Model:
-    if network is None:
-        recipe = load_recipe(name)
-        topology: Architecture = recipe.topology
-        for what, shape in shapes.items():
-            topology.check_image_size(layers, shape, what)
-        return build_network(recipe, topology.deepest(layers).name)
-    extractor = feature_extractor(network, layers)
-    for what, shape in shapes.items():
-        try:
-            outputs = extractor.compute_output_shape((1, *shape[:2], 3))
-        except ValueError:  # Keras: a fixed size, or nothing left after a pool
-            outputs = {layers[0]: (0,)}
-        if any(0 in output for output in outputs.values()):
-            raise InvalidInputError(
-                f"expected {what} of a size that {network.name} takes for {', '.join(layers)}. "
-                f"Received: {shape[1]}x{shape[0]}"
-            )
-    return network
 
 
 def _texture_size(size: Sequence[int]) -> tuple[int, int]:

@@ -19,7 +19,7 @@ LEVELS = (
     {"search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
-    {"differences", "metrics"},
+    {"differences", "metrics", "task_network"},
     {"objectives", "readers"},
     {"tasks", "workers"},
     {"selection"},

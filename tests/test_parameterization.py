@@ -15,6 +15,7 @@ from rwgen.config import ParameterizationName
 from rwgen.image_search import ImageSearch, white_noise
 from rwgen.parameterization import FREQUENCY_POWER, make_parameterization
 from rwgen.preprocess import deprocess, network_input
+from rwgen.task_network import default_parameterization
 
 NAMES = get_args(ParameterizationName)
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -128,3 +129,28 @@ def test_every_parameterisation_inverts(name):
 def test_an_unknown_name_is_refused():
     with pytest.raises(rwgen.InvalidInputError, match="parameterization: expected one of pixel"):
         rwgen.StyleConfig(parameterization="wavelet")
+
+
+def test_an_inversion_chooses_by_the_layers_unless_told(monkeypatch):
+    network = rwgen.build_network(rwgen.Recipe(), "pool5")
+    for layers, expected in (
+        (["conv1_1"], "pixel"),
+        (["conv4_4"], "pixel"),
+        (["conv5_1"], "fourier-box"),
+        (["pool5"], "fourier-box"),
+        (["conv1_1", "conv5_1"], "pixel"),
+    ):
+        assert default_parameterization(network, layers) == expected
+    seen = []
+
+    class Seen(ImageSearch):
+        def __init__(self, size, dtype, parameterization, seed):
+            seen.append(parameterization)
+            super().__init__(size, dtype, parameterization, seed)
+
+    monkeypatch.setattr("rwgen.tasks.ImageSearch", Seen)
+    optimizer = rwgen.OptimizerConfig(max_iterations=0, jit_compile=False)
+    for name in (None, "box"):
+        config = rwgen.InversionConfig(parameterization=name, optimizer=optimizer)
+        rwgen.invert(np.full((16, 16, 3), 90.0), "conv1_1", config=config)
+    assert seen == ["pixel", "box"]
