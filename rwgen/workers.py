@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import multiprocessing
 import signal
+import socket
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,9 @@ Runner = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
 
 CALLS_PER_PROCESS = 8
 """Calls on average after which a process is replaced: TensorFlow never frees what it compiled."""
+
+CONNECTION_SECONDS = 10
+"""How long a cluster may take to answer."""
 
 
 @contextlib.contextmanager
@@ -91,8 +95,9 @@ def ray_runner(address: str) -> Iterator[Runner]:
             'expected Ray for a cluster. Received: no such package; pip install "rwgen[ray]"'
         ) from None
     try:
+        _connect(address)  # Ray itself would try for minutes
         ray.init(address=address, log_to_driver=False, logging_level="error")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InvalidInputError(
             f"expected a Ray cluster at {address!r}. Received: {' '.join(str(error).split())}"
         ) from None
@@ -113,3 +118,10 @@ def ray_runner(address: str) -> Iterator[Runner]:
         ) from None
     finally:
         ray.shutdown()
+
+
+def _connect(address: str) -> None:
+    """Find out whether anything answers at HOST:PORT; other addresses are Ray's own words."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), CONNECTION_SECONDS).close()

@@ -109,7 +109,7 @@ def test_a_terminal_shows_loss_and_remaining_time(shown: list[str]) -> None:
     assert re.search(r"\d+/30 loss \d[\d.e+-]* +\d+:\d\d:\d\d", text), text
     # The estimate, then one line that is drawn anew, and cleared in the end.
     assert text.count("\n") <= 2
-    assert re.match(r"rwgen: memory: about \d+ MiB of [\d.]+ GiB\r?\n", text), text
+    assert re.match(r"rwgen: memory: about [\d.]+ [GM]iB of [\d.]+ GiB\r?\n", text), text
 
 
 def test_quiet_prints_nothing_on_a_terminal(shown: list[str]) -> None:
