@@ -94,13 +94,15 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
 
     Weights and configuration are those of `Conv2D`. The filters are transformed when the layer is
     first called, so weights that change afterwards have no effect until `transform` is called;
-    a trainable layer, other shapes of kernel or stride, and images of unknown size are left to
-    `Conv2D`. Gradients flow to the input, not to the weights.
+    a trainable layer, other shapes of kernel or stride, images of unknown size and eager calls are
+    left to `Conv2D`. Gradients flow to the input, not to the weights.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """As `Conv2D`: the correlation alone, with `kernel` wherever that computes it."""
-        if self.trainable or not suits(self) or None in inputs.shape[1:]:
+        # Uncompiled, the stages of the algorithm are kept one by one: several times the memory.
+        direct = tf.executing_eagerly() or self.trainable or None in inputs.shape[1:]
+        if direct or not suits(self):
             return super().convolution_op(inputs, kernel)
         if not hasattr(self, "_filters"):
             with tf.init_scope():

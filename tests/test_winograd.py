@@ -55,6 +55,11 @@ def test_float32_is_as_exact_as_stated():
     assert np.sqrt(np.mean((result.numpy() - exact) ** 2)) < 2e-6 * np.sqrt(np.mean(exact**2))
 
 
+def traced(layer):
+    """Calls a layer or a model in a graph, where the algorithm is used."""
+    return tf.function(lambda images: layer(images), autograph=False)
+
+
 def layer_and_images(dtype="float64", **options):
     images = np.random.default_rng(2).normal(size=(2, 9, 7, 64)).astype(dtype)
     layer = WinogradConv2D(128, 3, padding="same", activation="relu", dtype=dtype, **options)
@@ -74,7 +79,7 @@ def test_layer_and_input_gradient_are_those_of_conv2d(use_bias):
     for each in (layer, plain):
         with tf.GradientTape() as tape:
             tape.watch(images)
-            output = each(images)
+            output = traced(each)(images)
             loss = tf.reduce_sum(output**2)
         outputs.append(output.numpy())
         gradients.append(tape.gradient(loss, images).numpy())
@@ -85,11 +90,17 @@ def test_layer_and_input_gradient_are_those_of_conv2d(use_bias):
 
 def test_new_weights_count_once_they_are_transformed():
     layer, plain, images = layer_and_images(trainable=False)
-    layer(images)
+    traced(layer)(images)
     for each in (layer, plain):
         each.set_weights([-weight for weight in each.get_weights()])
     layer.transform()
-    np.testing.assert_allclose(layer(images), plain(images), atol=1e-10)
+    np.testing.assert_allclose(traced(layer)(images), plain(images), atol=1e-10)
+
+
+def test_an_eager_call_is_a_conv2ds():
+    layer, plain, images = layer_and_images(trainable=False)
+    np.testing.assert_array_equal(layer(images), plain(images))
+    assert not hasattr(layer, "_filters")
 
 
 def test_a_trainable_layer_is_a_conv2d_with_gradients_for_its_weights():
@@ -133,12 +144,13 @@ def test_a_model_keeps_names_weights_and_values_and_can_be_saved(tmp_path):
     assert winograd == {"conv2_1", "conv2_2", "conv3_1"}
     image = np.random.default_rng(0).normal(size=(1, 22, 18, 3)).astype(np.float32) / 4
     expected = network(image)
-    np.testing.assert_allclose(fast(image), expected, atol=2e-6 * np.abs(expected).max())
+    computed = traced(fast)(image)
+    np.testing.assert_allclose(computed, expected, atol=2e-6 * np.abs(expected).max())
     for one, other in zip(fast.get_weights(), network.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
     fast.save(tmp_path / "fast.keras")
     again = keras.models.load_model(tmp_path / "fast.keras")
-    np.testing.assert_array_equal(again(image), fast(image))
+    np.testing.assert_array_equal(traced(again)(image), computed)
 
 
 def test_where_nothing_is_replaced_the_model_is_the_same(monkeypatch):
