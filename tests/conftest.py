@@ -7,6 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+# As the program sets it, and for all tests: which one runs first must not decide it.
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
 
 @pytest.fixture(scope="session")
 def small_network():
