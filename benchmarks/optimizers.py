@@ -9,7 +9,7 @@ get the loss multiplied by the same number, so that steps along the gradient are
 Compilation is paid before clocks start. Runs follow each other in one process, and every loss is
 that of the best point a run has evaluated.
 
-With `--coarse`, textures and styles are also searched at half the size first, from the same seed,
+With `--coarse`, images are also searched at half the size first, from the same seed,
 with different shares of the iterations; the loss to reach is that of the full size.
 """
 
@@ -109,7 +109,7 @@ def main() -> None:
     for task in options.tasks:
         missing = set(range(options.seeds)) - {x["seed"] for x in results if x["task"] == task}
         if missing:
-            race = Race(task, photo, painting, options.coarse and task in ("style", "texture"))
+            race = Race(task, photo, painting, options.coarse)
             for seed in sorted(missing):
                 results.append({"task": task, "seed": seed, **race.run(seed, options.iterations)})
                 write_record(options.output, {"settings": settings, "results": results})

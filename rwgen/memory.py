@@ -16,14 +16,18 @@ from pathlib import Path
 from rwgen.architecture import INPUT_CHANNELS, Architecture
 from rwgen.errors import MemoryLimitError
 
-BASE_BYTES = 1050 * 2**20
-"""The process with everything imported and compiled, without weights and features."""
+BASE_BYTES = 980 * 2**20
+"""The process with everything imported, without weights and features."""
 
-EVALUATION_MAPS = {False: 3.8, True: 5.2}
+COMPILED_BYTES = {False: 260 * 2**20, True: 1000 * 2**20}
+"""What compiling an evaluation leaves behind, with and without rematerialisation, which compiles
+every segment on its own."""
+
+EVALUATION_MAPS = {False: 3.8, True: 5.9}
 """Working space of one evaluation in units of the largest feature map, with and without
 rematerialisation. Without it, all feature maps are kept besides."""
 
-TARGET_MAPS = {False: 4.4, True: 1.5}
+TARGET_MAPS = {False: 4.1, True: 1.15}
 """Working space of targets and weighting factors: without rematerialisation in units of all
 feature maps, with it in units of the working space of an evaluation."""
 
@@ -71,12 +75,15 @@ class Workload:
         # Old and new pairs are both there while one is added, but then no features are.
         pairs = 2 * self.num_correction_pairs * self.image_size
         vectors = SEARCH_VECTORS * self.image_size
-        peak = max(targets, vectors + pairs + max(evaluation, pairs))
+        filters = TRANSFORMED_COPIES * self.num_filters
+        compiled = COMPILED_BYTES[rematerialize] // self.itemsize
+        search = compiled + filters + vectors + pairs + max(evaluation, pairs)
         held = self.held
         if self.propagate_differences and not rematerialize:
             held += sum(self.features)
-        weights = WEIGHT_COPIES * self.num_weights + TRANSFORMED_COPIES * self.num_filters
-        return BASE_BYTES + round((weights + held + peak) * self.itemsize)
+        weights = WEIGHT_COPIES * self.num_weights
+        peak = weights + held + max(targets, search)
+        return BASE_BYTES + round(peak * self.itemsize)
 
     @staticmethod
     def _evaluation_space(sizes: Sequence[int], rematerialize: bool) -> float:

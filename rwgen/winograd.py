@@ -23,8 +23,12 @@ POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 """Where the polynomials are interpolated, besides infinity. With 1 and 2, the textbook's points,
 a float32 result is twice as far from the exact one (docs/performance.md). Exact in binary."""
 
-MIN_CHANNELS = (64, 128)
-"""Of the two channel counts, the least that the smaller and the larger must have for a gain."""
+MIN_CHANNELS = 64
+"""The least input and output channels for which there is a gain."""
+
+MAX_PIXELS = 2**19
+"""The largest image to convolve. Beyond it there is no gain, and the working space, several times
+the features, would be most of what a task needs (docs/performance.md)."""
 
 
 def interpolation_matrices() -> tuple[NDArray[np.float64], ...]:
@@ -94,15 +98,14 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
 
     Weights and configuration are those of `Conv2D`. The filters are transformed when the layer is
     first called, so weights that change afterwards have no effect until `transform` is called;
-    a trainable layer, other shapes of kernel or stride, images of unknown size and eager calls are
-    left to `Conv2D`. Gradients flow to the input, not to the weights.
+    a trainable layer, other shapes of kernel or stride, images of unknown or large size and eager
+    calls are left to `Conv2D`. Gradients flow to the input, not to the weights.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         """As `Conv2D`: the correlation alone, with `kernel` wherever that computes it."""
         # Uncompiled, the stages of the algorithm are kept one by one: several times the memory.
-        direct = tf.executing_eagerly() or self.trainable or None in inputs.shape[1:]
-        if direct or not suits(self):
+        if tf.executing_eagerly() or self.trainable or not suits(self, inputs.shape):
             return super().convolution_op(inputs, kernel)
         if not hasattr(self, "_filters"):
             with tf.init_scope():
@@ -115,8 +118,13 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
         self._filters = tf.constant(transform_filters(kernel))
 
 
-def suits(layer: keras.layers.Layer) -> bool:
-    """Whether the algorithm computes what a layer computes, and faster on a CPU."""
+def suits(layer: keras.layers.Layer, shape: Sequence[int | None] | None = None) -> bool:
+    """Whether the algorithm computes what a layer computes, and faster on a CPU.
+
+    Args:
+        layer: any built layer.
+        shape: [batch, height, width, channels] of its input; None asks for the layer alone.
+    """
     if not isinstance(layer, keras.layers.Conv2D) or not layer.built:
         return False
     exact = (
@@ -125,8 +133,10 @@ def suits(layer: keras.layers.Layer) -> bool:
         and (layer.padding, layer.groups, layer.data_format) == ("same", 1, "channels_last")
         and layer.compute_dtype in ("float32", "float64")
     )
-    channels = sorted(layer.kernel.shape[2:])
-    return exact and all(map(int.__ge__, channels, MIN_CHANNELS))
+    if shape is not None:
+        _, height, width, _ = shape
+        exact &= height is not None and width is not None and height * width <= MAX_PIXELS
+    return exact and min(layer.kernel.shape[2:]) >= MIN_CHANNELS
 
 
 def with_winograd(model: keras.Model) -> keras.Model:
