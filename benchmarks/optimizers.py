@@ -147,7 +147,7 @@ class Race:
         loss, gradient = self._evaluate("direct", start.ravel())
         scale = OptimizerConfig().first_step / float(np.sqrt(np.mean(gradient**2)))
         reference = self._scipy("direct", start, scale, Trace(), iterations)
-        goal, patience = reference["loss"], 6 * reference["seconds"]
+        goal, patience = reference["loss"], 3 * reference["seconds"]
         rows: dict[str, Any] = {}
         for name, minimizer in self.minimizers.items():
             rows[name] = self._ours(minimizer, start, goal, patience)

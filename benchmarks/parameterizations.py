@@ -117,7 +117,7 @@ class Trial:
             images = network_input(photo), [network_input(texture)]
             judge = style_objective(self.networks["held out"], *images, config)
             return _judged(judge, solution, noise)
-        settings = InversionConfig(parameterization=name, seed=seed, optimizer=optimizer)
+        settings = InversionConfig(parameterization=name, octaves=0, seed=seed, optimizer=optimizer)
         solution = invert(
             photo,
             task,

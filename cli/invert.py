@@ -46,6 +46,8 @@ def invert(
     seed: options.Seed = _DEFAULTS.seed,
     network: options.Network = _DEFAULTS.network,
     parameterization: options.ParameterizationByLayer = _DEFAULTS.parameterization,
+    octaves: options.Octaves = _DEFAULTS.octaves,
+    unit_activations: options.UnitActivations = False,
     from_image: options.From = None,
     memory_limit: options.MemoryLimit = "",
     device: options.Device = AUTO,
@@ -65,12 +67,13 @@ def invert(
         raise InvalidInputError("expected an IMAGE, or --from. Received: none")
     if not settings["layer"]:
         raise InvalidInputError("--layer: expected a layer, such as conv4_1. Received: none")
-    outputs.check((inputs[0].path,))
+    outputs.check((inputs[0].path,), checkpoint)
 
     recipe = settings.recipe()
     config = InversionConfig(
         network=recipe.name,
         parameterization=settings["parameterization"],
+        octaves=settings["octaves"],
         seed=settings["seed"],
         optimizer=OptimizerConfig(max_iterations=settings["iterations"]),
     )
@@ -89,16 +92,20 @@ def invert(
     )
     resources.announce_memory(work, limit, quiet)
     pixels = resize_image(original, *shape)
+    rescale = settings["unit_activations"]
 
     provenance = Provenance("invert", (source,), settings.used, recipe)
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
 
     with native_stderr_hidden():
         from rwgen import metrics, tasks
+        from rwgen.rescale import unit_activations as rescaled
         from rwgen.vgg import build_network
 
         with resources.on_device(device):
             model = build_network(recipe, spec.name)
+            if rescale:
+                model = rescaled(model, [pixels])
 
     def task(callback: Callback) -> Solution:
         with resources.on_device(device):

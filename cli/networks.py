@@ -7,12 +7,12 @@ from typing import Any
 
 from rwgen.cli import options
 from rwgen.networks import load_recipe, network_names
-from rwgen.recipe import Recipe
+from rwgen.recipe import IMAGENET, Recipe
 
 
 def networks(json: options.Json = False) -> None:
-    """List the shipped networks; any of them is a --network."""
-    recipes = [load_recipe(name) for name in network_names()]
+    """List the networks that have a name; any of them is a --network."""
+    recipes = [load_recipe(name) for name in (*network_names(), IMAGENET)]
     if json:
         print(json_module.dumps({"networks": [_entry(recipe) for recipe in recipes]}))
         return
@@ -28,6 +28,8 @@ def networks(json: options.Json = False) -> None:
         if recipe.selection is not None:
             chosen = f"{entry['candidates']}, {len(entry['selected_layers'])} layers"
         deviations = (f"{recipe.kernel_stddev:g}", f"{recipe.bias_stddev:g}")
+        if entry["trained"]:
+            deviations = ("trained", "trained")
         table.add_row(recipe.name, *deviations, recipe.pooling, chosen)
     Console().print(table)
 
@@ -41,6 +43,7 @@ def _entry(recipe: Recipe) -> dict[str, Any]:
         "kernel_stddev": recipe.kernel_stddev,
         "bias_stddev": recipe.bias_stddev,
         "seed": recipe.seed,
+        "trained": recipe.weights is not None,
         "stacked": recipe.selection is not None,
         "selected_layers": list(losses),
         "candidates": max(map(len, losses.values()), default=1),

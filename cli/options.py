@@ -38,7 +38,12 @@ Seed = Annotated[
     ),
 ]
 Network = Annotated[
-    str, typer.Option(metavar="NAME|FILE", help="A shipped network or a recipe (.json).")
+    str,
+    typer.Option(
+        metavar="NAME|FILE",
+        help="A shipped network, imagenet (trained, downloaded by Keras), a recipe (.json), or "
+        "weights of Keras' VGG-19 (.h5, .keras).",
+    ),
 ]
 WeightingName = Annotated[
     str,
@@ -79,6 +84,14 @@ ShiftFeatures = Annotated[
     bool,
     typer.Option(
         help="Subtract the target's mean features before correlations; --no-... is the paper."
+    ),
+]
+UnitActivations = Annotated[
+    bool,
+    typer.Option(
+        "--unit-activations",
+        help="Rescale weights until every filter's mean activation over the images is one, as "
+        "Gatys et al. do with trained weights.",
     ),
 ]
 LongestSide = Annotated[

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.checkpoint import Checkpoint
+from rwgen.checkpoint import FILE_NAME, Checkpoint
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.errors import InvalidInputError
 from rwgen.images import atomic_write, check_destination, write_image
@@ -49,11 +49,12 @@ class Outputs:
     quiet: bool = False
     json: bool = False
 
-    def check(self, inputs: tuple[str, ...]) -> None:
+    def check(self, inputs: tuple[str, ...], checkpoint: str | None) -> None:
         """Find out before any work whether everything can be written.
 
         Args:
             inputs: paths of the images that are read.
+            checkpoint: folder of the checkpoint, None for none.
 
         Raises:
             InvalidInputError: a destination is of no use, or would replace an input.
@@ -80,6 +81,10 @@ class Outputs:
                 raise InvalidInputError(
                     f"expected output files that are no inputs. Received: {path} as both"
                 )
+        if checkpoint is not None and _is_same(str(Path(checkpoint) / FILE_NAME), self.history):
+            raise InvalidInputError(
+                f"--history: expected a file other than the checkpoint's. Received: {self.history}"
+            )
         if self.history is not None and self._is_image(self.history):
             raise InvalidInputError(
                 f"--history: expected a file other than the images. Received: {self.history}"

@@ -77,6 +77,7 @@ def style(
     parameterization: options.Parameterization = _DEFAULTS.parameterization,
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features,
     octaves: options.Octaves = _DEFAULTS.octaves,
+    unit_activations: options.UnitActivations = False,
     from_image: options.From = None,
     memory_limit: options.MemoryLimit = "",
     device: options.Device = AUTO,
@@ -100,7 +101,9 @@ def style(
             f"Received: {len(named)} image(s)"
         )
     start = _init_image(settings)
-    outputs.check(tuple(image.path for image in (*inputs, *((start,) if start else ()))))
+    outputs.check(
+        tuple(image.path for image in (*inputs, *((start,) if start else ()))), checkpoint
+    )
 
     recipe = settings.recipe()
     config = StyleConfig(
@@ -143,16 +146,20 @@ def style(
         start, init_pixels = load_input(start)
         init_pixels = resize_image(init_pixels, *pixels[0].shape[:2])
         loaded = (*loaded, start)
+    rescale = settings["unit_activations"]
 
     provenance = Provenance("style", loaded, settings.used, recipe)
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
 
     with native_stderr_hidden():
+        from rwgen.rescale import unit_activations as rescaled
         from rwgen.tasks import transfer_style
         from rwgen.vgg import build_network
 
         with resources.on_device(device):
             model = build_network(recipe, deepest.name)
+            if rescale:
+                model = rescaled(model, pixels)
 
     def task(callback: Callback) -> Solution:
         with resources.on_device(device):

@@ -57,6 +57,7 @@ def texture(
     parameterization: options.Parameterization = _DEFAULTS.parameterization,
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features,
     octaves: options.Octaves = _DEFAULTS.octaves,
+    unit_activations: options.UnitActivations = False,
     from_image: options.From = None,
     memory_limit: options.MemoryLimit = "",
     device: options.Device = AUTO,
@@ -74,7 +75,7 @@ def texture(
     inputs = settings.inputs([("source", source)] if source else [])
     if not inputs:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
-    outputs.check((inputs[0].path,))
+    outputs.check((inputs[0].path,), checkpoint)
 
     recipe = settings.recipe()
     config = TextureConfig(
@@ -102,16 +103,20 @@ def texture(
     work = network_workload(topology, config.layers, shape, [scaled], (), pairs)
     resources.announce_memory(work, limit, quiet)
     pixels = resize_image(original, *scaled)
+    rescale = settings["unit_activations"]
 
     provenance = Provenance("texture", (image,), settings.used, recipe)
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
 
     with native_stderr_hidden():
+        from rwgen.rescale import unit_activations as rescaled
         from rwgen.tasks import synthesize_texture
         from rwgen.vgg import build_network
 
         with resources.on_device(device):
             model = build_network(recipe, deepest.name)
+            if rescale:
+                model = rescaled(model, [pixels])
 
     def task(callback: Callback) -> Solution:
         with resources.on_device(device):

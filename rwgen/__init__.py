@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from rwgen.optimize import Minimizer, minimize
     from rwgen.preprocess import deprocess, preprocess_input
     from rwgen.recipe import Recipe, Selection
+    from rwgen.rescale import unit_activations
     from rwgen.selection import CandidateScore, select_weights
     from rwgen.solution import Solution, Step, StopReason
     from rwgen.tasks import invert, synthesize_texture, transfer_style
@@ -65,6 +66,7 @@ _MODULES = {
     "optimize": ("Minimizer", "minimize"),
     "preprocess": ("deprocess", "preprocess_input"),
     "recipe": ("Recipe", "Selection"),
+    "rescale": ("unit_activations",),
     "selection": ("CandidateScore", "select_weights"),
     "solution": ("Solution", "Step", "StopReason"),
     "tasks": ("invert", "synthesize_texture", "transfer_style"),
@@ -105,6 +107,7 @@ __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULE
     "preprocess_input",
     "Recipe",
     "Selection",
+    "unit_activations",
     "CandidateScore",
     "select_weights",
     "invert",

@@ -209,6 +209,8 @@ class InversionConfig:
         propagate_differences: compute how features differ from the target's without computing
             either, which goes on where the rounding of float32 would end the search
             (docs/math.md); False subtracts them. A network that is no chain of layers subtracts.
+        octaves: how often the image is halved before the search begins on the smallest; 0 is
+            the paper, None chooses by size (docs/math.md).
         seed: decides the white noise that the search starts from.
         optimizer: how L-BFGS runs.
     """
@@ -217,6 +219,7 @@ class InversionConfig:
     weighting: Weighting = "magnitude"
     parameterization: ParameterizationName | None = None
     propagate_differences: bool = True
+    octaves: int | None = None
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
@@ -229,6 +232,7 @@ class InversionConfig:
         _check_choice("weighting", self.weighting, get_args(Weighting))
         if self.parameterization is not None:
             _check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        _check_count("octaves", self.octaves or 0, 0)
         check_seed(self.seed)
 
 

@@ -27,6 +27,9 @@ DEFAULT_NETWORK = "ranvgg19"
 ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
 """The recipe used for textures and styles, without biases (docs/math.md)."""
 
+IMAGENET = "imagenet"
+"""The weights that Keras publishes, trained on ImageNet."""
+
 MAX_STDDEV = 1e6
 """Largest standard deviation of weights."""
 
@@ -115,6 +118,9 @@ class Recipe:
         weights_sha256: for each layer, the fingerprint that its weights must have; layers that
             are not named are not checked.
         selection: how the candidates were chosen, None where nobody did.
+        weights: None where weights are drawn; else `imagenet`, or the path of a file with weights
+            (`rwgen.trained`). Standard deviations, seed and candidates then count for nothing.
+        weights_file_sha256: fingerprint that this file must have, None for any.
     """
 
     name: str = "unnamed"
@@ -126,6 +132,8 @@ class Recipe:
     candidates: Mapping[str, int] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
     selection: Selection | None = None
+    weights: str | None = None
+    weights_file_sha256: str | None = None
 
     def __post_init__(self) -> None:
         """Check every field.
@@ -151,6 +159,12 @@ class Recipe:
         self._check_layers(
             "weights_sha256", self.weights_sha256, "64 hexadecimal digits", _is_sha256
         )
+        if self.weights is not None and not (isinstance(self.weights, str) and self.weights):
+            raise _unexpected("weights", "a text, not empty", self.weights)
+        if self.weights_file_sha256 is not None and not _is_sha256(self.weights_file_sha256):
+            raise _unexpected(
+                "weights_file_sha256", "64 hexadecimal digits", self.weights_file_sha256
+            )
         if self.selection is not None:
             for key in ("losses", "psnrs"):
                 scores = getattr(self.selection, key)
@@ -177,10 +191,11 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """The recipe as JSON-compatible values, `schema_version` first."""
         values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
-        if self.selection is None:
-            del values["selection"]
-        else:
+        if self.selection is not None:
             values["selection"] = self.selection.to_dict()
+        for key in ("selection", "weights", "weights_file_sha256"):
+            if values[key] is None:
+                del values[key]
         return {
             "schema_version": SCHEMA_VERSION,
             **{k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()},

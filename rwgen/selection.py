@@ -80,7 +80,9 @@ def judge_candidate(trial: CandidateTrial) -> CandidateScore:
         OptimizationError: the loss is not finite.
     """
     network = build_network(trial.recipe, trial.layer)
-    solution = invert(trial.image, trial.layer, network=network, config=trial.config)
+    # From noise at the full size: its loss is what the loss at the end is compared with.
+    config = dataclasses.replace(trial.config, octaves=0)
+    solution = invert(trial.image, trial.layer, network=network, config=config)
     start = solution.initial_loss
     quality = psnr(trial.image, solution.image.clip(0, 255))
     return CandidateScore(
@@ -130,6 +132,10 @@ def select_weights(
     base = (
         recipe if isinstance(recipe, Recipe) else load_recipe(recipe or InversionConfig().network)
     )
+    if base.weights is not None:
+        raise InvalidInputError(
+            f"expected a network whose weights are drawn. Received: {base.weights!r}"
+        )
     config = config or InversionConfig()
     if (
         isinstance(num_candidates, bool)

@@ -77,23 +77,31 @@ def invert(
     network = task_network(network, config, layers, {"an image": image.shape})
     _check_init(init, image.shape)
     _expect(checkpoint, "invert", config, network, (image, init), layers=layers)
-    reader_of, optimizer = choose_reader(
-        network,
-        layers,
-        image.shape,
-        [image.shape],
-        layers,
-        config.optimizer,
-        memory_limit,
-        config.propagate_differences,
-    )
-    target = network_input(image, network.inputs[0].dtype)
-    objective = inversion_objective(
-        network, target, layers, config.weighting, reader_of, config.propagate_differences
-    )
+    choose = functools.partial(choose_reader, network, layers, limit=memory_limit)
+    differences = config.propagate_differences
+    shape = (image.shape[0], image.shape[1])
+    choose(shape, [shape], layers, config.optimizer, propagate_differences=differences)
     chosen = config.parameterization or default_parameterization(network, layers)
-    search = ImageSearch(image.shape[:2], target.dtype, chosen, config.seed)
-    return search.minimize(objective, init, optimizer, callback, checkpoint)
+
+    def solve(
+        current: tuple[int, int],
+        begin: NDArray[Any] | None,
+        optimizer: OptimizerConfig,
+        report: Callback,
+    ) -> Solution:
+        pixels = image if current == shape else resize_image(image, *current)
+        target = network_input(pixels, network.inputs[0].dtype)
+        reader_of, optimizer = choose(
+            current, [current], layers, optimizer, propagate_differences=differences
+        )
+        objective = inversion_objective(
+            network, target, layers, config.weighting, reader_of, differences
+        )
+        search = ImageSearch(current, target.dtype, chosen, config.seed)
+        return search.minimize(objective, begin, optimizer, report, checkpoint)
+
+    sizes = image_sizes(shape, _possible_octaves(network, config.octaves), min(shape))
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
 def synthesize_texture(
@@ -153,7 +161,9 @@ def synthesize_texture(
         search = ImageSearch(current, target.dtype, config.parameterization, config.seed)
         return search.minimize(objective, begin, optimizer, report, checkpoint)
 
-    sizes = image_sizes(shape, config.octaves, min(*shape, *source.shape[:2]))
+    sizes = image_sizes(
+        shape, _possible_octaves(network, config.octaves), min(*shape, *source.shape[:2])
+    )
     return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
@@ -229,8 +239,13 @@ def transfer_style(
         return search.minimize(objective, begin, optimizer, report, checkpoint)
 
     sides = [side for image_shape in shapes.values() for side in image_shape[:2]]
-    sizes = image_sizes(shape, config.octaves, min(sides))
+    sizes = image_sizes(shape, _possible_octaves(network, config.octaves), min(sides))
     return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
+
+
+def _possible_octaves(network: keras.Model, octaves: int | None) -> int | None:
+    """None at all where a network takes images of one size only."""
+    return octaves if None in network.inputs[0].shape[1:3] else 0
 
 
 def _texture_size(size: Sequence[int]) -> tuple[int, int]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from rwgen.architecture import DENSE_INPUT_SIZE, INPUT_CHANNELS, KERNEL_SIZE, Architecture
 from rwgen.errors import InvalidInputError, RecipeError
 from rwgen.initializers import SeededNormal, fingerprint
 from rwgen.networks import load_recipe
 from rwgen.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
+from rwgen.trained import load_trained_weights
 
 
 def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it stands in for
@@ -122,6 +125,8 @@ def build_network(
         tensor = layer(tensor)
         previous_kind = spec.kind
     model = keras.Model(inputs, tensor, name=name or _model_name(recipe.name))
+    if recipe.weights is not None:
+        _set_weights(model, load_trained_weights(recipe, specs))
     _verify(model, recipe)
     return model
 
@@ -138,6 +143,18 @@ def weight_fingerprints(model: keras.Model) -> dict[str, str]:
 def _model_name(name: str) -> str:
     """A name that TensorFlow takes as a scope."""
     return "network_" + re.sub(r"[^A-Za-z0-9_]", "_", name)
+
+
+def _set_weights(model: keras.Model, weights: Mapping[str, Sequence[NDArray[Any]]]) -> None:
+    for name, values in weights.items():
+        layer = model.get_layer(name)
+        expected = [tuple(variable.shape) for variable in layer.weights]
+        received = [value.shape for value in values]
+        if received != expected:
+            raise RecipeError(
+                f"expected trained weights of {name} of shapes {expected}. Received: {received}"
+            )
+        layer.set_weights(values)
 
 
 def _initializer(recipe: Recipe, layer: str, variable: str) -> SeededNormal:

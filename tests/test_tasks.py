@@ -138,6 +138,39 @@ def test_callbacks_see_pixels_and_totals_over_all_sizes():
     assert solution.iterations == 6
 
 
+def test_an_inversion_can_begin_on_a_smaller_image():
+    image = picture(64, 96)
+    config = InversionConfig(octaves=1, optimizer=optimizer(7))
+    small = dataclasses.replace(config, octaves=0, optimizer=optimizer(3))
+    large = dataclasses.replace(config, octaves=0, optimizer=optimizer(4))
+    first = rwgen.invert(rwgen.resize_image(image, 32, 48), "conv2_1", config=small)
+    begin = rwgen.resize_image(first.image.clip(0, 255), 64, 96)
+    expected = rwgen.invert(image, "conv2_1", config=large, init=begin)
+    solution = rwgen.invert(image, "conv2_1", config=config)
+    np.testing.assert_array_equal(solution.image, expected.image)
+    assert solution.iterations == 7
+    assert solution.loss == expected.loss
+
+
+@pytest.mark.parametrize("task", ["invert", "texture", "style"])
+def test_a_network_of_one_size_is_not_halved(task):
+    recipe, image = rwgen.Recipe(kernel_stddev=0.1), picture(64, 64)
+    network = rwgen.build_network(recipe, "conv1_2", input_shape=(64, 64, 3))
+    shared = {"octaves": 1, "optimizer": optimizer(2)}
+    if task == "invert":
+        config = InversionConfig(**shared)
+        solution = rwgen.invert(image, "conv1_2", network=network, config=config)
+    elif task == "texture":
+        config = TextureConfig(layers=("conv1_1",), **shared)
+        solution = rwgen.synthesize_texture(image, network=network, config=config)
+    else:
+        layers = {"content_layers": ("conv1_2",), "style_layers": ("conv1_1",)}
+        config = StyleConfig(**layers, **shared)
+        solution = rwgen.transfer_style(image, [image], network=network, config=config)
+    assert solution.image.shape == (64, 64, 3)
+    assert solution.loss < solution.initial_loss
+
+
 def test_a_network_of_the_users_own_is_taken_in_its_own_precision():
     network = rwgen.build_network(rwgen.Recipe(seed=5), "conv1_2", dtype="float64")
     config = InversionConfig(optimizer=optimizer(5))
@@ -201,6 +234,7 @@ def test_what_cannot_be_done_is_refused(call, error, message):
         lambda: StyleConfig(style_blend=(1,)).blend(2),
         lambda: TextureConfig(weighting="mean"),
         lambda: TextureConfig(octaves=-1),
+        lambda: InversionConfig(octaves=-1),
         lambda: TextureConfig(seed=-1),
         lambda: InversionConfig(seed=1.5),
         lambda: OptimizerConfig(max_iterations=-1),

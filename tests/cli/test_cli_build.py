@@ -92,7 +92,8 @@ def test_networks_are_listed_for_people_and_for_programs(call):
     run = call("networks", "--json")
     assert run.code == 0
     entries = run.json["networks"]
-    assert [entry["name"] for entry in entries] == list(network_names())
+    assert [entry["name"] for entry in entries] == [*network_names(), "imagenet"]
+    assert [entry["name"] for entry in entries if entry["trained"]] == ["imagenet"]
     by_name = {entry["name"]: entry for entry in entries}
     assert by_name["ranvgg19"] == {
         "name": "ranvgg19",
@@ -104,6 +105,7 @@ def test_networks_are_listed_for_people_and_for_programs(call):
         "stacked": False,
         "selected_layers": [],
         "candidates": 1,
+        "trained": False,
     }
     table = call("networks")
     assert table.code == 0

@@ -19,8 +19,8 @@ from rwgen.config import InversionConfig, StyleConfig, TextureConfig
 
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--checkpoint", "--checkpoint-every", "--parameterization", "--quiet",
-          "--json", "--memory-limit", "--device")  # fmt: skip
-GRAM = ("--weighting", "--octaves", "--shift-features", "--no-shift-features")
+          "--json", "--memory-limit", "--device", "--octaves", "--unit-activations")  # fmt: skip
+GRAM = ("--weighting", "--shift-features", "--no-shift-features")
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--content-weight", "--style-weight", "--tv-weight",
               "--content-layer", "--style-layer", "--style-blend", "--init"),

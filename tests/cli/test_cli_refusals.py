@@ -141,6 +141,10 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a negative seed": (style("--seed", "-1"), "'--seed'"),
     "a huge seed": (style("--seed", str(2**63)), "'--seed'"),
     "too many octaves": (style("--octaves", "11"), "'--octaves'"),
+    "a history that is the checkpoint": (
+        style("--checkpoint", ".", "--history", "search.npz"),
+        "--history: expected a file other than the checkpoint's",
+    ),
     "saving backwards": (style("--save-every", "-1"), "'--save-every'"),
     "one style too many in the blend": (style("--style-blend", "1,2"), "each of the 1 style"),
     "a word in the blend": (style("--style-blend", "half"), "--style-blend: expected numbers"),

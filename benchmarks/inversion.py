@@ -1,0 +1,170 @@
+"""What every layer keeps of a photo: PSNR and SSIM of inversions, network against network.
+
+Each layer, photo, seed and network is one inversion from white noise; it ends after a number of
+evaluations. A seed decides the noise; `--fresh-weights` makes it decide the weights too, as in the
+paper's figure 6. `paper` stands for the paper read literally: no biases, pixels, one size. Every
+run has its place in the record and is not made again. `--sheet` writes the reconstructions of the
+first photo and seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from record import write_record
+from sheet import write_sheet
+from skimage import data
+
+from rwgen import InversionConfig, OptimizerConfig, Recipe, load_recipe, read_image, resize_image
+from rwgen.architecture import VGG19
+from rwgen.recipe import ZERO_BIAS_NETWORK
+from rwgen.workers import process_runner
+
+SPATIAL = [spec.name for spec in VGG19.layers() if spec.kind != "dense"]
+PAPER = "paper"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One inversion."""
+
+    network: str
+    layer: str
+    photo: str
+    seed: int
+    size: int
+    evaluations: int
+    fresh_weights: bool
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", default=["ranvgg19", "ranvgg19-stacked", PAPER])
+    parser.add_argument("--layers", nargs="+", default=SPATIAL)
+    parser.add_argument("--photos", nargs="+", default=["astronaut"], help="or files")
+    parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--evaluations", type=int, default=1000)
+    parser.add_argument("--fresh-weights", action="store_true")
+    parser.add_argument("--sheet", type=Path)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+
+    results: list[dict[str, Any]] = []
+    if options.output.exists():
+        results = json.loads(options.output.read_text(encoding="utf-8"))["results"]
+    images = options.output.with_suffix("")
+    images.mkdir(exist_ok=True)
+    names = [field.name for field in dataclasses.fields(Job)]
+    made = {tuple(row[name] for name in names) for row in results}
+    jobs = [
+        Job(network, layer, photo, seed, options.size, options.evaluations, options.fresh_weights)
+        for photo in options.photos
+        for seed in range(options.seeds)
+        for layer in options.layers
+        for network in options.networks
+    ]
+    missing = [job for job in jobs if dataclasses.astuple(job) not in made]
+    with process_runner(1) as run:
+        for job, (values, pixels) in zip(missing, run(invert_one, missing), strict=True):
+            results.append(dataclasses.asdict(job) | values)
+            np.save(_image_file(images, job), pixels)
+            write_record(options.output, {"results": results})
+            print(job.network, job.layer, Path(job.photo).stem, job.seed, values, flush=True)
+    print(_table(results, options.networks, options.layers))
+    if options.sheet:
+        first = [job for job in jobs if job.photo == options.photos[0] and job.seed == 0]
+        rows = {
+            network: [
+                (f"{job.layer} {network}", np.load(_image_file(images, job)))
+                for job in first
+                if job.network == network
+            ]
+            for network in options.networks
+        }
+        per_row = 7
+        write_sheet(
+            options.sheet,
+            [row[at : at + per_row] for row in rows.values() for at in range(0, len(row), per_row)],
+        )
+
+
+def invert_one(job: Job) -> tuple[dict[str, float], NDArray[np.uint8]]:
+    """Run a job, in a process of its own."""
+    import rwgen
+    from rwgen import metrics
+
+    photo = load_photo(job.photo, job.size)
+    optimizer = OptimizerConfig(max_iterations=job.evaluations)
+    config = InversionConfig(seed=job.seed, optimizer=optimizer)
+    recipe = load_recipe(ZERO_BIAS_NETWORK if job.network == PAPER else job.network)
+    if job.network == PAPER:
+        config = dataclasses.replace(config, parameterization="pixel", octaves=0)
+    if job.fresh_weights and recipe.selection is None:
+        recipe = Recipe(bias_stddev=recipe.bias_stddev, seed=job.seed)
+    network = rwgen.build_network(recipe, job.layer)
+    began = time.perf_counter()
+    solution = rwgen.invert(
+        photo,
+        job.layer,
+        network=network,
+        config=config,
+        callback=lambda step, _: step.evaluations >= job.evaluations,
+    )
+    pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
+    values = {
+        "psnr": float(metrics.psnr(photo, pixels) or np.inf),
+        "ssim": float(metrics.ssim(photo, pixels)),
+        "distance": float(np.sqrt(np.sum((photo - pixels) ** 2)) / photo.size),
+        "loss": solution.loss / solution.initial_loss,
+        "evaluations_made": solution.evaluations,
+        "seconds": time.perf_counter() - began,
+    }
+    return values, pixels
+
+
+def load_photo(name: str, size: int) -> NDArray[np.float32]:
+    """A photo of scikit-image, or a file: its central square."""
+    if Path(name).suffix:
+        image = read_image(name)
+    else:
+        image = np.asarray(getattr(data, name)())[..., :3].astype(np.float32)
+    side = min(image.shape[:2])
+    top, left = ((length - side) // 2 for length in image.shape[:2])
+    return resize_image(image[top : top + side, left : left + side], size, size)
+
+
+def _image_file(folder: Path, job: Job) -> Path:
+    words = (Path(job.network).stem, job.layer, Path(job.photo).stem, str(job.seed), str(job.size))
+    return folder / ("-".join(words) + "-fresh" * job.fresh_weights + ".npy")
+
+
+def _table(results: list[dict[str, Any]], networks: list[str], layers: list[str]) -> str:
+    """Markdown: median PSNR / SSIM, and the range of PSNR where there are several."""
+    lines = ["| layer | " + " | ".join(networks) + " |", "|---" * (1 + len(networks)) + "|"]
+    for layer in layers:
+        cells = [layer]
+        for network in networks:
+            rows = [row for row in results if (row["network"], row["layer"]) == (network, layer)]
+            if not rows:
+                cells.append("")
+                continue
+            quality = [row["psnr"] for row in rows]
+            text = f"{np.median(quality):.1f} / {np.median([row['ssim'] for row in rows]):.2f}"
+            if len(rows) > 1:
+                text += f" ({min(quality):.1f}..{max(quality):.1f})"
+            cells.append(text)
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    main()
