@@ -1,8 +1,9 @@
 """One evaluation of loss and gradient: rwgen against PyTorch, and against the machine's sgemm.
 
-Both have the same weights, targets and image; losses and gradients are compared before anything is
-timed. Turns alternate within one process, so that a busy machine is busy for both. PyTorch runs
-eagerly in both memory formats, and the faster one counts.
+Both have the same weights, targets and image; losses and gradients are compared with those of the
+PyTorch objective in float64 before anything is timed. Turns alternate within one process, so that a
+busy machine is busy for both. PyTorch runs eagerly in both memory formats, and the faster one
+counts.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ from rwgen.preprocess import network_input
 from rwgen.winograd import with_winograd
 
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
-TOLERANCE = 0.1
-"""Of losses and gradients to one another. Rounding of a network dominated by biases, at a start far
-from the target, is worth some percent of an inversion's gradient; an error would be worth more."""
+TOLERANCE = 0.02
+"""Of rwgen's losses and gradients to those in float64. PyTorch's own, which subtract features that
+biases dominate, are recorded: from pool5 rounding is a third of their loss."""
 
 Evaluation = Callable[[], tuple[float, NDArray[Any]]]
 
@@ -79,7 +80,8 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
     calls = {name: evaluation(objective) for name, objective in ours.items()}
     for name, peer in peers.items():
         calls[f"torch {name}"] = lambda peer=peer: peer.evaluate(point)
-    loss, gradient = calls["direct"]()
+    wide = [value.astype(np.float64) for value in (photo, painting, point)]
+    loss, gradient = _torch(task, _network(task, "float64"), *wide[:2]).evaluate(wide[2])
     differences = {}
     for name, call in calls.items():
         other, other_gradient = call()
@@ -88,7 +90,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
             abs(other / loss - 1),
             float(np.abs(other_gradient - gradient).max() / scale),
         ]
-        if max(differences[name]) > TOLERANCE:
+        if name in ours and max(differences[name]) > TOLERANCE:
             raise SystemExit(f"{name} computes something else: {differences[name]}")
     matrix = tf.constant(np.random.default_rng(0).normal(size=(2048, 2048)), tf.float32)
     calls["sgemm"] = lambda: (0.0, tf.matmul(matrix, matrix).numpy())
@@ -121,10 +123,7 @@ def objectives(
     task: str, photo: NDArray[Any], painting: NDArray[Any]
 ) -> tuple[keras.Model, dict[str, Objective], dict[str, TorchObjective]]:
     """The network, our objectives by lever, and PyTorch's by memory format."""
-    names = {"style": StyleConfig().network, "texture": TextureConfig().network}
-    deepest = {"style": "conv5_1", "texture": "conv4_1"}.get(task, task)
-    recipe = load_recipe(names.get(task, InversionConfig().network))
-    network = build_network(recipe, deepest)
+    network = _network(task)
 
     def ours(network: keras.Model) -> Objective:
         if task == "style":
@@ -133,19 +132,33 @@ def objectives(
             return texture_objective(network, painting, TextureConfig())
         return inversion_objective(network, photo, (task,))
 
-    def peer(memory_format: torch.memory_format) -> TorchObjective:
-        if task == "style":
-            return torch_style(network, photo, painting, StyleConfig(), memory_format)
-        if task == "texture":
-            return torch_texture(network, painting, TextureConfig(), memory_format)
-        return torch_inversion(network, photo, task, memory_format)
-
     levers = {"rwgen": with_winograd(network), "direct": network}
     return (
         network,
         {name: ours(model) for name, model in levers.items()},
-        {name: peer(memory_format) for name, memory_format in FORMATS.items()},
+        {name: _torch(task, network, photo, painting, order) for name, order in FORMATS.items()},
     )
+
+
+def _network(task: str, dtype: str | None = None) -> keras.Model:
+    names = {"style": StyleConfig().network, "texture": TextureConfig().network}
+    deepest = {"style": "conv5_1", "texture": "conv4_1"}.get(task, task)
+    recipe = load_recipe(names.get(task, InversionConfig().network))
+    return build_network(recipe, deepest, dtype=dtype)
+
+
+def _torch(
+    task: str,
+    network: keras.Model,
+    photo: NDArray[Any],
+    painting: NDArray[Any],
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> TorchObjective:
+    if task == "style":
+        return torch_style(network, photo, painting, StyleConfig(), memory_format)
+    if task == "texture":
+        return torch_texture(network, painting, TextureConfig(), memory_format)
+    return torch_inversion(network, photo, task, memory_format)
 
 
 def _flop(network: Any, size: int) -> float:

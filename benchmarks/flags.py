@@ -18,8 +18,21 @@ import numpy as np
 from record import write_record
 
 SWITCHES = {
-    "as the command line sets it": {"TF_ENABLE_ONEDNN_OPTS": "0"},
+    "without oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "0"},
     "with oneDNN": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+    "freed memory kept": {
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "GLIBC_TUNABLES": "glibc.malloc.mmap_threshold=4294967296:"
+        "glibc.malloc.trim_threshold=8589934592",
+    },
+    "huge pages": {
+        "TF_ENABLE_ONEDNN_OPTS": "0",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    },
+    "with oneDNN and huge pages": {
+        "TF_ENABLE_ONEDNN_OPTS": "1",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    },
     "XLA fast math": {
         "TF_ENABLE_ONEDNN_OPTS": "0",
         "XLA_FLAGS": "--xla_cpu_enable_fast_math=true",

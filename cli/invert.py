@@ -90,7 +90,7 @@ def invert(
     work = network_workload(
         recipe.topology, names, shape, [shape], names, pairs, config.propagate_differences
     )
-    resources.announce_memory(work, limit, quiet)
+    resources.plan_resources(work, limit, quiet)
     pixels = resize_image(original, *shape)
     rescale = settings["unit_activations"]
 

@@ -65,8 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Ctrl-C.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells of every compilation else
-    # Without oneDNN TensorFlow gives freed memory back to the system (docs/performance.md).
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     try:
         code = app(arguments, prog_name="rwgen", standalone_mode=False)
         if sys.stdout is not None:

@@ -137,7 +137,7 @@ def style(
     held = config.content_layers if config.content_weight else ()
     pairs = config.optimizer.num_correction_pairs
     work = network_workload(recipe.topology, layers, sizes[0], sizes, held, pairs)
-    resources.announce_memory(work, limit, quiet)
+    resources.plan_resources(work, limit, quiet)
     pixels = [resize_image(x, *shape) for x, shape in zip(originals, sizes, strict=True)]
     init_pixels: NDArray[np.float32] | None = None
     if settings["init"] == "content":

@@ -101,7 +101,7 @@ def texture(
     topology.check_image_size(config.layers, scaled, f"a source ({image.path})")
     pairs = config.optimizer.num_correction_pairs
     work = network_workload(topology, config.layers, shape, [scaled], (), pairs)
-    resources.announce_memory(work, limit, quiet)
+    resources.plan_resources(work, limit, quiet)
     pixels = resize_image(original, *scaled)
     rescale = settings["unit_activations"]
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-# As the program sets it, and for all tests: which one runs first must not decide it.
+# The program decides by its task's memory: here for all tests, whichever runs first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from rwgen.architecture import VGG19
 from rwgen.cli import resources
-from rwgen.memory import available_memory
+from rwgen.memory import Workload, available_memory, network_workload
 
 MIB = 2**20
 
@@ -77,3 +79,27 @@ def test_a_gpu_that_is_not_there_is_refused(
 def test_what_is_free_here_can_be_found_out() -> None:
     free = available_memory()
     assert free is None or free > 100 * MIB
+
+
+def _inversion(side: int) -> Workload:
+    size = (side, side)
+    return network_workload(VGG19, ["conv2_2"], size, [size], ["conv2_2"], 20)
+
+
+def test_freed_memory_is_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The faster allocator needs up to a quarter more, and is not for a run that has to save."""
+    small, large = _inversion(256), _inversion(2048)
+    kept = small.peak_bytes(rematerialize=False)
+    cases = [
+        (small, None, "1"),
+        (small, 2 * kept, "1"),
+        (small, round(1.2 * kept), "0"),
+        (large, large.peak_bytes(rematerialize=True), "0"),
+    ]
+    for work, limit, expected in cases:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+        resources.plan_resources(work, limit, quiet=True)
+        assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == expected
+    # What the environment says already stands.
+    resources.plan_resources(small, None, quiet=True)
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "0"
