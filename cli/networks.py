@@ -27,7 +27,8 @@ def networks(json: options.Json = False) -> None:
         chosen = "-"
         if recipe.selection is not None:
             chosen = f"{entry['candidates']}, {len(entry['selected_layers'])} layers"
-        deviations = (f"{recipe.kernel_stddev:g}", f"{recipe.bias_stddev:g}")
+        positive = ", positive" if recipe.bias_distribution == "half_normal" else ""
+        deviations = (f"{recipe.kernel_stddev:g}", f"{recipe.bias_stddev:g}{positive}")
         if entry["trained"]:
             deviations = ("trained", "trained")
         table.add_row(recipe.name, *deviations, recipe.pooling, chosen)
@@ -42,6 +43,7 @@ def _entry(recipe: Recipe) -> dict[str, Any]:
         "pooling": recipe.pooling,
         "kernel_stddev": recipe.kernel_stddev,
         "bias_stddev": recipe.bias_stddev,
+        "bias_distribution": recipe.bias_distribution,
         "seed": recipe.seed,
         "trained": recipe.weights is not None,
         "stacked": recipe.selection is not None,

@@ -27,6 +27,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         layer: the layer's name in the paper, such as `conv4_2`.
         variable: `kernel` or `bias`.
         candidate: which of the layer's draws, from 0; the greedy stack chooses among them.
+        positive: whether the absolute values of the draws are taken.
 
     Raises:
         InvalidInputError: an argument is out of range.
@@ -39,6 +40,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         layer: str = "",
         variable: str = "kernel",
         candidate: int = 0,
+        positive: bool = False,
     ) -> None:
         if not (np.isfinite(stddev) and stddev >= 0):
             raise InvalidInputError(
@@ -52,6 +54,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         self.layer = layer
         self.variable = variable
         self.candidate = candidate
+        self.positive = positive
 
     def draw(self, shape: Sequence[int]) -> NDArray[np.float32]:
         """The weights as a NumPy array of `shape`, float32."""
@@ -60,7 +63,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         stream = f"weights/{self.layer}/{self.variable}/{self.candidate}"
         weights = standard_normal(self.seed, stream, shape)
         weights *= np.float32(self.stddev)
-        return weights
+        return np.abs(weights, out=weights) if self.positive else weights
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
         """The weights as a Keras tensor.
@@ -85,6 +88,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
             "layer": self.layer,
             "variable": self.variable,
             "candidate": self.candidate,
+            "positive": self.positive,
         }
 
 

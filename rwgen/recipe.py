@@ -20,6 +20,7 @@ SCHEMA_VERSION = 1
 """Version of the JSON written here; other versions are refused."""
 
 PoolingKind = Literal["avg", "max"]
+BiasDistribution = Literal["normal", "half_normal"]
 
 DEFAULT_NETWORK = "ranvgg19"
 """The recipe used where none is named, with biases: made for inversion (docs/math.md)."""
@@ -113,6 +114,8 @@ class Recipe:
         pooling: `avg` (the paper) or `max`, the kind of every pooling layer.
         kernel_stddev: standard deviation of convolution and dense kernels (paper: 0.015).
         bias_stddev: standard deviation of the biases, for pixels in 0..1 (docs/math.md).
+        bias_distribution: `normal` (the paper), or `half_normal`, the absolute values of draws
+            with that deviation: few units are then off, and deep layers keep more (docs/math.md).
         seed: from 0 to `rwgen.seeds.MAX_SEED`.
         candidates: for layers whose candidate is not 0, which draw was chosen.
         weights_sha256: for each layer, the fingerprint that its weights must have; layers that
@@ -128,6 +131,7 @@ class Recipe:
     pooling: PoolingKind = "avg"
     kernel_stddev: float = 0.015
     bias_stddev: float = 0.015
+    bias_distribution: BiasDistribution = "normal"
     seed: int = 0
     candidates: Mapping[str, int] = field(default_factory=dict)
     weights_sha256: Mapping[str, str] = field(default_factory=dict)
@@ -147,6 +151,10 @@ class Recipe:
             raise _unexpected("architecture", f"one of {sorted(ARCHITECTURES)}", self.architecture)
         if self.pooling not in ("avg", "max"):
             raise _unexpected("pooling", "'avg' or 'max'", self.pooling)
+        if self.bias_distribution not in ("normal", "half_normal"):
+            raise _unexpected(
+                "bias_distribution", "'normal' or 'half_normal'", self.bias_distribution
+            )
         for key in ("kernel_stddev", "bias_stddev"):
             value = getattr(self, key)
             number = isinstance(value, int | float) and not isinstance(value, bool)

@@ -158,9 +158,11 @@ def _set_weights(model: keras.Model, weights: Mapping[str, Sequence[NDArray[Any]
 
 
 def _initializer(recipe: Recipe, layer: str, variable: str) -> SeededNormal:
-    stddev = recipe.kernel_stddev if variable == "kernel" else recipe.bias_stddev
     candidate = recipe.candidates.get(layer, 0)
-    return SeededNormal(stddev, recipe.seed, layer, variable, candidate)
+    if variable == "kernel":
+        return SeededNormal(recipe.kernel_stddev, recipe.seed, layer, variable, candidate)
+    positive = recipe.bias_distribution == "half_normal"
+    return SeededNormal(recipe.bias_stddev, recipe.seed, layer, variable, candidate, positive)
 
 
 def _complete_shape(

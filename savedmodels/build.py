@@ -1,4 +1,7 @@
-"""Write the shipped recipes, with the fingerprints of all their weights."""
+"""Write the plain shipped recipes, with the fingerprints of all their weights.
+
+The stacked one is written by `rwgen build` (savedmodels/README.md).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from rwgen.recipe import DEFAULT_NETWORK, ZERO_BIAS_NETWORK
 RECIPES = (
     Recipe(name=DEFAULT_NETWORK),
     Recipe(name=ZERO_BIAS_NETWORK, bias_stddev=0.0),
+    Recipe(name="ranvgg19-half-normal", bias_stddev=0.045, bias_distribution="half_normal"),
 )
 
 if __name__ == "__main__":

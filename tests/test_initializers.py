@@ -11,7 +11,14 @@ from rwgen import InvalidInputError, SeededNormal
 from rwgen.initializers import fingerprint
 from rwgen.seeds import MAX_SEED, standard_normal
 
-VALUES = {"stddev": 0.25, "seed": 3, "layer": "conv1_1", "variable": "bias", "candidate": 2}
+VALUES = {
+    "stddev": 0.25,
+    "seed": 3,
+    "layer": "conv1_1",
+    "variable": "bias",
+    "candidate": 2,
+    "positive": False,
+}
 
 
 def test_its_configuration_is_its_arguments_and_json():
@@ -37,6 +44,8 @@ def test_weights_are_the_scaled_draws_of_a_stream_named_by_layer_variable_and_ca
     weights = SeededNormal(**VALUES).draw((3, 5))
     assert weights.dtype == np.float32
     np.testing.assert_array_equal(weights, draws / 4)  # 0.25: exact
+    positive = SeededNormal(**VALUES | {"positive": True}).draw((3, 5))
+    np.testing.assert_array_equal(positive, np.abs(draws) / 4)
 
 
 def test_calling_it_twice_gives_the_same_tensor_of_the_asked_dtype():

@@ -18,6 +18,7 @@ LAYERS = [spec.name for spec in VGG19.layers() if spec.kind != "pool"]
         pooling=st.sampled_from(["avg", "max"]),
         kernel_stddev=st.floats(0, 1e3),
         bias_stddev=st.floats(0, 1e3),
+        bias_distribution=st.sampled_from(["normal", "half_normal"]),
         seed=st.integers(0, MAX_SEED),
         candidates=st.dictionaries(st.sampled_from(LAYERS), st.integers(0, 100)),
         weights_sha256=st.dictionaries(
@@ -51,6 +52,8 @@ def test_any_other_text_is_refused_with_one_line(text):
         ({"kernel_stddev": -0.1}, "kernel_stddev"),
         ({"kernel_stddev": "0.1"}, "kernel_stddev"),
         ({"bias_stddev": True}, "bias_stddev"),
+        ({"bias_distribution": "uniform"}, "bias_distribution"),
+        ({"bias_distribution": None}, "bias_distribution"),
         ({"seed": -1}, "seed"),
         ({"seed": 1.0}, "seed"),
         ({"seed": MAX_SEED + 1}, "seed"),
@@ -112,7 +115,7 @@ def test_a_file_that_is_no_recipe_is_named(tmp_path, content):
 
 
 def test_an_unknown_network_is_answered_with_those_that_exist():
-    with pytest.raises(RecipeError, match=r"ranvgg19, ranvgg19-zero-bias.*'vgg'"):
+    with pytest.raises(RecipeError, match=r"ranvgg19, .*ranvgg19-zero-bias.*'vgg'"):
         load_recipe("vgg")
 
 
@@ -123,6 +126,7 @@ RIGHT_TYPES = {
     "pooling": (),
     "kernel_stddev": ("whole", "fraction"),
     "bias_stddev": ("whole", "fraction"),
+    "bias_distribution": (),
     "seed": ("whole",),
     "candidates": ("object",),
     "weights_sha256": ("object",),

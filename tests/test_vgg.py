@@ -113,6 +113,18 @@ def test_kernel_and_bias_of_a_layer_are_different_draws():
     assert not np.array_equal(kernel.ravel()[: bias.size], bias)
 
 
+def test_half_normal_biases_are_the_absolute_values_of_normal_ones():
+    normal = build_network(Recipe(), "conv1_2")
+    half = build_network(Recipe(bias_distribution="half_normal"), "conv1_2")
+    for name in ("conv1_1", "conv1_2"):
+        (kernel, bias), (same, positive) = (
+            model.get_layer(name).get_weights() for model in (normal, half)
+        )
+        assert (bias < 0).any()
+        np.testing.assert_array_equal(positive, np.abs(bias))
+        np.testing.assert_array_equal(same, kernel)
+
+
 def test_the_two_shipped_networks_differ_in_their_biases_alone():
     with_biases, without = (
         build_network(rwgen.load_recipe(name), "conv2_1")

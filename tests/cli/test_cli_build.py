@@ -101,6 +101,7 @@ def test_networks_are_listed_for_people_and_for_programs(call):
         "pooling": "avg",
         "kernel_stddev": 0.015,
         "bias_stddev": 0.015,
+        "bias_distribution": "normal",
         "seed": 0,
         "stacked": False,
         "selected_layers": [],
