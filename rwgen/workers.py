@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import multiprocessing
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +27,7 @@ CONNECTION_SECONDS = 10
 
 @contextlib.contextmanager
 def process_runner(num_workers: int) -> Iterator[Runner]:
-    """Processes on this machine; they end with the context.
+    """Processes on this machine; they end with the context. Their standard error is not shown.
 
     Args:
         num_workers: processes at a time, from 1.
@@ -63,14 +64,20 @@ def _executor(num_workers: int) -> Iterator[ProcessPoolExecutor]:
         num_workers,
         # A forked copy of TensorFlow's threads would not run.
         multiprocessing.get_context("spawn"),
-        # Ctrl-C reaches all processes; what there is to say is said by this one.
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_DFL),
+        initializer=_leave_messages_to_the_parent,
     )
     try:
         yield executor
     finally:
         executor.shutdown(cancel_futures=True)
+
+
+def _leave_messages_to_the_parent() -> None:
+    """In a process of its own: Ctrl-C reaches all, and TensorFlow prints lines at its start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 2)
+    os.close(null)
 
 
 @contextlib.contextmanager

@@ -24,6 +24,11 @@ def fail_on_two(number):
     return number
 
 
+def complain(number):
+    os.write(2, b"a line of TensorFlow's start")
+    return number, signal.getsignal(signal.SIGINT)
+
+
 def die(_number):
     os.kill(os.getpid(), signal.SIGKILL)
 
@@ -35,6 +40,12 @@ def test_results_come_in_order_from_other_processes():
     processes = {process for _, process in results}
     assert os.getpid() not in processes
     assert len(processes) > 2  # replaced after some calls
+
+
+def test_what_other_processes_say_is_not_shown_and_interrupts_end_them(capfd):
+    with process_runner(1) as run:
+        assert list(run(complain, [3])) == [(3, signal.SIG_DFL)]
+    assert capfd.readouterr().err == ""
 
 
 def test_an_error_of_a_call_is_the_callers():
