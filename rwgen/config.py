@@ -209,6 +209,9 @@ class InversionConfig:
         propagate_differences: compute how features differ from the target's without computing
             either, which goes on where the rounding of float32 would end the search
             (docs/math.md); False subtracts them. A network that is no chain of layers subtracts.
+        whiten_features: mix the channels of each conv or pool layer so that small changes of the
+            image change all mixtures alike; None does so for deep layers unless pixels are moved
+            (docs/math.md), False is the paper.
         octaves: how often the image is halved before the search begins on the smallest; 0 is
             the paper, None chooses by size (docs/math.md).
         seed: decides the white noise that the search starts from.
@@ -219,6 +222,7 @@ class InversionConfig:
     weighting: Weighting = "magnitude"
     parameterization: ParameterizationName | None = None
     propagate_differences: bool = True
+    whiten_features: bool | None = None
     octaves: int | None = None
     seed: int = 0
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)

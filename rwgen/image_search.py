@@ -22,6 +22,9 @@ NOISE_STDDEV = 0.1
 """Standard deviation of the noise that a search starts from, as a share of the range from black to
 white, around mid grey (docs/math.md)."""
 
+PERTURBATION = 0.05
+"""Standard deviation of small random changes of an image, as a share of that range."""
+
 
 def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
     """The image that a search of pixels starts from: RGB in units of 0..255, mid grey +- 25.5."""
@@ -78,6 +81,27 @@ class ImageSearch:
         position = self._noise() if start is None else self._position(start)
         solution = minimize(at, position, config, in_pixels, checkpoint)
         return dataclasses.replace(solution, image=self._pixels(solution.image))
+
+    def perturbed(self, image: NDArray[Any], number: int) -> NDArray[Any]:
+        """An image changed a little, by a random step in what is searched.
+
+        Args:
+            image: network input [1, height, width, 3].
+            number: of the draw, from 0.
+
+        Returns:
+            The same, plus a change whose mean square is that of `PERTURBATION`.
+        """
+        position = self._space.position(image)
+        draw = standard_normal(self._seed, f"perturbation/{number}", self._shape)
+        moved, still = (
+            self._space.image(tf.constant(place)).numpy()
+            for place in (position + draw.astype(self._dtype), position)
+        )
+        change = moved - still
+        factor = self._dtype.type(PERTURBATION / np.sqrt(np.mean(change**2)))
+        perturbed: NDArray[Any] = image + change * factor
+        return perturbed
 
     def _noise(self) -> NDArray[Any]:
         """Noise around mid grey in what is searched: white in pixels, 1/f in frequencies.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -16,6 +16,7 @@ from rwgen.features import feature_extractor, layer_names
 from rwgen.losses import content_loss, gram_loss, gram_matrix, total_variation
 from rwgen.rematerialize import Reader, ReaderFactory, Reading, plain_reader
 from rwgen.weighting import content_factors, feature_scale, style_factors
+from rwgen.whitening import Perturbation, whitening_matrices
 
 Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
@@ -31,6 +32,7 @@ def inversion_objective(
     weighting: Weighting = "magnitude",
     reader_of: ReaderFactory = plain_reader,
     propagate_differences: bool = True,
+    perturbation: Perturbation | None = None,
 ) -> Objective:
     """Equation 1, summed over `layers`.
 
@@ -42,6 +44,8 @@ def inversion_objective(
         reader_of: whether features are kept or computed again, see `rwgen.rematerialize`.
         propagate_differences: do so where the network allows it and features are kept, see
             `rwgen.differences`.
+        perturbation: gives images near x0 by which the features are whitened, see
+            `rwgen.whitening`; None leaves them as they are.
 
     Returns:
         An objective with the term `content`.
@@ -55,8 +59,15 @@ def inversion_objective(
     # Differences need the target's features at every layer, so all are kept anyway.
     possible = propagate_differences and reader_of is plain_reader
     differences = difference_extractor(network, image, names) if possible else None
-    term = _content_term(read, image, names, weighting, subtract=differences is None)
+    targets, scales = target_features(read, image, names)
+    factors = content_factors(read, image, names, weighting, scales)
     read_candidate = plain_reader(differences) if differences else read
+    subtract = differences is None
+    whitenings: dict[str, tf.Tensor] = {}
+    if perturbation:
+        unscaled = {name: target * scales[name] for name, target in targets.items()}
+        whitenings = whitening_matrices(read_candidate, unscaled, perturbation, subtract=subtract)
+    term = _content_term(targets, scales, factors, whitenings, subtract=subtract)
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"content": tf.add_n(list(read_candidate(candidate, term).values()))}
@@ -128,7 +139,9 @@ def style_objective(
     # Of each term, the weighted shares of the layers. Every layer is read once.
     shares_of: dict[str, list[tuple[float, _Term]]] = {}
     if content_names:
-        term = _content_term(read, content, content_names, config.weighting)
+        targets, scales = target_features(read, content, content_names)
+        factors = content_factors(read, content, content_names, config.weighting, scales)
+        term = _content_term(targets, scales, factors)
         shares_of["content"] = [(config.content_weight * CONTENT_UNIT, term)]
     if style_names:
         shares_of["style"] = [
@@ -171,22 +184,31 @@ def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, .
 
 
 def _content_term(
-    read: Reader,
-    image: NDArray[Any],
-    names: Sequence[str],
-    weighting: Weighting,
+    targets: Mapping[str, tf.Tensor],
+    scales: Mapping[str, float],
+    factors: Mapping[str, float],
+    whitenings: Mapping[str, tf.Tensor] | None = None,
     *,
     subtract: bool = True,
 ) -> _Term:
-    """Equation 1 of features, or of differences from the target's where nothing is subtracted."""
-    targets, scales = target_features(read, image, names)
-    factors = content_factors(read, image, names, weighting, scales)
+    """Equation 1 of features, or of differences from the target's where nothing is subtracted.
+
+    Channels are mixed where a matrix says how.
+    """
 
     def reading_of(name: str) -> Reading:
         target = targets[name] if subtract else 0.0
-        return lambda features: factors[name] * content_loss(features / scales[name], target)[0]
+        mixing = (whitenings or {}).get(name)
 
-    return {name: reading_of(name) for name in names}
+        def reading(features: tf.Tensor) -> tf.Tensor:
+            difference = features / scales[name] - target
+            if mixing is not None:
+                difference = tf.tensordot(difference, mixing, 1)
+            return factors[name] * content_loss(difference, 0.0)[0]
+
+        return reading
+
+    return {name: reading_of(name) for name in targets}
 
 
 def _style_term(

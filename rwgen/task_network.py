@@ -7,16 +7,17 @@ from collections.abc import Mapping, Sequence
 import keras
 
 from rwgen.architecture import Architecture
-from rwgen.config import InversionConfig, ParameterizationName, StyleConfig, TextureConfig
+from rwgen.config import InversionConfig, StyleConfig, TextureConfig
 from rwgen.errors import InvalidInputError
 from rwgen.features import feature_extractor
 from rwgen.networks import load_recipe
 from rwgen.vgg import build_network
 from rwgen.winograd import with_winograd
 
-DEEP_POOLS = 4
-"""Pools before a layer from which on an inversion moves frequencies in a box by default. Nearer to
-the image, pixels reach more (docs/math.md, "Parameterisations")."""
+DEEP_POOLS = 3
+"""Pools up to a layer from which on it is deep: by default an inversion moves frequencies in a box
+there and whitens features. Nearer to the image, pixels and the paper's loss reach more
+(docs/math.md, "Whitened features")."""
 
 
 def task_network(
@@ -71,11 +72,11 @@ def _fitting_network(
     return network
 
 
-def default_parameterization(network: keras.Model, layers: Sequence[str]) -> ParameterizationName:
-    """What an inversion moves by default: frequencies in a box where all layers are deep."""
+def are_deep(network: keras.Model, layers: Sequence[str]) -> bool:
+    """Whether `DEEP_POOLS` pools or more lead up to every one of these layers."""
     pools = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
     depths = [
         sum(isinstance(below, pools) for below in feature_extractor(network, [name]).layers)
         for name in layers
     ]
-    return "fourier-box" if min(depths) >= DEEP_POOLS else "pixel"
+    return min(depths) >= DEEP_POOLS

@@ -30,7 +30,7 @@ from rwgen.preprocess import network_input
 from rwgen.readers import choose_reader
 from rwgen.scales import image_sizes, solve_coarse_to_fine
 from rwgen.solution import Callback, Solution
-from rwgen.task_network import default_parameterization, task_network
+from rwgen.task_network import are_deep, task_network
 from rwgen.vgg import weight_fingerprints
 
 
@@ -81,7 +81,11 @@ def invert(
     differences = config.propagate_differences
     shape = (image.shape[0], image.shape[1])
     choose(shape, [shape], layers, config.optimizer, propagate_differences=differences)
-    chosen = config.parameterization or default_parameterization(network, layers)
+    deep = are_deep(network, layers)
+    chosen = config.parameterization or ("fourier-box" if deep else "pixel")
+    whiten = config.whiten_features
+    if whiten is None:
+        whiten = deep and chosen.startswith("fourier")
 
     def solve(
         current: tuple[int, int],
@@ -94,10 +98,16 @@ def invert(
         reader_of, optimizer = choose(
             current, [current], layers, optimizer, propagate_differences=differences
         )
-        objective = inversion_objective(
-            network, target, layers, config.weighting, reader_of, differences
-        )
         search = ImageSearch(current, target.dtype, chosen, config.seed)
+        objective = inversion_objective(
+            network,
+            target,
+            layers,
+            config.weighting,
+            reader_of,
+            differences,
+            functools.partial(search.perturbed, target) if whiten else None,
+        )
         return search.minimize(objective, begin, optimizer, report, checkpoint)
 
     sizes = image_sizes(shape, _possible_octaves(network, config.octaves), min(shape))

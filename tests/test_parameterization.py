@@ -15,7 +15,7 @@ from rwgen.config import ParameterizationName
 from rwgen.image_search import ImageSearch, white_noise
 from rwgen.parameterization import FREQUENCY_POWER, make_parameterization
 from rwgen.preprocess import deprocess, network_input
-from rwgen.task_network import default_parameterization
+from rwgen.task_network import are_deep
 
 NAMES = get_args(ParameterizationName)
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -134,13 +134,13 @@ def test_an_unknown_name_is_refused():
 def test_an_inversion_chooses_by_the_layers_unless_told(monkeypatch):
     network = rwgen.build_network(rwgen.Recipe(), "pool5")
     for layers, expected in (
-        (["conv1_1"], "pixel"),
-        (["conv4_4"], "pixel"),
-        (["conv5_1"], "fourier-box"),
-        (["pool5"], "fourier-box"),
-        (["conv1_1", "conv5_1"], "pixel"),
+        (["conv1_1"], False),
+        (["conv3_4"], False),
+        (["pool3"], True),
+        (["pool5"], True),
+        (["conv1_1", "conv5_1"], False),
     ):
-        assert default_parameterization(network, layers) == expected
+        assert are_deep(network, layers) == expected
     seen = []
 
     class Seen(ImageSearch):
@@ -150,7 +150,8 @@ def test_an_inversion_chooses_by_the_layers_unless_told(monkeypatch):
 
     monkeypatch.setattr("rwgen.tasks.ImageSearch", Seen)
     optimizer = rwgen.OptimizerConfig(max_iterations=0, jit_compile=False)
-    for name in (None, "box"):
+    image = np.full((16, 16, 3), 90.0)
+    for layer, name in (("conv1_1", None), ("conv1_1", "box"), ("pool3", None), ("pool3", "pixel")):
         config = rwgen.InversionConfig(parameterization=name, optimizer=optimizer)
-        rwgen.invert(np.full((16, 16, 3), 90.0), "conv1_1", config=config)
-    assert seen == ["pixel", "box"]
+        rwgen.invert(image, layer, config=config)
+    assert seen == ["pixel", "box", "fourier-box", "pixel"]

@@ -43,7 +43,7 @@ CONFIGS: dict[str, tuple[Any, dict[str, str]]] = {
 }
 
 # Fields that only Python sets.
-NOT_OPTIONS = ("optimizer", "propagate_differences")
+NOT_OPTIONS = ("optimizer", "propagate_differences", "whiten_features")
 
 
 def parameters(command: str) -> dict[str, Any]:
