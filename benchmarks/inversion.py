@@ -1,10 +1,9 @@
 """What every layer keeps of a photo: PSNR and SSIM of inversions, network against network.
 
 Each layer, photo, seed and network is one inversion from white noise; it ends after a number of
-evaluations. A seed decides the noise; `--fresh-weights` makes it decide the weights too, as in the
-paper's figure 6. `paper` stands for the paper read literally: no biases, pixels, one size. Every
-run has its place in the record and is not made again. `--sheet` writes the reconstructions of the
-first photo and seed.
+evaluations. A seed decides the noise. `paper` stands for the paper read literally: no biases,
+pixels, one size, features as they are. Every run has its place in the record and is not made
+again. `--sheet` writes the reconstructions of the first photo and seed, for every network.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from record import write_record
 from sheet import write_sheet
 from skimage import data
 
-from rwgen import InversionConfig, OptimizerConfig, Recipe, load_recipe, read_image, resize_image
+from rwgen import InversionConfig, OptimizerConfig, load_recipe, read_image, resize_image
 from rwgen.architecture import VGG19
 from rwgen.recipe import ZERO_BIAS_NETWORK
 from rwgen.workers import process_runner
 
-SPATIAL = [spec.name for spec in VGG19.layers() if spec.kind != "dense"]
+LAYERS = [spec.name for spec in VGG19.layers() if spec.name != "fc8"]
 PAPER = "paper"
 
 
@@ -42,18 +41,17 @@ class Job:
     seed: int
     size: int
     evaluations: int
-    fresh_weights: bool
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", default=["ranvgg19", "ranvgg19-stacked", PAPER])
-    parser.add_argument("--layers", nargs="+", default=SPATIAL)
+    parser.add_argument("--layers", nargs="+", default=LAYERS)
     parser.add_argument("--photos", nargs="+", default=["astronaut"], help="or files")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--evaluations", type=int, default=1000)
-    parser.add_argument("--fresh-weights", action="store_true")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
@@ -66,14 +64,14 @@ def main() -> None:
     names = [field.name for field in dataclasses.fields(Job)]
     made = {tuple(row[name] for name in names) for row in results}
     jobs = [
-        Job(network, layer, photo, seed, options.size, options.evaluations, options.fresh_weights)
+        Job(network, layer, photo, seed, options.size, options.evaluations)
         for photo in options.photos
         for seed in range(options.seeds)
         for layer in options.layers
         for network in options.networks
     ]
     missing = [job for job in jobs if dataclasses.astuple(job) not in made]
-    with process_runner(1) as run:
+    with process_runner(options.workers) as run:
         for job, (values, pixels) in zip(missing, run(invert_one, missing), strict=True):
             results.append(dataclasses.asdict(job) | values)
             np.save(_image_file(images, job), pixels)
@@ -108,8 +106,6 @@ def invert_one(job: Job) -> tuple[dict[str, float], NDArray[np.uint8]]:
     recipe = load_recipe(ZERO_BIAS_NETWORK if job.network == PAPER else job.network)
     if job.network == PAPER:
         config = dataclasses.replace(config, parameterization="pixel", octaves=0)
-    if job.fresh_weights and recipe.selection is None:
-        recipe = Recipe(bias_stddev=recipe.bias_stddev, seed=job.seed)
     network = rwgen.build_network(recipe, job.layer)
     began = time.perf_counter()
     solution = rwgen.invert(
@@ -144,7 +140,7 @@ def load_photo(name: str, size: int) -> NDArray[np.float32]:
 
 def _image_file(folder: Path, job: Job) -> Path:
     words = (Path(job.network).stem, job.layer, Path(job.photo).stem, str(job.seed), str(job.size))
-    return folder / ("-".join(words) + "-fresh" * job.fresh_weights + ".npy")
+    return folder / ("-".join(words) + ".npy")
 
 
 def _table(results: list[dict[str, Any]], networks: list[str], layers: list[str]) -> str:

@@ -1,0 +1,142 @@
+"""How much networks of different seeds vary, stacked against plain (paper, figure 6).
+
+Each seed gives a plain network and a stack that is selected from it on a photo, at `--stack-size`
+and with few iterations. From both the photo is inverted, layer by layer, from noise of the same
+seed. Quartiles of PSNR say how much the draw of the weights decides; the times at which the
+candidates were judged say how the time for a stack grows with their number. What is in the record
+is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from inversion import load_photo
+from record import write_record
+
+import rwgen
+from rwgen import InversionConfig, OptimizerConfig, Recipe, metrics
+from rwgen.workers import process_runner
+
+POOLS = ["pool1", "pool2", "pool3", "pool4", "pool5"]
+QUARTILES = (0, 25, 50, 75, 100)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--photo", default="astronaut", help="of scikit-image, or a file")
+    parser.add_argument("--layers", nargs="+", default=POOLS)
+    parser.add_argument("--network", default="ranvgg19-half-normal", help="plain; drawn by seed")
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--candidates", type=int, default=5)
+    parser.add_argument("--stack-size", type=int, default=64)
+    parser.add_argument("--stack-iterations", type=int, default=50)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--evaluations", type=int, default=200)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+
+    results: list[dict[str, Any]] = []
+    if options.output.exists():
+        results = json.loads(options.output.read_text(encoding="utf-8"))["results"]
+    known = {row["seed"] for row in results}
+    missing = [seed for seed in range(options.seeds) if seed not in known]
+    with process_runner(options.workers) as run:
+        for row in run(functools.partial(measure, options), missing):
+            results.append(row)
+            write_record(options.output, {"settings": _settings(options), "results": results})
+            print(row["seed"], row["psnr"], flush=True)
+    print(_table(results, options))
+
+
+def measure(options: argparse.Namespace, seed: int) -> dict[str, Any]:
+    """A plain network and a stack of one seed: times of its candidates, and inversions of both."""
+    shipped = rwgen.load_recipe(options.network)
+    plain = Recipe(
+        name=f"seed-{seed}",
+        seed=seed,
+        bias_stddev=shipped.bias_stddev,
+        bias_distribution=shipped.bias_distribution,
+    )
+    times: list[tuple[str, int, float]] = []
+    stacked = rwgen.select_weights(
+        load_photo(options.photo, options.stack_size),
+        num_candidates=options.candidates,
+        recipe=plain,
+        config=InversionConfig(
+            seed=seed, optimizer=OptimizerConfig(max_iterations=options.stack_iterations)
+        ),
+        callback=lambda score: times.append((score.layer, score.candidate, time.perf_counter())),
+    )
+    photo = load_photo(options.photo, options.size)
+    row: dict[str, Any] = {"seed": seed, "times": times, "psnr": {}, "distance": {}}
+    for name, recipe in (("plain", plain), ("stacked", stacked)):
+        images = [_invert(photo, recipe, layer, seed, options) for layer in options.layers]
+        row["psnr"][name] = [metrics.psnr(photo, image) for image in images]
+        row["distance"][name] = [
+            float(np.sqrt(np.sum((photo - image) ** 2)) / photo.size) for image in images
+        ]
+    return row
+
+
+def _invert(
+    photo: Any, recipe: Recipe, layer: str, seed: int, options: argparse.Namespace
+) -> np.ndarray:
+    config = InversionConfig(
+        seed=seed, optimizer=OptimizerConfig(max_iterations=options.evaluations)
+    )
+    solution = rwgen.invert(
+        photo,
+        layer,
+        network=rwgen.build_network(recipe, layer),
+        config=config,
+        callback=lambda step, _: step.evaluations >= options.evaluations,
+    )
+    return np.rint(solution.image).clip(0, 255)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: value for name, value in vars(options).items() if name != "output"}
+
+
+def _table(results: list[dict[str, Any]], options: argparse.Namespace) -> str:
+    """Markdown: quartiles of PSNR over seeds, and seconds of a stack over its candidates."""
+    lines = ["| layer | plain, dB | stacked, dB |", "|---|---|---|"]
+    for number, layer in enumerate(options.layers):
+        cells = [
+            " .. ".join(
+                f"{value:.1f}"
+                for value in np.percentile(
+                    [row["psnr"][name][number] for row in results], QUARTILES
+                )
+            )
+            for name in ("plain", "stacked")
+        ]
+        lines.append(f"| {layer} | " + " | ".join(cells) + " |")
+    lines += ["", "| candidates | seconds of a stack, median and range |", "|---|---|"]
+    for count in range(1, options.candidates + 1):
+        totals = [_stack_seconds(row["times"], count) for row in results]
+        lines.append(
+            f"| {count} | {np.median(totals):.0f} ({min(totals):.0f}..{max(totals):.0f}) |"
+        )
+    return "\n".join(lines)
+
+
+def _stack_seconds(times: list[tuple[str, int, float]], count: int) -> float:
+    """What the first `count` candidates of each layer took."""
+    moments = [moment for _, _, moment in times]
+    spent = np.diff(moments, prepend=moments[0])
+    # The first has no beginning that was noted: it counts as long as the second.
+    spent[0] = spent[1]
+    return float(sum(s for s, (_, number, _) in zip(spent, times, strict=True) if number < count))
+
+
+if __name__ == "__main__":
+    main()
