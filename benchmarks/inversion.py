@@ -29,6 +29,12 @@ from rwgen.workers import process_runner
 
 LAYERS = [spec.name for spec in VGG19.layers() if spec.name != "fc8"]
 PAPER = "paper"
+VARIANTS: dict[str, dict[str, Any]] = {
+    "pixel": {"parameterization": "pixel"},
+    "fourier-box": {"parameterization": "fourier-box"},
+    "whitened": {"whiten_features": True},
+    "unmixed": {"whiten_features": False},
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,12 @@ class Job:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--networks", nargs="+", default=["ranvgg19", "ranvgg19-stacked", PAPER])
+    parser.add_argument(
+        "--networks",
+        nargs="+",
+        default=["ranvgg19", "ranvgg19-stacked", PAPER],
+        help="or NAME:VARIANT, such as ranvgg19:pixel:unmixed",
+    )
     parser.add_argument("--layers", nargs="+", default=LAYERS)
     parser.add_argument("--photos", nargs="+", default=["astronaut"], help="or files")
     parser.add_argument("--size", type=int, default=256)
@@ -103,9 +114,13 @@ def invert_one(job: Job) -> tuple[dict[str, float], NDArray[np.uint8]]:
     photo = load_photo(job.photo, job.size)
     optimizer = OptimizerConfig(max_iterations=job.evaluations)
     config = InversionConfig(seed=job.seed, optimizer=optimizer)
-    recipe = load_recipe(ZERO_BIAS_NETWORK if job.network == PAPER else job.network)
-    if job.network == PAPER:
-        config = dataclasses.replace(config, parameterization="pixel", octaves=0)
+    name, *words = job.network.split(":")
+    recipe = load_recipe(ZERO_BIAS_NETWORK if name == PAPER else name)
+    if name == PAPER:
+        words = ["pixel", "unmixed"]
+        config = dataclasses.replace(config, octaves=0)
+    for word in words:
+        config = dataclasses.replace(config, **VARIANTS[word])
     network = rwgen.build_network(recipe, job.layer)
     began = time.perf_counter()
     solution = rwgen.invert(
@@ -139,7 +154,13 @@ def load_photo(name: str, size: int) -> NDArray[np.float32]:
 
 
 def _image_file(folder: Path, job: Job) -> Path:
-    words = (Path(job.network).stem, job.layer, Path(job.photo).stem, str(job.seed), str(job.size))
+    words = (
+        Path(job.network).name.replace(":", "_"),
+        job.layer,
+        Path(job.photo).stem,
+        str(job.seed),
+        str(job.size),
+    )
     return folder / ("-".join(words) + ".npy")
 
 
