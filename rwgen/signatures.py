@@ -71,7 +71,7 @@ def signature(
     else:
         dtype = tf.float32 if name == "features_float" else tf.uint8
         spec = tf.TensorSpec([None, *extractor.inputs[0].shape[1:]], dtype, "images")
-    function: Any = tf.function(functions[name], jit_compile=False, autograph=False)
+    function: Any = tf.function(functions[name], autograph=False)
     return function.get_concrete_function(spec)  # type: ignore[no-any-return]
 
 
