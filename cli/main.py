@@ -11,6 +11,7 @@ import typer
 
 import rwgen
 from rwgen.cli.build import build
+from rwgen.cli.export import export, inspect
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (style, texture, invert, layers, build, networks):
+for command in (style, texture, invert, layers, build, networks, export, inspect):
     app.command()(command)
 
 

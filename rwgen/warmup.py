@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -19,7 +20,7 @@ WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 
 
 def write_warmup(
-    version: Path, model_name: str, signatures: Mapping[str, tf.TensorSpec], size: tuple[int, int]
+    version: Path, model_name: str, signatures: Mapping[Any, tf.TensorSpec], size: tuple[int, int]
 ) -> None:
     """Write one request for each signature.
 

@@ -31,6 +31,8 @@ OPTIONS = {
     "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",
               "--size", "--iterations", "--seed", "--workers", "--ray", "--checkpoint",
               "--quiet", "--json"),
+    "export": ("--output", "--layers", "--signatures", "--size", "--quiet", "--json"),
+    "inspect": ("--json",),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.
 CONFIGS: dict[str, tuple[Any, dict[str, str]]] = {
