@@ -19,7 +19,7 @@ LEVELS = (
     {"search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
-    {"differences", "metrics", "rescale", "task_network"},
+    {"differences", "metrics", "rescale", "task_network", "whitening"},
     {"objectives", "readers"},
     {"tasks", "workers"},
     {"selection"},
