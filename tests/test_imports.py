@@ -12,16 +12,16 @@ import rwgen
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"architecture", "device", "seeds", "preprocess", "solution"},
+    {"architecture", "device", "export_config", "manifest", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses", "memory"},
     {"config", "networks"},
-    {"initializers", "lbfgs", "checkpoint", "rematerialize", "trained"},
+    {"initializers", "lbfgs", "warmup", "checkpoint", "rematerialize", "trained"},
     {"search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
-    {"differences", "metrics", "rescale", "task_network", "whitening"},
+    {"differences", "metrics", "rescale", "signatures", "task_network", "whitening"},
     {"objectives", "readers"},
-    {"tasks", "workers"},
+    {"export", "tasks", "workers"},
     {"selection"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
