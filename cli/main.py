@@ -12,6 +12,7 @@ import typer
 import rwgen
 from rwgen.cli.build import build
 from rwgen.cli.export import export, inspect
+from rwgen.cli.features import features
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (style, texture, invert, layers, build, networks, export, inspect):
+for command in (style, texture, invert, layers, build, networks, export, inspect, features):
     app.command()(command)
 
 

@@ -39,3 +39,16 @@ class WorkerError(RwgenError, RuntimeError):
 
 class OptimizationError(RwgenError, RuntimeError):
     """An optimisation could not go on, for example because the loss is not finite."""
+
+
+class ServerError(RwgenError, RuntimeError):
+    """A server refused a request, failed, or could not be reached.
+
+    Attributes:
+        code: name of the status, such as `NOT_FOUND`, as gRPC has them.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        """Make an error of a status."""
+        super().__init__(f"expected an answer of the server. Received: {code}: {message}")
+        self.code = code

@@ -17,19 +17,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from rwgen.architecture import DENSE_INPUT_SIZE
-from rwgen.errors import LayerError, OutputError
+from rwgen.errors import OutputError
 from rwgen.export_config import ExportConfig
-from rwgen.features import feature_extractor, layer_names
+from rwgen.features import layer_names
 from rwgen.manifest import Manifest, file_hashes, version_folders, write_manifest
 from rwgen.networks import load_recipe
 from rwgen.recipe import Recipe
-from rwgen.signatures import signature
-from rwgen.vgg import build_network, weight_fingerprints
+from rwgen.signatures import input_spec, served_network, signature
+from rwgen.vgg import weight_fingerprints
 from rwgen.warmup import write_warmup
-
-DEFAULT_RESIZE = 224
-"""Side that encoded images are resized to where the network takes any size."""
 
 _PACKAGES = ("rwgen", "tensorflow", "keras")
 
@@ -55,21 +51,12 @@ def export_network(
     """
     config = config or ExportConfig()
     recipe = network if isinstance(network, Recipe) else load_recipe(network)
-    deepest = recipe.topology.deepest(config.layers)
-    model = build_network(recipe, deepest.name, input_shape=(*(config.size or (None, None)), 3))
-    names = layer_names(model, config.layers)
-    flat = [name for name in names if recipe.topology.layer(name).kind == "dense"]
-    if flat and "gram" in config.signatures:
-        raise LayerError(f"expected conv or pool layers for gram. Received: {', '.join(flat)}")
-    side = DENSE_INPUT_SIZE if deepest.kind == "dense" else DEFAULT_RESIZE
-    resize_to = config.size or (side, side)
-
+    model, extractor, resize_to = served_network(recipe, config)
     module = tf.Module()
     # Keras' own tracking would save every weight a second time.
     module.weights = [variable.value for variable in model.variables]
-    extractor = feature_extractor(model, names)
     functions = {name: signature(name, extractor, resize_to) for name in config.signatures}
-    inputs = {name: _input(function) for name, function in functions.items()}
+    inputs = {name: input_spec(function) for name, function in functions.items()}
     parent = Path(directory)
     name = parent.resolve().name
     with _next_version(parent) as folder:
@@ -79,7 +66,7 @@ def export_network(
         manifest = Manifest(
             name=name,
             recipe={**recipe.to_dict(), "weights_sha256": weight_fingerprints(model)},
-            layers=names,
+            layers=layer_names(model, config.layers),
             signatures={name: _describe(function) for name, function in functions.items()},
             resize_to=resize_to,
             versions={package: importlib.metadata.version(package) for package in _PACKAGES},
@@ -119,15 +106,8 @@ def _publish(folder: Path, parent: Path) -> Path:
             return version
 
 
-def _input(function: Any) -> tf.TensorSpec:
-    (spec,) = (
-        function.structured_input_signature[0] or function.structured_input_signature[1].values()
-    )
-    return spec
-
-
 def _describe(function: Any) -> dict[str, Any]:
-    spec = _input(function)
+    spec = input_spec(function)
     return {
         "inputs": {spec.name: _tensor(spec)},
         "outputs": {name: _tensor(value) for name, value in function.structured_outputs.items()},

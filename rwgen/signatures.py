@@ -12,16 +12,66 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from rwgen.export_config import SignatureName
+from rwgen.architecture import DENSE_INPUT_SIZE
+from rwgen.errors import InvalidInputError, LayerError
+from rwgen.export_config import ExportConfig, SignatureName
+from rwgen.features import feature_extractor
 from rwgen.losses import gram_matrix
 from rwgen.preprocess import preprocess_input
+from rwgen.recipe import Recipe
+from rwgen.vgg import build_network
 
 MAX_ENCODED_PIXELS = 1 << 26
 """Pixels of an encoded image at the most, 8192x8192, as its header says before it is decoded."""
 
+DEFAULT_RESIZE = 224
+"""Side that encoded images are resized to where the network takes any size."""
+
 Outputs = dict[str, tf.Tensor]
 
 _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+
+
+def served_network(
+    recipe: Recipe, config: ExportConfig
+) -> tuple[keras.Model, keras.Model, tuple[int, int]]:
+    """What signatures are made of.
+
+    Args:
+        recipe: decides the weights.
+        config: decides layers and size.
+
+    Returns:
+        The network up to its deepest layer, its `feature_extractor`, and the (height, width) that
+        encoded images are resized to.
+
+    Raises:
+        InvalidInputError: the size does not suit the layers.
+        LayerError: a layer is unknown, or has no Gram matrix and one is asked for.
+    """
+    topology = recipe.topology
+    specs = [topology.layer(name) for name in config.layers]
+    flat = [spec.name for spec in specs if spec.kind == "dense"]
+    if flat and "gram" in config.signatures:
+        raise LayerError(f"expected conv or pool layers for gram. Received: {', '.join(flat)}")
+    side = DENSE_INPUT_SIZE if flat else DEFAULT_RESIZE
+    height, width = config.size or (None, None)
+    deepest = topology.deepest(config.layers).name
+    network = build_network(recipe, deepest, input_shape=(height, width, 3))
+    return network, feature_extractor(network, config.layers), config.size or (side, side)
+
+
+def input_spec(function: Any) -> tf.TensorSpec:
+    """Name, dtype and shape of the one tensor that a concrete function takes.
+
+    Raises:
+        InvalidInputError: it takes none, or several.
+    """
+    positional, named = function.structured_input_signature
+    specs = [*positional, *named.values()]
+    if len(specs) != 1:
+        raise InvalidInputError(f"expected a signature with one input. Received: {len(specs)}")
+    return specs[0]
 
 
 def signature(

@@ -12,16 +12,16 @@ import rwgen
 ROOT = Path(__file__).parent.parent
 LEVELS = (
     {"errors"},
-    {"architecture", "device", "export_config", "manifest", "seeds", "preprocess", "solution"},
+    {"architecture", "device", "client_config", "export_config", "manifest", "seeds", "preprocess", "solution"},
     {"recipe", "images", "losses", "memory"},
     {"config", "networks"},
-    {"initializers", "lbfgs", "warmup", "checkpoint", "rematerialize", "trained"},
-    {"search"},
+    {"grpc_transport", "initializers", "lbfgs", "rest_transport", "warmup", "checkpoint", "rematerialize", "trained"},
+    {"client", "search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
     {"differences", "metrics", "rescale", "signatures", "task_network", "whitening"},
     {"objectives", "readers"},
-    {"export", "tasks", "workers"},
+    {"export", "feature_sources", "tasks", "workers"},
     {"selection"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
