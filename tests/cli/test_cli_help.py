@@ -33,6 +33,9 @@ OPTIONS = {
               "--quiet", "--json"),
     "export": ("--output", "--layers", "--signatures", "--size", "--quiet", "--json"),
     "inspect": ("--json",),
+    "features": ("--output", "--server", "--model", "--network", "--layers", "--signature",
+                 "--size", "--batch-size", "--timeout", "--root-certificates", "--quiet",
+                 "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.
 CONFIGS: dict[str, tuple[Any, dict[str, str]]] = {
