@@ -256,9 +256,7 @@ def _run(batch: list[Task], observe: Callable[[int, float], None]) -> None:
 
 def _run_together(tasks: list[Task]) -> list[dict[str, NDArray[Any]]]:
     first = tasks[0]
-    inputs = {
-        name: np.concatenate([task.inputs[name] for task in tasks]) for name in first.inputs
-    }
+    inputs = {name: np.concatenate([task.inputs[name] for task in tasks]) for name in first.inputs}
     outputs = first.target.run(first.signature.name, inputs)
     total = sum(task.rows or 0 for task in tasks)
     if any(array.shape[:1] != (total,) for array in outputs.values()):

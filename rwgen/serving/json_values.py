@@ -22,6 +22,7 @@ from rwgen.serving.status import ServingError, invalid
 MAX_SHOWN = 120
 """Characters of a JSON value that messages show."""
 
+_KINDS: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}
 _TYPES = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
 
 
@@ -79,9 +80,9 @@ def _at_once(value: Any, dtype: DType) -> NDArray[Any] | None:
     array = np.array(value, dtype=object)
     if array.ndim > MAX_RANK:
         return None
-    types = set(map(type, array.reshape(-1).tolist()))
+    types: set[type] = set(map(type, array.reshape(-1).tolist()))
     kind = dtype.numpy.kind
-    wanted = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}.get(kind)
+    wanted = _KINDS.get(kind)
     if wanted is None or not types <= wanted:
         return None
     try:
@@ -169,5 +170,3 @@ def _shown(value: Any) -> str:
         if len(text) > MAX_SHOWN:
             return text[:MAX_SHOWN] + "..."
     return text
-
-

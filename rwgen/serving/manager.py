@@ -127,5 +127,3 @@ def _statuses_or_none(model: ServedModel) -> list[VersionStatus]:
     with contextlib.suppress(ServingError):
         return model.statuses(None, None)
     return []
-
-

@@ -86,9 +86,7 @@ class Metrics:
             registry=self._registry,
         )
 
-    def request(
-        self, model: str, status: str, api: str, entrypoint: str, seconds: float
-    ) -> None:
+    def request(self, model: str, status: str, api: str, entrypoint: str, seconds: float) -> None:
         """Count a request.
 
         Args:

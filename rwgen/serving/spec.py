@@ -159,5 +159,3 @@ def dtype_name(number: int) -> str:
 
 def _listed(names: set[str]) -> str:
     return "{" + ",".join(sorted(names)) + "}"
-
-

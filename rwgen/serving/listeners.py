@@ -1,0 +1,204 @@
+"""The sockets of REST and gRPC, and the event loop behind them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import socket
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import grpc
+import uvicorn
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from starlette.types import ASGIApp
+
+from rwgen.errors import InvalidInputError
+from rwgen.serving.config import ServerConfig
+from rwgen.serving.connections import limited_protocol
+from rwgen.serving.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE
+from rwgen.serving.logs import log
+
+KEEP_ALIVE = 60
+"""Seconds that a REST connection may be idle between two requests."""
+
+BACKLOG = 512
+"""Connections that may wait to be accepted."""
+
+MAX_HEADER_BYTES = 1 << 16
+"""Size of a request's headers at the most."""
+
+_SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE)
+
+
+class Listeners:
+    """Both interfaces of a server.
+
+    Args:
+        config: addresses and limits.
+
+    Raises:
+        InvalidInputError: the REST port cannot be had, or the files for TLS cannot be read.
+    """
+
+    def __init__(self, config: ServerConfig) -> None:
+        self._config = config
+        self._credentials = _credentials(config)
+        self._socket = _listen(config.host, config.rest_port)
+        self.rest_port: int = self._socket.getsockname()[1]
+        self.grpc_port = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._grace = 0.0
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def start(self, app: ASGIApp, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        """Listen, in a thread of its own.
+
+        Args:
+            app: answers REST requests.
+            handlers: answer gRPC requests.
+
+        Raises:
+            InvalidInputError: the gRPC port cannot be had.
+        """
+        ready = threading.Event()
+
+        def run() -> None:
+            try:
+                asyncio.run(self._main(app, handlers, ready))
+            except BaseException as error:
+                self._error = error
+            finally:
+                ready.set()
+
+        self._thread = threading.Thread(target=run, name="rwgen-listeners", daemon=True)
+        self._thread.start()
+        ready.wait()
+        if self._error is not None:
+            raise self._error
+
+    def stop(self, grace: float) -> None:
+        """Accept nothing more, and return when what is in flight is done.
+
+        Args:
+            grace: seconds after which it fails instead.
+        """
+        self._grace = grace
+        if self._thread is not None:
+            if self._loop is not None and self._stop is not None and self._thread.is_alive():
+                self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join()
+        self._socket.close()
+
+    async def _main(
+        self, app: ASGIApp, handlers: Sequence[grpc.GenericRpcHandler], ready: threading.Event
+    ) -> None:
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        self._loop.set_exception_handler(_log_exception)
+        services = grpc.aio.server(options=_grpc_options(self._config))
+        servicer = health.aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, services)
+        services.add_generic_rpc_handlers(tuple(handlers))
+        self.grpc_port = self._add_port(services)
+        await services.start()
+        web = uvicorn.Server(_uvicorn_config(self._config, app))
+        serving = asyncio.create_task(web.serve(sockets=[self._socket]))
+        try:
+            while not web.started and not serving.done():
+                await asyncio.sleep(0.005)
+            for name in _SERVICES:
+                await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+            ready.set()
+            await self._stop.wait()
+            await servicer.enter_graceful_shutdown()
+            web.config.timeout_graceful_shutdown = math.ceil(self._grace)
+        finally:
+            web.should_exit = True
+            await asyncio.gather(serving, services.stop(self._grace))
+
+    def _add_port(self, services: grpc.aio.Server) -> int:
+        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+        address = f"{host}:{self._config.grpc_port}"
+        try:
+            if self._credentials is None:
+                port = services.add_insecure_port(address)
+            else:
+                port = services.add_secure_port(address, self._credentials)
+        except RuntimeError:
+            port = 0
+        if not port:
+            secure = "" if self._credentials is None else ", and a key that fits the certificate"
+            raise InvalidInputError(
+                f"expected a free address for gRPC{secure}. Received: {address}"
+            )
+        return int(port)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that has its address; nobody can connect before the server is ready."""
+    listener = None
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except (OSError, UnicodeError) as error:
+        if listener is not None:
+            listener.close()
+        raise InvalidInputError(
+            f"expected a free address for REST. Received: {host}:{port}: {error}"
+        ) from None
+    return listener
+
+
+def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
+    if config.tls_key is None or config.tls_certificate is None:
+        return None
+    try:
+        key, certificate = (
+            Path(path).read_bytes() for path in (config.tls_key, config.tls_certificate)
+        )
+    except OSError as error:
+        raise InvalidInputError(f"expected PEM files for TLS. Received: {error}") from None
+    return grpc.ssl_server_credentials([(key, certificate)])
+
+
+def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
+    return [
+        ("grpc.max_receive_message_length", config.max_request_bytes),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.max_concurrent_streams", config.max_concurrent_requests),
+        ("grpc.server_handshake_timeout_ms", math.ceil(config.read_timeout * 1000)),
+        # Or two servers could share a port, and each would get some of the requests.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def _uvicorn_config(config: ServerConfig, app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        interface="asgi3",
+        http=limited_protocol(config.max_connections, config.read_timeout),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        backlog=BACKLOG,
+        h11_max_incomplete_event_size=MAX_HEADER_BYTES,
+    )
+
+
+def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+    error = context.get("exception")
+    # With two event loops in a process, gRPC wakes both and one finds nothing to read.
+    level = logging.DEBUG if isinstance(error, BlockingIOError) else logging.ERROR
+    log(level, "loop_error", message=context.get("message"), error=error)
