@@ -73,7 +73,7 @@ def _rows(outputs: Mapping[str, NDArray[Any]]) -> str:
 
 def _row_texts(name: str, array: NDArray[Any]) -> list[str]:
     texts, shape = _texts(name, array), array.shape[1:]
-    size = array[0].size
+    size = array.size // len(array)
     return [_nested(texts[start * size : (start + 1) * size], shape) for start in range(len(array))]
 
 

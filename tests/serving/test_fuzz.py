@@ -1,0 +1,147 @@
+"""Bytes at random, for a bounded time: every answer is a proper one, and none is a server's fault."""
+
+import http.client
+import json
+import time
+
+import grpc
+import hypothesis
+import pytest
+import tensorflow as tf
+from hypothesis import strategies as st
+from serving_clients import rest
+from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+SECONDS = 4
+"""How long each part goes on; after that, further examples are passed over."""
+
+LIMITS = hypothesis.settings(
+    max_examples=2000,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=5)
+    # A few that come near to what the model takes.
+    | st.sampled_from([1, 2.5, {"b64": "Mg=="}, {"b64": "%"}, "x"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["x", "a", "b", "b64"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+SIGNATURES = st.sampled_from(["serving_default", "batched", "two", "parse", "none", ""])
+BODIES = st.one_of(
+    st.binary(max_size=200),
+    st.fixed_dictionaries(
+        {}, optional={"signature_name": SIGNATURES | VALUES, "instances": VALUES, "inputs": VALUES}
+    ).map(lambda value: json.dumps(value).encode()),
+    VALUES.map(lambda value: json.dumps({"instances": [value, value]}).encode()),
+)
+PATHS = st.sampled_from(["/v1/models/hp2:predict"]) | st.text(
+    st.sampled_from("/:v1%.models hp2predict\x7f"), max_size=40
+).map(lambda text: "/v1/models/" + text.replace(" ", "%20").replace("\x7f", "%00"))
+
+
+@pytest.fixture
+def until():
+    return time.monotonic() + SECONDS
+
+
+@pytest.mark.slow
+def test_rest(server, until):
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+    seen = set()
+
+    @LIMITS
+    @hypothesis.given(st.sampled_from(["POST", "POST", "GET"]), PATHS, BODIES)
+    def run(method, path, body):
+        if time.monotonic() > until:
+            return
+        connection.request(method, path, body=body)
+        response = connection.getresponse()
+        content = json.loads(response.read())
+        seen.add(response.status)
+        assert response.status in (200, 400, 404, 501), content
+        assert isinstance(content, dict)
+        if response.status != 200:
+            assert set(content) == {"error"}
+
+    run()
+    connection.close()
+    assert seen >= {200, 400}
+    assert rest(server, "GET", "/v1/models/hp2")[0] == 200
+
+
+def tensors():
+    def build(dtype, shape, content, floats, integers, texts):
+        proto = tf.make_tensor_proto(0.0)
+        proto.Clear()
+        proto.dtype = dtype
+        for side in shape:
+            proto.tensor_shape.dim.add().size = side
+        proto.tensor_content = content
+        proto.float_val.extend(floats)
+        proto.int_val.extend(integers)
+        proto.string_val.extend(texts)
+        return proto
+
+    return st.builds(
+        build,
+        st.sampled_from([1, 1, 1, 3, 4, 7, 7, 20, 101]),
+        st.lists(st.sampled_from([0, 1, 1, 2, -1, 3, 2**62]), max_size=3),
+        st.sampled_from([b"", b"", b"", b"abcd", b"abc"]),
+        st.lists(st.floats(width=32), max_size=3),
+        st.lists(st.integers(-(2**31), 2**31 - 1), max_size=3),
+        st.lists(st.binary(max_size=3), max_size=3),
+    )
+
+
+def message(name, signature, inputs, outputs, cut):
+    request = PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = name, signature
+    for key, value in inputs.items():
+        request.inputs[key].CopyFrom(value)
+    request.output_filter.extend(outputs)
+    data = request.SerializeToString()
+    return data[: len(data) - cut] if cut else data
+
+
+MESSAGES = st.binary(max_size=100) | st.builds(
+    message,
+    st.sampled_from(["hp2", "hp2", "hp2", "", "none"]),
+    SIGNATURES,
+    st.dictionaries(st.sampled_from(["x", "x", "texts", "a", "b"]), tensors(), max_size=2),
+    st.lists(st.sampled_from(["y", "z"]), max_size=2),
+    st.sampled_from([0, 0, 0, 1, 5]),
+)
+EXPECTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"}
+
+
+@pytest.mark.slow
+def test_grpc(stubs, until):
+    predict = stubs.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    seen = set()
+
+    @LIMITS
+    @hypothesis.given(MESSAGES)
+    def run(data):
+        if time.monotonic() > until:
+            return
+        try:
+            predict(data, timeout=20)
+        except grpc.RpcError as error:
+            seen.add(error.code().name)
+            assert error.code().name in EXPECTED, error.details()
+        else:
+            seen.add("OK")
+
+    run()
+    assert seen >= {"OK", "INVALID_ARGUMENT"}
+    assert stubs.y([2.0]) == [3.0]
