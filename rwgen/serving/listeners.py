@@ -173,7 +173,8 @@ def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_request_bytes),
         ("grpc.max_send_message_length", -1),
-        ("grpc.max_concurrent_streams", config.max_concurrent_requests),
+        # More than may run, so that a client is told so, and does not wait without a word.
+        ("grpc.max_concurrent_streams", 2 * config.max_concurrent_requests + 16),
         ("grpc.server_handshake_timeout_ms", math.ceil(config.read_timeout * 1000)),
         # Or two servers could share a port, and each would get some of the requests.
         ("grpc.so_reuseport", 0),

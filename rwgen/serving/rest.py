@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
-from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -21,14 +20,13 @@ from rwgen.serving.logs import log
 from rwgen.serving.manager import ModelManager, ModelSpec
 from rwgen.serving.metrics import CONTENT_TYPE, Metrics
 from rwgen.serving.predict import Predictor, total_bytes
-from rwgen.serving.rest_bodies import discard_body, read_body
+from rwgen.serving.rest_bodies import Body, ClientGoneError
 from rwgen.serving.rest_paths import Route, find_route
 from rwgen.serving.servable import Servable, as_serving_error
 from rwgen.serving.spec import TensorInfo
 from rwgen.serving.status import Code, ServingError, invalid
 
 _JSON = "application/json"
-_CLOSING = (408, 413, 503)
 
 
 class RestApp:
@@ -60,35 +58,23 @@ class RestApp:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        request = Request(scope, receive)
         # As it was sent: what is quoted in it must not become a part of the path.
-        path = scope["raw_path"].decode("latin-1")
-        if request.method == "GET" and path == self._config.metrics_path:
+        method, path = scope["method"], scope["raw_path"].decode("latin-1")
+        if method == "GET" and path == self._config.metrics_path:
             await Response(self._metrics.text(), media_type=CONTENT_TYPE)(scope, receive, send)
             return
+        body = Body(scope, receive, self._config.max_request_bytes, self._config.read_timeout)
         try:
-            await self._answer(request, path, send)
-        except ClientDisconnect:
+            try:
+                with self._gate.admit() as slot:
+                    response = await self._respond(method, path, await body.read(slot), slot)
+                    # Within the slot: an answer that is not taken yet is held in memory.
+                    await response(scope, receive, send)
+            except ServingError as error:
+                await body.discard()
+                await _error(error, close=not body.ended)(scope, receive, send)
+        except ClientGoneError:
             log(logging.DEBUG, "client_gone", path=path[:200])
-
-    async def _answer(self, request: Request, path: str, send: Send) -> None:
-        try:
-            with self._gate.admit() as slot:
-                body = await read_body(
-                    request,
-                    slot,
-                    self._config.max_request_bytes,
-                    self._config.read_timeout,
-                )
-                response = await self._respond(request.method, path, body, slot)
-                # Within the slot: an answer that is not taken yet is held in memory.
-                await response(request.scope, request.receive, send)
-        except ServingError as error:
-            if error.code == Code.UNAVAILABLE and not request._stream_consumed:
-                await discard_body(
-                    request, self._config.max_request_bytes, self._config.read_timeout
-                )
-            await _error(error)(request.scope, request.receive, send)
 
     async def _respond(self, method: str, path: str, body: bytes, slot: Slot) -> Response:
         start = time.monotonic()
@@ -149,9 +135,9 @@ class RestApp:
         return await self._predictor.convert(total_bytes(outputs), encode)
 
 
-def _error(error: ServingError) -> Response:
+def _error(error: ServingError, *, close: bool = False) -> Response:
     # Where a request was not read to its end, the next one cannot be found.
-    headers = {"connection": "close"} if error.http in _CLOSING else None
+    headers = {"connection": "close"} if close else None
     content = json.dumps({"error": error.message})
     return Response(content, status_code=error.http, media_type=_JSON, headers=headers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
-from starlette.requests import Request
+from starlette.types import Message, Receive, Scope
 
 from rwgen.serving.admission import Slot
 from rwgen.serving.status import Code, ServingError
@@ -15,87 +15,84 @@ DISCARDED_SHARE = 2
 when the connection is closed would not see the answer."""
 
 
-async def read_body(request: Request, slot: Slot, max_bytes: int, timeout: float) -> bytes:
-    """Read the whole body of a request.
+class ClientGoneError(Exception):
+    """Nobody waits for an answer any more."""
+
+
+class Body:
+    """The body of one request.
 
     Args:
-        request: not read yet.
-        slot: where its bytes are counted.
+        scope: of the request, with its headers.
+        receive: gives the parts.
         max_bytes: its size at the most.
-        timeout: seconds.
-
-    Raises:
-        ServingError: with 413 for a body that is too large and 408 for one that is too late;
-            UNAVAILABLE, if there is no room for it.
-        ClientDisconnect: nobody waits for an answer.
+        timeout: seconds in which all of it must arrive.
     """
-    declared = request.headers.get("content-length", "")
-    try:
-        async with asyncio.timeout(timeout):
-            if declared.isdigit() and int(declared[:20]) > max_bytes:
-                raise await _refused(request, _too_large(max_bytes), max_bytes)
-            chunks: list[bytes] = []
-            size = 0
-            async for chunk in request.stream():
-                size += len(chunk)
-                if size > max_bytes:
-                    chunks.clear()
-                    raise await _refused(request, _too_large(max_bytes), max_bytes)
-                try:
-                    slot.grow(len(chunk))
-                except ServingError as error:
-                    chunks.clear()
-                    raise await _refused(request, error, max_bytes) from None
-                chunks.append(chunk)
-            return b"".join(chunks)
-    except TimeoutError:
-        raise too_late() from None
 
+    def __init__(self, scope: Scope, receive: Receive, max_bytes: int, timeout: float) -> None:
+        self._receive = receive
+        self._max_bytes = max_bytes
+        self._due = asyncio.get_running_loop().time() + timeout
+        lengths = [value for key, value in scope["headers"] if key == b"content-length"]
+        # h11 has found them to be numbers of at most 20 digits.
+        self._declared = int(lengths[0]) if lengths else 0
+        self.ended = False
 
-async def discard_body(request: Request, max_bytes: int, timeout: float) -> None:
-    """Read what comes and keep none of it, before a request is refused.
+    async def read(self, slot: Slot) -> bytes:
+        """The whole body.
 
-    Args:
-        request: at whichever place.
-        max_bytes: of the largest body that would not be refused.
-        timeout: seconds.
+        Args:
+            slot: where its bytes are counted.
 
-    Raises:
-        ServingError: with 408, if it is too late.
-        ClientDisconnect: nobody waits for an answer.
-    """
-    try:
-        async with asyncio.timeout(timeout):
-            await _skip(request, max_bytes)
-    except TimeoutError:
-        raise too_late() from None
+        Raises:
+            ServingError: with 413 for a body that is too large and 408 for one that is too late;
+                UNAVAILABLE, if there is no room for it.
+            ClientGoneError: it breaks off.
+        """
+        if self._declared > self._max_bytes:
+            raise self._too_large()
+        chunks: list[bytes] = []
+        size = 0
+        while not self.ended:
+            chunk = await self._next()
+            size += len(chunk)
+            if size > self._max_bytes:
+                raise self._too_large()
+            slot.grow(len(chunk))
+            chunks.append(chunk)
+        return b"".join(chunks)
 
+    async def discard(self) -> None:
+        """Read what comes and keep none of it, before the request is refused.
 
-def too_late() -> ServingError:
-    """The error of a client that has not sent its request in time."""
-    return ServingError(
-        Code.DEADLINE_EXCEEDED, "The request did not arrive in time", HTTPStatus.REQUEST_TIMEOUT
-    )
+        Raises:
+            ClientGoneError: it breaks off.
+        """
+        size = 0
+        try:
+            while not self.ended and size <= DISCARDED_SHARE * self._max_bytes:
+                size += len(await self._next())
+        except ServingError:  # too late, but the request is refused anyway
+            return
 
+    async def _next(self) -> bytes:
+        try:
+            async with asyncio.timeout_at(self._due):
+                message: Message = await self._receive()
+        except TimeoutError:
+            raise ServingError(
+                Code.DEADLINE_EXCEEDED,
+                "The request did not arrive in time",
+                HTTPStatus.REQUEST_TIMEOUT,
+            ) from None
+        if message["type"] != "http.request":
+            raise ClientGoneError
+        self.ended = not message.get("more_body", False)
+        return bytes(message.get("body", b""))
 
-def _too_large(max_bytes: int) -> ServingError:
-    return ServingError(
-        Code.INVALID_ARGUMENT,
-        f"Request body is larger than {max_bytes} bytes",
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-    )
-
-
-async def _refused(request: Request, error: ServingError, max_bytes: int) -> ServingError:
-    await _skip(request, max_bytes)
-    return error
-
-
-async def _skip(request: Request, max_bytes: int) -> None:
-    size = 0
-    more = True
-    while more and size <= DISCARDED_SHARE * max_bytes:
-        # Not `stream`, which cannot be begun again in the middle.
-        message = await request.receive()
-        size += len(message.get("body", b""))
-        more = message["type"] == "http.request" and message.get("more_body", False)
+    def _too_large(self) -> ServingError:
+        return ServingError(
+            Code.INVALID_ARGUMENT,
+            f"Request body is larger than {self._max_bytes} bytes",
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        )

@@ -137,6 +137,9 @@ def as_serving_error(error: Exception) -> ServingError:
         lines = [line.strip() for line in str(error.message).splitlines() if line.strip()]
         useful = [line for line in lines if not line.startswith("Detected at node")]
         return ServingError(Code(error.error_code), (useful or lines or ["no message"])[0])
+    if isinstance(error, UnicodeDecodeError):
+        # Of TensorFlow's own, when it raises an error with a text from the request.
+        return invalid("The model refused the request, for a text that is not UTF-8")
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, "Not enough memory")
     text = " ".join(str(error).split())

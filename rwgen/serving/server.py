@@ -117,6 +117,11 @@ class Server:
         """Whether it has been started and not stopped."""
         return self._listeners is not None and not self._stopped.is_set()
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that are read, wait or run at this time."""
+        return self._gate.requests
+
     def stop(self, drain: bool = True) -> None:
         """Accept nothing more, finish what is in flight, and free everything.
 
@@ -126,7 +131,7 @@ class Server:
         with self._stopping:
             if self._stopped.is_set():
                 return
-            log(logging.INFO, "stopping", drain=drain, in_flight=self._gate.requests)
+            log(logging.INFO, "stopping", drain=drain, in_flight=self.in_flight)
             if self._listeners is not None:
                 self._listeners.stop(self.config.drain_timeout if drain else 0.0)
             if self._batcher is not None:
