@@ -16,6 +16,7 @@ from rwgen.cli.features import features
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
+from rwgen.cli.serve import serve
 from rwgen.cli.session import EXIT_INTERRUPTED
 from rwgen.cli.style import style
 from rwgen.cli.texture import texture
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (style, texture, invert, layers, build, networks, export, inspect, features):
+for command in (style, texture, invert, layers, build, networks, export, inspect, features, serve):
     app.command()(command)
 
 

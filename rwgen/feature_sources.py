@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rwgen.client_config import Outputs, SignatureInput, unknown_signature
 from rwgen.errors import InvalidInputError
 from rwgen.export_config import SIGNATURE_NAMES, ExportConfig, SignatureName
+from rwgen.graph_errors import reason_of
 from rwgen.manifest import latest_version
 from rwgen.networks import load_recipe
 from rwgen.signatures import input_spec, served_network, signature
@@ -95,10 +96,8 @@ def _run(function: Any, images: NDArray[Any]) -> Outputs:
     try:
         outputs = function(**{spec.name: tensor})
     except tf.errors.InvalidArgumentError as error:
-        # Before the last paragraph TensorFlow says where the graph was built, after it which node.
-        reason = str(error.message).rpartition("\n\n")[2].partition("\n\t [[")[0]
         raise InvalidInputError(
-            f"expected images for this network. Received: {' '.join(reason.split())}"
+            f"expected images for this network. Received: {reason_of(error)}"
         ) from None
     results = {name: np.asarray(value) for name, value in outputs.items()}
     if any(value.size == 0 for value in results.values()):

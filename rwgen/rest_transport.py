@@ -57,7 +57,7 @@ class RestTransport:
             ca_certs=config.root_certificates,
             maxsize=16,
         )
-        self._inputs: dict[str, SignatureInput] = {}
+        self._known: dict[str, Any] = {}
 
     def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
         """See `rwgen.client.Transport`."""
@@ -71,25 +71,23 @@ class RestTransport:
 
     def input_of(self, signature: str) -> SignatureInput:
         """See `rwgen.client.Transport`."""
-        if signature not in self._inputs:
-            found = {
-                name: {
-                    key: (tensor["dtype"], _shape(tensor))
-                    for key, tensor in parts["inputs"].items()
-                }
-                for name, parts in self._signatures().items()
+        found = {
+            name: {
+                key: (tensor["dtype"], _shape(tensor)) for key, tensor in parts["inputs"].items()
             }
-            self._inputs[signature] = signature_input(signature, found)
-        return self._inputs[signature]
+            for name, parts in self._signatures().items()
+        }
+        return signature_input(signature, found)
 
     def close(self) -> None:
         """See `rwgen.client.Transport`."""
         self._pool.clear()
 
     def _signatures(self) -> dict[str, Any]:
-        metadata = self._call("GET", "/metadata")["metadata"]
-        signatures: dict[str, Any] = metadata["signature_def"]["signature_def"]
-        return signatures
+        if not self._known:
+            metadata = self._call("GET", "/metadata")["metadata"]
+            self._known = metadata["signature_def"]["signature_def"]
+        return self._known
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
         try:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from rwgen.graph_errors import reason_of
 from rwgen.serving.folders import MODEL_FILE
 from rwgen.serving.logs import log
 from rwgen.serving.spec import DTYPES, Signature, TensorInfo
@@ -133,10 +134,7 @@ def as_serving_error(error: Exception) -> ServingError:
     if isinstance(error, ServingError):
         return error
     if isinstance(error, tf.errors.OpError):
-        # Below the first line are places in TensorFlow's own files.
-        lines = [line.strip() for line in str(error.message).splitlines() if line.strip()]
-        useful = [line for line in lines if not line.startswith("Detected at node")]
-        return ServingError(Code(error.error_code), (useful or lines or ["no message"])[0])
+        return ServingError(Code(error.error_code), reason_of(error))
     if isinstance(error, UnicodeDecodeError):
         # Of TensorFlow's own, when it raises an error with a text from the request.
         return invalid("The model refused the request, for a text that is not UTF-8")

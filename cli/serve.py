@@ -1,0 +1,136 @@
+"""`rwgen serve`: exported models behind TF Serving's interfaces."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rwgen.cli import options
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.errors import InvalidInputError
+from rwgen.manifest import version_folders
+from rwgen.serving.config import ModelConfig, ServerConfig
+from rwgen.serving.tensorflow_server import PROGRAM, find_program, run_program
+
+_DEFAULTS = ServerConfig()
+SERVERS = ("auto", "embedded", "tensorflow")
+
+
+def serve(
+    folder: Annotated[
+        str, typer.Argument(metavar="DIR", help="A model's folder, or a folder of models.")
+    ],
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="What requests call it.", show_default="its folder's"),
+    ] = None,
+    server: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(SERVERS),
+            help=f"auto takes {PROGRAM} where it is on PATH, else the embedded server.",
+        ),
+    ] = "auto",
+    host: Annotated[
+        str,
+        typer.Option(metavar="ADDRESS", help=f"Where to listen; {PROGRAM} listens everywhere."),
+    ] = _DEFAULTS.host,
+    rest_port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of REST; 0 takes a free one.")
+    ] = _DEFAULTS.rest_port,
+    grpc_port: Annotated[
+        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of gRPC; 0 takes a free one.")
+    ] = _DEFAULTS.grpc_port,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="LABEL=VERSION", help="A further name of a version, which stays loaded."
+        ),
+    ] = None,
+    max_batch_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Images that requests are put together to.")
+    ] = _DEFAULTS.max_batch_size,
+    request_timeout: Annotated[
+        float, typer.Option(min=0.001, metavar="SECONDS", help="For an answer.")
+    ] = _DEFAULTS.request_timeout,
+    drain_timeout: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="SECONDS", help="For requests in flight when the server is stopped."
+        ),
+    ] = _DEFAULTS.drain_timeout,
+    tls_key: Annotated[
+        str | None, typer.Option(metavar="FILE.pem", help="Private key, for TLS of gRPC.")
+    ] = _DEFAULTS.tls_key,
+    tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE.pem", help="Certificate chain, for TLS of gRPC.")
+    ] = _DEFAULTS.tls_certificate,
+    quiet: options.Quiet = False,
+) -> int:
+    """Serve exported models over REST and gRPC, as TF Serving does."""
+    if server not in SERVERS:
+        raise InvalidInputError(f"--server: expected {', '.join(SERVERS)}. Received: {server!r}")
+    models = _models(Path(folder), name, _labels(label or []))
+    config = ServerConfig(
+        host=host,
+        rest_port=rest_port,
+        grpc_port=grpc_port,
+        max_batch_size=max_batch_size,
+        request_timeout=request_timeout,
+        drain_timeout=drain_timeout,
+        tls_key=tls_key,
+        tls_certificate=tls_certificate,
+    )
+    program = find_program() if server != "embedded" else None
+    if server == "tensorflow" and program is None:
+        raise InvalidInputError(f"expected {PROGRAM} on PATH. Received: none")
+    if program is not None:
+        if not quiet and sys.stderr is not None:
+            print(f"{program} listens at all addresses of this machine", file=sys.stderr)
+        return run_program(program, config, models)
+    if not quiet:
+        logger = logging.getLogger("rwgen.serving")
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+    with native_stderr_hidden():
+        from rwgen.serving import Server, serve_until_signal
+
+    return serve_until_signal(Server(config, models))
+
+
+def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[ModelConfig]:
+    """One model, or all that lie in a folder."""
+    if version_folders(folder):
+        chosen = name if name is not None else folder.resolve().name
+        return [ModelConfig(name=chosen, base_path=folder.resolve(), version_labels=labels)]
+    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    models = [path for path in inside if version_folders(path)]
+    if not models:
+        raise InvalidInputError(
+            "expected the folder of an exported model, or a folder of them. "
+            f"Received: {str(folder)!r}"
+        )
+    if name is not None or labels:
+        raise InvalidInputError(
+            f"--name, --label: expected the folder of one model. Received: {str(folder)!r}, "
+            f"which holds {', '.join(path.name for path in models)}"
+        )
+    return [ModelConfig(name=path.name, base_path=path.resolve()) for path in models]
+
+
+def _labels(texts: list[str]) -> dict[str, int]:
+    labels = {}
+    for text in texts:
+        label, _, version = text.partition("=")
+        if not label or not (version.isascii() and version.isdecimal()) or len(version) > 19:
+            raise InvalidInputError(
+                f"--label: expected LABEL=VERSION, such as stable=3. Received: {text!r}"
+            )
+        labels[label] = int(version)
+    return labels

@@ -1,0 +1,161 @@
+"""The real `tensorflow_model_server`, started with what it needs to serve exports of rwgen."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from rwgen.errors import InvalidInputError, WorkerError
+from rwgen.serving.config import ModelConfig, ServerConfig
+
+PROGRAM = "tensorflow_model_server"
+
+
+def find_program() -> str | None:
+    """Path of the program, None where it is not on PATH."""
+    return shutil.which(PROGRAM)
+
+
+def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig]) -> int:
+    """Run the program until it ends; SIGTERM and SIGINT are passed on to it.
+
+    It listens at all addresses: it has no flag for one. For the main thread.
+
+    Args:
+        program: its path.
+        config: ports, batching, deadline and TLS; its other limits are the embedded server's.
+        models: what to serve.
+
+    Returns:
+        Its exit code; 0 where it was ended by a signal that was passed on.
+
+    Raises:
+        InvalidInputError: it cannot be started, or the files for TLS cannot be read.
+    """
+    with tempfile.TemporaryDirectory(prefix="rwgen-serve-") as folder:
+        arguments = write_configuration(Path(folder), config, models)
+        asked: list[int] = []
+        process: subprocess.Popen[bytes] | None = None
+
+        def forward(number: int, _frame: FrameType | None) -> None:
+            asked.append(number)
+            if process is not None:
+                process.send_signal(number)
+
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        previous = {number: signal.signal(number, forward) for number in numbers}
+        try:
+            # A group of its own: Ctrl-C in a shell would reach it twice.
+            process = subprocess.Popen([program, *arguments], start_new_session=True)
+            for number in asked:
+                process.send_signal(number)
+            code = process.wait()
+        except OSError as error:
+            raise InvalidInputError(
+                f"expected a program that starts. Received: {program!r} ({error.strerror})"
+            ) from None
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+    if code < 0 and -code in asked:
+        return 0
+    if code:
+        raise WorkerError(f"expected {PROGRAM} to end well. Received: exit code {code}")
+    return 0
+
+
+def write_configuration(
+    folder: Path, config: ServerConfig, models: Sequence[ModelConfig]
+) -> list[str]:
+    """Write its configuration files.
+
+    Args:
+        folder: where.
+        config: see `run_program`.
+        models: see `run_program`.
+
+    Returns:
+        Its command line, without the program.
+
+    Raises:
+        InvalidInputError: the files for TLS cannot be read.
+    """
+    files = {
+        "models.config": model_config_text(models),
+        "batching.config": batching_config_text(config),
+        "monitoring.config": (
+            f'prometheus_config {{ enable: true path: "{config.metrics_path}" }}\n'
+        ),
+    }
+    arguments = [
+        f"--port={config.grpc_port}",
+        f"--rest_api_port={config.rest_port}",
+        f"--rest_api_timeout_in_ms={int(config.request_timeout * 1000)}",
+        f"--file_system_poll_wait_seconds={max(1, round(config.poll_interval))}",
+        f"--model_config_file={folder / 'models.config'}",
+        "--allow_version_labels_for_unavailable_models=true",
+        "--enable_batching=true",
+        f"--batching_parameters_file={folder / 'batching.config'}",
+        f"--monitoring_config_file={folder / 'monitoring.config'}",
+    ]
+    if config.tls_key is not None and config.tls_certificate is not None:
+        files["tls.config"] = _tls_config_text(config.tls_key, config.tls_certificate)
+        arguments.append(f"--ssl_config_file={folder / 'tls.config'}")
+    for name, text in files.items():
+        path = folder / name
+        path.touch(mode=0o600)  # the key of TLS is in one of them
+        path.write_text(text, encoding="utf-8")
+    return arguments
+
+
+def model_config_text(models: Sequence[ModelConfig]) -> str:
+    """A `ModelServerConfig` in protocol buffers' text format."""
+    from google.protobuf import text_format
+    from tensorflow_serving.config import model_server_config_pb2
+
+    message = model_server_config_pb2.ModelServerConfig()
+    for model in models:
+        entry = message.model_config_list.config.add()
+        entry.name = model.name
+        entry.base_path = str(Path(model.base_path).resolve())
+        entry.model_platform = "tensorflow"
+        for label, version in model.version_labels.items():
+            entry.version_labels[label] = version
+        if model.version_labels:
+            # Labelled versions beside the latest, which TF Serving has no policy for.
+            entry.model_version_policy.all.SetInParent()
+    text: str = text_format.MessageToString(message)
+    return text
+
+
+def batching_config_text(config: ServerConfig) -> str:
+    """TF Serving's `BatchingParameters` in text format; PyPI has no message for them."""
+    values = {
+        "max_batch_size": config.max_batch_size,
+        "batch_timeout_micros": round(config.batch_timeout * 1e6),
+        "max_enqueued_batches": config.max_queued_requests,
+        "num_batch_threads": config.batch_threads,
+    }
+    return "".join(f"{name} {{ value: {value} }}\n" for name, value in values.items())
+
+
+def _tls_config_text(key: str, certificate: str) -> str:
+    from google.protobuf import text_format
+
+    lines = []
+    for field, place in (("server_key", key), ("server_cert", certificate)):
+        try:
+            pem = Path(place).read_bytes()
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InvalidInputError(
+                f"expected a PEM file that can be read. Received: {place!r} ({reason})"
+            ) from None
+        escaped = text_format.text_encoding.CEscape(pem, as_utf8=False)
+        lines.append(f'{field}: "{escaped}"\n')
+    return "".join(lines) + "client_verify: false\n"

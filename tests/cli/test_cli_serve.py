@@ -1,0 +1,174 @@
+"""`rwgen serve`: the embedded server in a process of its own, and what the real one is told."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tensorflow_serving.config import model_server_config_pb2
+
+from rwgen.serving.config import ModelConfig, ServerConfig
+from rwgen.serving.tensorflow_server import write_configuration
+
+PHOTO = Path(__file__).parent.parent.parent / "examples" / "astronaut.jpg"
+SERVE = (sys.executable, "-P", "-m", "rwgen.cli.main", "serve")
+
+
+@pytest.fixture(scope="module")
+def models(call: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two models."""
+    folder = tmp_path_factory.mktemp("serve")
+    for name in ("one", "two"):
+        arguments = ("-o", folder / name, "--layers", "conv1_1", "--signature", "pooled")
+        assert call("export", "ranvgg19", *arguments).code == 0
+    return folder
+
+
+@pytest.fixture
+def running() -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]]:
+    """Starts a server, and gives its process and the ports that it logs."""
+    processes = []
+
+    def start(*arguments: object) -> tuple[subprocess.Popen[str], dict[str, str]]:
+        process = subprocess.Popen(
+            [*SERVE, *map(str, arguments), "--rest-port", "0", "--grpc-port", "0"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        processes.append(process)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "event=serving" in line:
+                return process, dict(part.split("=", 1) for part in line.split() if "=" in part)
+        raise AssertionError("the server ended")
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_models_are_served_until_a_signal(
+    models: Path,
+    running: Callable[..., Any],
+    call: Callable[..., Any],
+    tmp_path: Path,
+    number: signal.Signals,
+) -> None:
+    process, ports = running(models, "--server", "embedded")
+    for name in ("one", "two"):
+        place = f"http://127.0.0.1:{ports['rest_port']}/v1/models/{name}"
+        with urllib.request.urlopen(place) as answer:
+            status = json.load(answer)["model_version_status"]
+        assert [(entry["version"], entry["state"]) for entry in status] == [("1", "AVAILABLE")]
+        for scheme, port in (("http", "rest_port"), ("grpc", "grpc_port")):
+            url = f"{scheme}://127.0.0.1:{ports[port]}/v1/models/{name}"
+            output = tmp_path / f"{name}-{scheme}.npy"
+            arguments = ("--server", url, "--signature", "pooled", "--size", 16, "--quiet")
+            run = call("features", PHOTO, "-o", output, *arguments)
+            assert (run.code, run.err) == (0, "")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+    process.send_signal(number)
+    assert process.wait(timeout=20) == 0
+
+
+FAKE = """#!{python}
+import json, pathlib, signal, sys, time
+def end(number, _frame):
+    pathlib.Path({told!r}).write_text(json.dumps([number, sys.argv[1:], config]))
+    sys.exit(0)
+flags = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
+config = pathlib.Path(flags["model_config_file"]).read_text()
+for number in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(number, end)
+pathlib.Path({ready!r}).touch()
+time.sleep(60)
+"""
+
+
+@pytest.mark.slow
+def test_tensorflow_model_server_is_taken_where_it_is_on_path(models: Path, tmp_path: Path) -> None:
+    told, ready, folder = tmp_path / "told", tmp_path / "ready", tmp_path / "bin"
+    folder.mkdir()
+    program = folder / "tensorflow_model_server"
+    program.write_text(FAKE.format(python=sys.executable, told=str(told), ready=str(ready)))
+    program.chmod(0o755)
+    environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
+    command = [*SERVE, models / "one", "--name", "mine", "--label", "stable=1", "--grpc-port", "7"]
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 30
+    while not ready.exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "listens at all addresses" in err
+    number, arguments, text = json.loads(told.read_text())
+    assert number == signal.SIGTERM
+    assert "--port=7" in arguments
+    assert "--rest_api_port=8501" in arguments
+    config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
+    (entry,) = config.model_config_list.config
+    assert (entry.name, entry.base_path) == ("mine", str(models / "one"))
+    assert dict(entry.version_labels) == {"stable": 1}
+    left = [place for place in arguments if "rwgen-serve-" in place]
+    assert left
+    assert not any(Path(place.split("=")[1]).exists() for place in left)
+
+
+def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    key.write_text('a "key"\n')
+    certificate.write_text("a certificate\n")
+    config = ServerConfig(
+        max_batch_size=5, batch_timeout=0.25, tls_key=str(key), tls_certificate=str(certificate)
+    )
+    arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")])
+    text = (tmp_path / "batching.config").read_text()
+    assert "max_batch_size { value: 5 }" in text
+    assert "batch_timeout_micros { value: 250000 }" in text
+    assert "client_verify: false" in (tmp_path / "tls.config").read_text()
+    assert r"a \"key\"\n" in (tmp_path / "tls.config").read_text()
+    assert (tmp_path / "tls.config").stat().st_mode & 0o077 == 0
+    assert f"--ssl_config_file={tmp_path / 'tls.config'}" in arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing",), "folder of an exported model"),
+        ((".", "--server", "apache"), "--server"),
+        (("one", "--label", "stable"), "--label"),
+        (("one", "--label", "stable=x"), "--label"),
+        ((".", "--label", "stable=1"), "--name, --label"),
+        ((".", "--name", "x"), "--name, --label"),
+        (("one", "--tls-key", "x"), "tls_key"),
+        (("one", "--server", "tensorflow"), "tensorflow_model_server on PATH"),
+    ],
+)
+def test_bad_calls_get_one_line(
+    call: Callable[..., Any],
+    models: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(models)
+    monkeypatch.setenv("PATH", "")
+    ports = ("--rest-port", "0", "--grpc-port", "0", "--quiet")
+    run = call("serve", *arguments, *ports)
+    assert run.code == 2
+    assert message in run.err
+    assert run.err.count("\n") == 1, run.err
