@@ -1,7 +1,8 @@
 """Feature inversion over the standard deviation of the biases: the table behind the default.
 
-For each layer, bias stddev and seed of the weights, a photo is inverted from white noise; PSNR and
-SSIM of the clipped result.
+For each layer, distribution and stddev of the biases, and seed of the weights, a photo is inverted
+from white noise as in the paper: pixels at one size, features as they are. PSNR and SSIM of the
+clipped result.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from rwgen import (
     resize_image,
 )
 from rwgen.metrics import psnr, ssim
+from rwgen.recipe import BiasDistribution
 
 
 def main() -> None:
@@ -33,6 +35,7 @@ def main() -> None:
     parser.add_argument(
         "--stddevs", type=float, nargs="+", default=[0.0, 0.00006, 0.0006, 0.015, 0.15]
     )
+    parser.add_argument("--half-normal", type=float, nargs="*", default=[0.015, 0.045, 0.15])
     parser.add_argument("--size", type=int, default=96)
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=2)
@@ -48,14 +51,20 @@ def main() -> None:
     rows: list[list[Cell]] = []
     for layer in options.layers:
         row: list[Cell] = [(layer, image)]
-        for stddev, seed in itertools.product(options.stddevs, range(options.seeds)):
-            network = build_network(Recipe(bias_stddev=stddev, seed=seed), layer)
-            config = InversionConfig(optimizer=optimizer)
+        biases: list[tuple[BiasDistribution, float]] = [
+            *(("normal", stddev) for stddev in options.stddevs),
+            *(("half_normal", stddev) for stddev in options.half_normal),
+        ]
+        for (kind, stddev), seed in itertools.product(biases, range(options.seeds)):
+            recipe = Recipe(bias_stddev=stddev, bias_distribution=kind, seed=seed)
+            network = build_network(recipe, layer)
+            config = InversionConfig(parameterization="pixel", octaves=0, optimizer=optimizer)
             solution = invert(image, layer, network=network, config=config)
             pixels = np.rint(solution.image).clip(0, 255)
             results.append(
                 {
                     "layer": layer,
+                    "bias_distribution": kind,
                     "bias_stddev": stddev,
                     "seed": seed,
                     "psnr": psnr(image, pixels),
@@ -66,7 +75,7 @@ def main() -> None:
             )
             print(results[-1], flush=True)
             if seed == 0:
-                row.append((f"{stddev:g}: {results[-1]['psnr']:.1f} dB", pixels))
+                row.append((f"{kind} {stddev:g}: {results[-1]['psnr']:.1f} dB", pixels))
         rows.append(row)
         write_sheet(options.output / "sheet.jpg", rows)
     settings = {"size": options.size, "iterations": options.iterations, "image": options.image.name}

@@ -26,6 +26,7 @@ from rwgen.image_search import white_noise
 from rwgen.metrics import psnr
 from rwgen.objectives import inversion_objective
 from rwgen.preprocess import network_input
+from rwgen.recipe import DEFAULT_NETWORK
 
 VARIANTS = {
     "subtracted": ("float32", False),
@@ -45,7 +46,7 @@ def main() -> None:
     options = parser.parse_args()
 
     image = resize_image(read_image(options.image), options.size, options.size)
-    recipe = load_recipe(InversionConfig().network)
+    recipe = load_recipe(DEFAULT_NETWORK)
     results = []
     for layer in options.layers:
         networks = {
@@ -60,6 +61,7 @@ def main() -> None:
             start = loss(white_noise(seed, image.shape))
             for name, (dtype, propagate) in VARIANTS.items():
                 config = InversionConfig(
+                    whiten_features=False,
                     seed=seed,
                     propagate_differences=propagate,
                     optimizer=OptimizerConfig(max_iterations=options.iterations),

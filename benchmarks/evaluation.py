@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from record import write_record
 from torch_peer import TorchObjective, torch_inversion, torch_style, torch_texture
 
-from rwgen import InversionConfig, StyleConfig, TextureConfig, build_network, load_recipe
+from rwgen import StyleConfig, TextureConfig, build_network, load_recipe
 from rwgen.image_search import white_noise
 from rwgen.objectives import (
     Objective,
@@ -33,6 +33,7 @@ from rwgen.objectives import (
 )
 from rwgen.optimize import Minimizer
 from rwgen.preprocess import network_input
+from rwgen.recipe import DEFAULT_NETWORK
 from rwgen.winograd import with_winograd
 
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
@@ -143,7 +144,7 @@ def objectives(
 def _network(task: str, dtype: str | None = None) -> keras.Model:
     names = {"style": StyleConfig().network, "texture": TextureConfig().network}
     deepest = {"style": "conv5_1", "texture": "conv4_1"}.get(task, task)
-    recipe = load_recipe(names.get(task, InversionConfig().network))
+    recipe = load_recipe(names.get(task, DEFAULT_NETWORK))
     return build_network(recipe, deepest, dtype=dtype)
 
 

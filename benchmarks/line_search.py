@@ -26,6 +26,7 @@ from rwgen import (
     synthesize_texture,
     transfer_style,
 )
+from rwgen.recipe import DEFAULT_NETWORK
 
 TASKS = ("invert conv3_1", "invert conv5_1", "texture", "style")
 
@@ -45,7 +46,7 @@ def main() -> None:
         for path in (options.content, options.style)
     )
     networks = {
-        "invert": build_network(load_recipe(InversionConfig().network), "conv5_1"),
+        "invert": build_network(load_recipe(DEFAULT_NETWORK), "conv5_1"),
         "others": build_network(load_recipe(StyleConfig().network), "conv5_1"),
     }
 
@@ -56,7 +57,7 @@ def main() -> None:
         if task == "texture":
             settings = TextureConfig(seed=seed, octaves=0, optimizer=optimizer)
             return synthesize_texture(style, network=networks["others"], config=settings)
-        choice = InversionConfig(seed=seed, optimizer=optimizer)
+        choice = InversionConfig(whiten_features=False, seed=seed, optimizer=optimizer)
         return invert(content, task.split()[1], network=networks["invert"], config=choice)
 
     results = []

@@ -23,6 +23,7 @@ from record import write_record
 
 from rwgen import InversionConfig, StyleConfig, load_recipe
 from rwgen.memory import Workload, network_workload
+from rwgen.recipe import DEFAULT_NETWORK
 
 TASKS = ("style", "conv5_1")
 
@@ -67,7 +68,7 @@ def _workload(task: str, size: int) -> Workload:
         content = config.content_layers
         return network_workload(topology, layers, image, [image, image], content, pairs)
     settings = InversionConfig()
-    topology = load_recipe(settings.network).topology
+    topology = load_recipe(DEFAULT_NETWORK).topology
     pairs = settings.optimizer.num_correction_pairs
     return network_workload(topology, [task], image, [image], [task], pairs, True)
 
@@ -99,7 +100,7 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     from rwgen.winograd import with_winograd
 
     config = StyleConfig()
-    recipe = load_recipe(config.network if task == "style" else InversionConfig().network)
+    recipe = load_recipe(config.network if task == "style" else DEFAULT_NETWORK)
     original = build_network(recipe, "conv5_1")
     network = with_winograd(original)
     content, style, start = (network_input(white_noise(seed, (size, size, 3))) for seed in range(3))

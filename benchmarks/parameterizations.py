@@ -39,6 +39,7 @@ from rwgen.image_search import white_noise
 from rwgen.metrics import psnr, ssim
 from rwgen.objectives import Objective, style_objective, texture_objective
 from rwgen.preprocess import network_input
+from rwgen.recipe import DEFAULT_NETWORK
 from rwgen.solution import Step
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "retina")
@@ -85,7 +86,7 @@ class Trial:
         self.size = size
         self.seconds = seconds
         self.networks: dict[str, Any] = {
-            "invert": build_network(load_recipe(InversionConfig().network), "pool5"),
+            "invert": build_network(load_recipe(DEFAULT_NETWORK), "pool5"),
             "others": build_network(load_recipe(StyleConfig().network), "conv5_1"),
             "held out": build_network(Recipe(seed=HELD_OUT_SEED, bias_stddev=0.0), "conv5_1"),
         }
@@ -117,7 +118,13 @@ class Trial:
             images = network_input(photo), [network_input(texture)]
             judge = style_objective(self.networks["held out"], *images, config)
             return _judged(judge, solution, noise)
-        settings = InversionConfig(parameterization=name, octaves=0, seed=seed, optimizer=optimizer)
+        settings = InversionConfig(
+            parameterization=name,
+            whiten_features=False,
+            octaves=0,
+            seed=seed,
+            optimizer=optimizer,
+        )
         solution = invert(
             photo,
             task,

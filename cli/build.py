@@ -20,6 +20,7 @@ from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.errors import InvalidInputError
 from rwgen.images import atomic_write, resize_image
 from rwgen.networks import load_recipe
+from rwgen.recipe import HALF_NORMAL_NETWORK
 from rwgen.workers import process_runner, ray_runner
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def build(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="its file's")
     ] = "",
-    network: options.Network = _DEFAULTS.network,
+    network: options.Network = HALF_NORMAL_NETWORK,
     size: Annotated[
         int, typer.Option(min=1, metavar="PIXELS", help="Side that the reference is scaled to.")
     ] = DENSE_INPUT_SIZE,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from rwgen.errors import InvalidInputError
-from rwgen.recipe import DEFAULT_NETWORK, ZERO_BIAS_NETWORK
+from rwgen.recipe import STACKED_NETWORK, ZERO_BIAS_NETWORK
 from rwgen.seeds import check_seed
 
 Weighting = Literal["magnitude", "signed"]
@@ -218,7 +218,7 @@ class InversionConfig:
         optimizer: how L-BFGS runs.
     """
 
-    network: str = DEFAULT_NETWORK
+    network: str = STACKED_NETWORK
     weighting: Weighting = "magnitude"
     parameterization: ParameterizationName | None = None
     propagate_differences: bool = True

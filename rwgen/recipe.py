@@ -23,7 +23,13 @@ PoolingKind = Literal["avg", "max"]
 BiasDistribution = Literal["normal", "half_normal"]
 
 DEFAULT_NETWORK = "ranvgg19"
-"""The recipe used where none is named, with biases: made for inversion (docs/math.md)."""
+"""The recipe used where none is named: the paper's draws, biases among them (docs/math.md)."""
+
+HALF_NORMAL_NETWORK = "ranvgg19-half-normal"
+"""The recipe that stacks are selected from: positive biases, for inversion (docs/math.md)."""
+
+STACKED_NETWORK = "ranvgg19-stacked"
+"""The recipe used for inversion: selected from `HALF_NORMAL_NETWORK`."""
 
 ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
 """The recipe used for textures and styles, without biases (docs/math.md)."""

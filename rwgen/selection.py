@@ -21,7 +21,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.metrics import psnr
 from rwgen.networks import load_recipe
 from rwgen.preprocess import network_input
-from rwgen.recipe import Recipe, Selection
+from rwgen.recipe import HALF_NORMAL_NETWORK, Recipe, Selection
 from rwgen.tasks import invert
 from rwgen.vgg import build_network, weight_fingerprints
 from rwgen.workers import Runner
@@ -129,9 +129,7 @@ def select_weights(
         OutputError: the checkpoint could not be written.
         OptimizationError: the loss is not finite.
     """
-    base = (
-        recipe if isinstance(recipe, Recipe) else load_recipe(recipe or InversionConfig().network)
-    )
+    base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or HALF_NORMAL_NETWORK)
     if base.weights is not None:
         raise InvalidInputError(
             f"expected a network whose weights are drawn. Received: {base.weights!r}"

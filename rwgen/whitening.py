@@ -1,10 +1,10 @@
 """Whitened features: the metric of an inversion in which all that a layer keeps counts alike.
 
-A deep layer answers to a change of an image's brightness hundreds of times more than to most other
-changes, and a search that measures its features as they are spends its iterations there. Here the
-channels of a layer are mixed so that small random changes of the image, of the kind that the search
-makes, change all mixtures by the same amount on average and independently of each other
-(docs/math.md, "Whitened features"). Nothing is learnt: the changes are draws of the seed.
+A deep layer answers to a change of an image's brightness far more than to most other changes, and
+a search that measures its features as they are spends its iterations there. Here the channels of a
+layer are mixed so that small random changes of the image, of the kind that the search makes,
+change all mixtures by the same amount on average and independently of each other (docs/math.md,
+"Whitened features"). Nothing is learnt: the changes are draws of the seed.
 """
 
 from __future__ import annotations

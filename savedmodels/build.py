@@ -11,12 +11,12 @@ from pathlib import Path
 import keras
 
 from rwgen import Recipe, build_network, weight_fingerprints
-from rwgen.recipe import DEFAULT_NETWORK, ZERO_BIAS_NETWORK
+from rwgen.recipe import DEFAULT_NETWORK, HALF_NORMAL_NETWORK, ZERO_BIAS_NETWORK
 
 RECIPES = (
     Recipe(name=DEFAULT_NETWORK),
     Recipe(name=ZERO_BIAS_NETWORK, bias_stddev=0.0),
-    Recipe(name="ranvgg19-half-normal", bias_stddev=0.045, bias_distribution="half_normal"),
+    Recipe(name=HALF_NORMAL_NETWORK, bias_stddev=0.045, bias_distribution="half_normal"),
 )
 
 if __name__ == "__main__":

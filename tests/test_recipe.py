@@ -90,7 +90,12 @@ def test_malformed_json_is_refused(text):
 
 
 def test_shipped_recipes_bear_their_names_and_fingerprints_of_every_layer():
-    assert set(network_names()) >= {"ranvgg19", "ranvgg19-zero-bias"}
+    assert set(network_names()) >= {
+        "ranvgg19",
+        "ranvgg19-half-normal",
+        "ranvgg19-stacked",
+        "ranvgg19-zero-bias",
+    }
     for name in network_names():
         recipe = load_recipe(name)
         assert recipe.name == name

@@ -33,7 +33,7 @@ def test_a_recipe_is_written_that_every_command_takes(call, built, reference, tm
     assert run.code == 0, run.err
     recipe = load_recipe(str(output))
     assert recipe.name == "stack one"
-    assert recipe.bias_stddev == load_recipe("ranvgg19").bias_stddev
+    assert recipe.bias_stddev == load_recipe("ranvgg19-half-normal").bias_stddev
     losses = recipe.selection.losses["conv1_1"]
     assert recipe.candidates.get("conv1_1", 0) == int(np.argmin(losses))
     assert recipe.selection.iterations == 2

@@ -101,7 +101,7 @@ def test_any_layer_can_be_inverted_by_both_its_names(
         assert (run.code, run.err) == (0, "")
         assert fake_tasks.last["config"] == InversionConfig()
         assert fake_tasks.last["layer"] == spec.name
-        assert fake_tasks.last["network"] == ("ranvgg19", spec.name)
+        assert fake_tasks.last["network"] == ("ranvgg19-stacked", spec.name)
         # Dense layers see the central square at the size that they were made for.
         shape = (256, 256, 3) if spec.kind == "dense" else (36, 48, 3)
         assert fake_tasks.last["image"].shape == shape
