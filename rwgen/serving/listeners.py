@@ -72,6 +72,7 @@ class Listeners:
                 asyncio.run(self._main(app, handlers, ready))
             except BaseException as error:
                 self._error = error
+                log(logging.ERROR, "listeners_failed", error=error)
             finally:
                 ready.set()
 
@@ -80,6 +81,11 @@ class Listeners:
         ready.wait()
         if self._error is not None:
             raise self._error
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether both interfaces are there."""
+        return self._thread is not None and self._thread.is_alive()
 
     def stop(self, grace: float) -> None:
         """Accept nothing more, and return when what is in flight is done.

@@ -8,7 +8,7 @@ import logging
 LOGGER = logging.getLogger("rwgen.serving")
 """Nothing is printed unless the program that runs the server sets up logging."""
 
-_QUIET = ("rwgen.serving", "uvicorn", "grpc", "asyncio", "concurrent.futures")
+_QUIET = ("rwgen.serving", "uvicorn", "grpc")
 
 
 def silence() -> None:

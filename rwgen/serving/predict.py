@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -81,7 +81,7 @@ class Predictor:
 
 
 @contextlib.asynccontextmanager
-async def before(deadline: float) -> Any:
+async def before(deadline: float) -> AsyncIterator[None]:
     """Leave the context at the deadline at the latest.
 
     Args:

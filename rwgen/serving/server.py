@@ -25,6 +25,9 @@ CODEC_THREADS = 2
 """Long messages that are read or written at a time: what they take meanwhile is bounded by it."""
 
 
+_WATCH_SECONDS = 1.0
+
+
 class Server:
     """Serves models over REST and gRPC until it is stopped.
 
@@ -114,8 +117,9 @@ class Server:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and not stopped."""
-        return self._listeners is not None and not self._stopped.is_set()
+        """Whether it has been started and not stopped, and still listens."""
+        listeners = self._listeners
+        return listeners is not None and listeners.is_listening and not self._stopped.is_set()
 
     @property
     def in_flight(self) -> int:
@@ -182,7 +186,7 @@ def serve_until_signal(server: Server) -> int:
         server: not started, or running already.
 
     Returns:
-        The exit code 0.
+        The exit code: 0, or 1 if the server ended by itself.
 
     Raises:
         InvalidInputError: see `Server.start`.
@@ -201,11 +205,11 @@ def serve_until_signal(server: Server) -> int:
     try:
         if not server.is_running:
             server.start()
-        # In pieces: a signal would not be handled before the end of a wait on some systems.
-        while not asked.wait(1.0) and not server.wait(0):
+        while not asked.wait(_WATCH_SECONDS) and server.is_running:
             pass
+        failed = not asked.is_set() and not server.wait(0)
         server.stop()
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return 0
+    return int(failed)

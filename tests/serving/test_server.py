@@ -40,6 +40,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+import rwgen.serving
 from rwgen import InvalidInputError
 from rwgen.serving import ModelConfig, Server, ServerConfig
 
@@ -425,3 +426,21 @@ def test_configurations_need_no_tensorflow():
     code = "import sys, rwgen.serving; print('tensorflow' in sys.modules, 'grpc' in sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert result.stdout.split() == ["False", "False"]
+
+
+def test_without_its_packages_the_way_to_install_them_is_told():
+    code = """
+    import sys
+    sys.modules["uvicorn"] = None
+    import rwgen.serving
+    from rwgen import InvalidInputError
+    try:
+        rwgen.serving.Server
+    except InvalidInputError as error:
+        print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "rwgen[serve]" in result.stdout
+    with pytest.raises(AttributeError):
+        _ = rwgen.serving.none
