@@ -45,19 +45,16 @@ class FeaturesClient:
             config: how the server is called; None means the defaults.
 
         Raises:
-            InvalidInputError: not such a URL, or no package for gRPC is installed.
+            InvalidInputError: not such a URL.
         """
         config = config or ClientConfig()
         served = parse_url(url)
         self._transport: Transport
         if served.scheme.startswith("grpc"):
-            try:
-                from rwgen.grpc_transport import GrpcTransport
-            except ImportError:
-                raise InvalidInputError(
-                    "expected TF Serving's messages for gRPC. Received: no such package; pip "
-                    'install "rwgen[serve]", or use http'
-                ) from None
+            from rwgen.grpc_transport import (
+                GrpcTransport,
+            )  # imports TensorFlow, which http needs not
+
             self._transport = GrpcTransport(served, config)
         else:
             self._transport = RestTransport(served, config)

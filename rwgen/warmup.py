@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from rwgen.errors import InvalidInputError
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TF Serving looks, inside a version."""
@@ -29,17 +29,7 @@ def write_warmup(
         model_name: the name that it is served under.
         signatures: the one input of each, by the signature's name.
         size: (height, width) of images where a signature takes any.
-
-    Raises:
-        InvalidInputError: TF Serving's messages are not installed.
     """
-    try:
-        from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
-    except ImportError:
-        raise InvalidInputError(
-            "expected TF Serving's messages for warm-up requests. Received: no such package; "
-            'pip install "rwgen[serve]"'
-        ) from None
     path = version / WARMUP_FILE
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
