@@ -14,7 +14,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
 """Where TF Serving looks, inside a version."""
 
