@@ -40,6 +40,7 @@ class Gate:
         self._lock = threading.Lock()
         self._requests = 0
         self._bytes = 0
+        self._closed = False
 
     @property
     def requests(self) -> int:
@@ -54,6 +55,8 @@ class Gate:
             ServingError: UNAVAILABLE, if there is none.
         """
         with self._lock:
+            if self._closed:
+                raise ServingError(Code.UNAVAILABLE, "The server is shutting down")
             if self._requests >= self._max_requests:
                 raise ServingError(Code.UNAVAILABLE, "Too many requests at a time")
             self._requests += 1
@@ -71,3 +74,8 @@ class Gate:
             if self._bytes + size > self._max_bytes:
                 raise ServingError(Code.UNAVAILABLE, "Requests of too many bytes at a time")
             self._bytes += size
+
+    def close(self) -> None:
+        """Admit no further requests."""
+        with self._lock:
+            self._closed = True

@@ -30,6 +30,9 @@ BACKLOG = 512
 MAX_HEADER_BYTES = 1 << 16
 """Size of a request's headers at the most."""
 
+FAREWELL = 0.25
+"""Seconds from the word that the server will stop to its end, for clients that send right then."""
+
 _SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE)
 
 
@@ -121,6 +124,11 @@ class Listeners:
             ready.set()
             await self._stop.wait()
             await servicer.enter_graceful_shutdown()
+            # A connection that is closed while its client sends the next request loses it, and
+            # gRPC cancels calls that it has not handed over yet. So clients are told first: their
+            # requests are UNAVAILABLE by now, and those over REST had better close.
+            web.server_state.default_headers.append((b"connection", b"close"))
+            await asyncio.sleep(min(FAREWELL, self._grace))
             web.config.timeout_graceful_shutdown = math.ceil(self._grace)
         finally:
             web.should_exit = True

@@ -136,6 +136,7 @@ class Server:
             if self._stopped.is_set():
                 return
             log(logging.INFO, "stopping", drain=drain, in_flight=self.in_flight)
+            self._gate.close()
             if self._listeners is not None:
                 self._listeners.stop(self.config.drain_timeout if drain else 0.0)
             if self._batcher is not None:

@@ -1,5 +1,7 @@
 """A running server: both interfaces, health, metrics, TLS, and its start and end."""
 
+import contextlib
+import http.client
 import json
 import logging
 import os
@@ -367,6 +369,26 @@ def test_health_says_so_during_the_drain(saved):
         health_pb2.HealthCheckResponse.NOT_SERVING,
     )
     assert seen == [serving, not_serving]
+
+
+def test_requests_during_the_drain_are_unavailable(saved, monkeypatch):
+    monkeypatch.setattr("rwgen.serving.listeners.FAREWELL", 1.5)
+    server = Server(free(), [hp2(saved)])
+    server.start()
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
+    with stubs_of(server) as stubs, contextlib.closing(connection):
+        connection.request("GET", "/v1/models/hp2")
+        assert connection.getresponse().read()
+        assert stubs.y([2.0]) == [3.0]
+        stopping = threading.Thread(target=server.stop)
+        stopping.start()
+        time.sleep(0.2)
+        connection.request("GET", "/v1/models/hp2")
+        response = connection.getresponse()
+        assert (response.status, response.headers["connection"]) == (503, "close")
+        assert code_of(lambda: stubs.y([2.0])) == grpc.StatusCode.UNAVAILABLE
+        stopping.join(20)
+        assert not stopping.is_alive()
 
 
 @pytest.mark.parametrize(
