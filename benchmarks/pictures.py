@@ -13,12 +13,14 @@ ROOT = Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "images"
 SIZE = 256
 
+TASKS = ("rwgen style ", "rwgen texture ", "rwgen invert ")
+
 
 def commands() -> dict[str, list[str]]:
     """The README's commands by the name of the image that they make."""
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    words = [shlex.split(line) for line in lines if line.startswith("rwgen ")]
-    return {Path(line[line.index("-o") + 1]).stem: line[1:] for line in words if "-o" in line}
+    words = [shlex.split(line) for line in lines if line.startswith(TASKS)]
+    return {Path(line[line.index("-o") + 1]).stem: line[1:] for line in words}
 
 
 def main() -> None:

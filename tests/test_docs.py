@@ -1,5 +1,6 @@
 """The documents say what the program does: every example in them is run."""
 
+import contextlib
 import re
 import shlex
 import subprocess
@@ -9,27 +10,42 @@ from pathlib import Path
 import pytest
 
 from rwgen.cli.main import main
+from rwgen.serving import ModelConfig, Server, ServerConfig
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
 SMALL = {
     "style": ["--size", "40", "--iterations", "2"],
     "texture": ["--size", "40x40", "--source-size", "40", "--iterations", "2"],
     "invert": ["--size", "40", "--iterations", "2"],
+    "export": ["--layers", "pool1"],
+    "features": ["--size", "40"],
 }
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def blocks(language, document=README):
+    return re.findall(rf"```{language}\n(.*?)```", document, flags=re.DOTALL)
 
 
-def shell_lines():
-    return [line for block in blocks("sh") for line in block.strip().splitlines()]
+def shell_lines(document=README):
+    return [line for block in blocks("sh", document) for line in block.strip().splitlines()]
 
 
-def rwgen_commands():
-    inline = re.findall(r"`(rwgen (?:style|texture|invert) [^`]* -o [^`]*)`", README)
-    return [line for line in shell_lines() if line.startswith("rwgen ")] + inline
+def rwgen_commands(document=README):
+    inline = re.findall(r"`(rwgen (?:style|texture|invert) [^`]* -o [^`]*)`", document)
+    return [line for line in shell_lines(document) if line.startswith("rwgen ")] + inline
+
+
+@contextlib.contextmanager
+def served(folder):
+    """The embedded server, and a function that puts its ports in place of the usual ones."""
+    models = [ModelConfig(name=folder.name, base_path=folder)]
+    with Server(ServerConfig(rest_port=0, grpc_port=0), models) as server:
+        ports = {"8500": server.grpc_port, "8501": server.rest_port}
+        yield lambda text: re.sub(
+            r"localhost:(850[01])", lambda match: f"127.0.0.1:{ports[match[1]]}", text
+        )
 
 
 @pytest.fixture
@@ -43,23 +59,43 @@ def clone(tmp_path, monkeypatch):
 def test_every_rwgen_command_of_the_readme_runs(clone, capsys):
     """In the README's order: later ones use files that earlier ones made. Sizes are made small."""
     commands = rwgen_commands()
-    assert {shlex.split(command)[1] for command in commands} == set(SMALL)
+    assert {shlex.split(command)[1] for command in commands} == {*SMALL, "serve"}
+    with contextlib.ExitStack() as stack:
+        run_all(commands, stack, clone, capsys)
+
+
+@pytest.mark.slow
+def test_every_command_and_example_about_serving_runs(clone, capsys):
+    commands = rwgen_commands(SERVING)
+    assert {shlex.split(command)[1] for command in commands} == {"export", "serve", "features"}
+    with contextlib.ExitStack() as stack:
+        at_ports = run_all(commands, stack, clone, capsys)
+        for code in blocks("python", SERVING):
+            exec(at_ports(code), {})
+
+
+def run_all(commands, stack, folder, capsys):
+    """Run commands in order; the server of `rwgen serve` runs in this process meanwhile."""
+    at_ports = str
     for command in commands:
-        words = shlex.split(command)[1:]
+        words = shlex.split(at_ports(command))[1:]
+        if words[0] == "serve":
+            at_ports = stack.enter_context(served(folder / words[1]))
+            continue
         assert main([*words, *SMALL[words[0]]]) == 0, (command, capsys.readouterr().err)
-        assert (clone / words[words.index("-o") + 1]).exists()
+        assert (folder / words[words.index("-o") + 1]).exists()
+    return at_ports
 
 
 @pytest.mark.slow
 def test_every_python_example_of_the_readme_runs(clone):
     for code in blocks("python"):
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=300)
-    assert (clone / "features" / "1" / "saved_model.pb").exists()
 
 
 def test_every_option_that_the_documents_name_exists(capsys):
     known = set()
-    for command in SMALL:
+    for command in (*SMALL, "serve", "inspect"):
         assert main([command, "--help"]) == 0
         known |= set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
     own = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
