@@ -1,0 +1,254 @@
+"""The embedded server: throughput, latency, and requests through a reload and a restart.
+
+`throughput`: images a second of `pooled` on 224x224 uint8 images, one a request, by 8 clients over
+gRPC in a process of their own, against a bare loop over the loaded SavedModel in one process; in
+turns, and as ratios within a round. `latency`: milliseconds that gRPC and REST add to a cheap
+signature, at the median, called one after the other. `requests`: every answer of many requests is
+compared with the right one while a new version is exported, and the server is ended by SIGTERM and
+started again; with its memory along the way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import write_record
+
+from rwgen.client import FeaturesClient
+from rwgen.client_config import ClientConfig
+from rwgen.export_config import ExportConfig
+
+CONCURRENCY = 8
+DEEP = ExportConfig(signatures=("pooled",))
+SHALLOW = ExportConfig(layers=("conv1_1",), signatures=("pooled",))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        deep, shallow = Path(folder) / "deep", Path(folder) / "shallow"
+        _apart(_export, deep, DEEP)
+        _apart(_export, shallow, SHALLOW)
+        results: dict[str, Any] = {"throughput": [], "latency": []}
+        for _ in range(options.rounds):
+            bare = _apart(bare_rate, deep, options.seconds)
+            with running(deep) as server:
+                served = _apart(served_rate, server.url("grpc"), options.seconds)
+            results["throughput"].append({"bare": bare, "served": served, "ratio": served / bare})
+            print(results["throughput"][-1], flush=True)
+            row = {"bare": _apart(bare_latency, shallow)}
+            with running(shallow) as server:
+                for scheme in ("grpc", "http"):
+                    row[scheme] = _apart(served_latency, server.url(scheme)) - row["bare"]
+            results["latency"].append(row)
+            print(row, flush=True)
+        results["requests"] = through_restarts(shallow, options.requests)
+        print(results["requests"], flush=True)
+        write_record(options.output, {"settings": {"rounds": options.rounds}, "results": results})
+
+
+def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function in a process of its own: TensorFlow's threads and memory end with it."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _export(folder: Path, config: ExportConfig) -> None:
+    from rwgen.export import export_network
+
+    export_network("ranvgg19", folder, config)
+
+
+def _image(number: int, side: int) -> np.ndarray:
+    rng = np.random.default_rng(number)
+    return rng.integers(0, 256, (1, side, side, 3), dtype=np.uint8)
+
+
+def bare_rate(folder: Path, seconds: float) -> float:
+    """Images a second of a loop, one image at a time."""
+    from rwgen.feature_sources import SavedModelSource
+
+    source = SavedModelSource(str(folder))
+    images = [_image(number, 224) for number in range(4)]
+    for image in images:
+        source.predict("pooled", image)
+    began, count = time.perf_counter(), 0
+    while time.perf_counter() < began + seconds:
+        source.predict("pooled", images[count % len(images)])
+        count += 1
+    return count / (time.perf_counter() - began)
+
+
+def served_rate(url: str, seconds: float) -> float:
+    """Images a second of clients that call at the same time."""
+    images = [_image(number, 224) for number in range(4)]
+    with FeaturesClient(url) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
+        for image in images:
+            client.predict("pooled", image)
+        began = time.perf_counter()
+
+        def work(number: int) -> int:
+            count = 0
+            while time.perf_counter() < began + seconds:
+                client.predict("pooled", images[(number + count) % len(images)])
+                count += 1
+            return count
+
+        counts = list(pool.map(work, range(CONCURRENCY)))
+        return sum(counts) / (time.perf_counter() - began)
+
+
+def _median_milliseconds(call: Callable[[np.ndarray], Any]) -> float:
+    image = _image(0, 32)
+    times = []
+    for number in range(600):
+        began = time.perf_counter()
+        call(image)
+        if number >= 100:
+            times.append(time.perf_counter() - began)
+    return 1000 * statistics.median(times)
+
+
+def bare_latency(folder: Path) -> float:
+    """Median milliseconds of a call of the loaded model."""
+    from rwgen.feature_sources import SavedModelSource
+
+    source = SavedModelSource(str(folder))
+    return _median_milliseconds(lambda image: source.predict("pooled", image))
+
+
+def served_latency(url: str) -> float:
+    """Median milliseconds of a call of the server."""
+    with FeaturesClient(url) as client:
+        return _median_milliseconds(lambda image: client.predict("pooled", image))
+
+
+class ServerProcess:
+    """`rwgen serve` in a process of its own, at ports that were free."""
+
+    def __init__(self, folder: Path, ports: dict[str, int] | None = None) -> None:
+        self.folder = folder
+        self.ports = ports or {"grpc": _free_port(), "http": _free_port()}
+        self.process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "rwgen.cli.main", "serve", folder, "--server", "embedded"),
+                *("--grpc-port", str(self.ports["grpc"]), "--rest-port", str(self.ports["http"])),
+                "--quiet",
+            ]
+        )
+
+    def url(self, scheme: str) -> str:
+        return f"{scheme}://127.0.0.1:{self.ports[scheme]}/v1/models/{self.folder.name}"
+
+    def wait_until_ready(self) -> None:
+        config = ClientConfig(max_attempts=1, timeout=2)
+        for _ in range(300):
+            with FeaturesClient(self.url("grpc"), config) as client:
+                with contextlib.suppress(Exception):
+                    client.input_of("pooled")
+                    return
+            time.sleep(0.2)
+        raise SystemExit("the server does not start")
+
+    def memory(self) -> int:
+        """Resident bytes."""
+        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def end(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@contextlib.contextmanager
+def running(folder: Path) -> Iterator[ServerProcess]:
+    server = ServerProcess(folder)
+    try:
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.end()
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def through_restarts(folder: Path, count: int) -> dict[str, Any]:
+    """Requests during a reload and a restart, each answer compared."""
+    images = [_image(number, 32) for number in range(16)]
+    server = ServerProcess(folder)
+    server.wait_until_ready()
+    config = ClientConfig(first_wait=1.0, timeout=120)
+    done, wrong, memory = [0], [0], {}
+    lock = threading.Lock()
+    exits = []
+    with FeaturesClient(server.url("grpc"), config) as client:
+        expected = [client.predict("pooled", image)["conv1_1"] for image in images]
+
+        def ask(number: int) -> None:
+            answer = client.predict("pooled", images[number % len(images)])["conv1_1"]
+            same = np.allclose(answer, expected[number % len(images)], rtol=1e-4, atol=1e-6)
+            with lock:
+                done[0] += 1
+                wrong[0] += not same
+
+        with ThreadPoolExecutor(CONCURRENCY) as pool:
+            futures = [pool.submit(ask, number) for number in range(count)]
+            steps = {count // 3: "reload", 2 * count // 3: "restart"}
+            while done[0] < count and not any(f.done() and f.exception() for f in futures):
+                for at in [at for at in steps if done[0] >= at]:
+                    if steps.pop(at) == "reload":
+                        _new_version(folder)
+                    else:
+                        exits.append(server.end())
+                        server = ServerProcess(folder, server.ports)
+                thousand = done[0] // 1000
+                if thousand not in memory:
+                    memory[thousand] = server.memory()
+                time.sleep(0.02)
+            failed = sum(future.exception() is not None for future in futures)
+    exits.append(server.end())
+    return {
+        "requests": count,
+        "answered": done[0],
+        "failed": failed,
+        "wrong": wrong[0],
+        "exit_codes": exits,
+        "memory_by_thousand": memory,
+    }
+
+
+def _new_version(folder: Path) -> None:
+    """The same weights as a version of their own, which must answer alike."""
+    temporary = folder / ".new"
+    shutil.copytree(folder / "1", temporary)
+    temporary.rename(folder / "2")
+
+
+if __name__ == "__main__":
+    main()
