@@ -160,15 +160,16 @@ class ServerProcess:
         )
 
     def url(self, scheme: str) -> str:
+        """Of the model, for a client."""
         return f"{scheme}://127.0.0.1:{self.ports[scheme]}/v1/models/{self.folder.name}"
 
     def wait_until_ready(self) -> None:
+        """Ask until it answers."""
         config = ClientConfig(max_attempts=1, timeout=2)
         for _ in range(300):
-            with FeaturesClient(self.url("grpc"), config) as client:
-                with contextlib.suppress(Exception):
-                    client.input_of("pooled")
-                    return
+            with FeaturesClient(self.url("grpc"), config) as client, contextlib.suppress(Exception):
+                client.input_of("pooled")
+                return
             time.sleep(0.2)
         raise SystemExit("the server does not start")
 
@@ -178,6 +179,7 @@ class ServerProcess:
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def end(self) -> int:
+        """Exit code after SIGTERM."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
