@@ -385,6 +385,7 @@ def test_requests_during_the_drain_are_unavailable(saved, monkeypatch):
         time.sleep(0.2)
         connection.request("GET", "/v1/models/hp2")
         response = connection.getresponse()
+        assert "shutting down" in json.loads(response.read())["error"]
         assert (response.status, response.headers["connection"]) == (503, "close")
         assert code_of(lambda: stubs.y([2.0])) == grpc.StatusCode.UNAVAILABLE
         stopping.join(20)
