@@ -24,6 +24,9 @@ from rwgen.serving.logs import log
 KEEP_ALIVE = 60
 """Seconds that a REST connection may be idle between two requests."""
 
+GRPC_IDLE_SECONDS = 300
+"""Seconds that a gRPC connection may be idle."""
+
 BACKLOG = 512
 """Connections that may wait to be accepted."""
 
@@ -190,6 +193,8 @@ def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
         # More than may run, so that a client is told so, and does not wait without a word.
         ("grpc.max_concurrent_streams", 2 * config.max_concurrent_requests + 16),
         ("grpc.server_handshake_timeout_ms", math.ceil(config.read_timeout * 1000)),
+        # Clients open them again when they need them.
+        ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
         # Or two servers could share a port, and each would get some of the requests.
         ("grpc.so_reuseport", 0),
     ]

@@ -54,6 +54,7 @@ class Server:
         self._gate = Gate(config.max_concurrent_requests, config.max_pending_bytes)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
+        self._begun = False
         self._batcher: Batcher | None = None
         self._codec: ThreadPoolExecutor | None = None
         self._listeners: Listeners | None = None
@@ -62,9 +63,12 @@ class Server:
         """Load the models, then listen.
 
         Raises:
-            InvalidInputError: a model cannot be loaded, an address cannot be had, or the files for
-                TLS are of no use.
+            InvalidInputError: a model cannot be loaded, an address cannot be had, the files for
+                TLS are of no use, or the server was started before.
         """
+        if self._begun:
+            raise InvalidInputError("expected a new server. Received: one started before")
+        self._begun = True
         silence()
         config = self.config
         listeners = Listeners(config)  # before the models, because it fails sooner

@@ -249,6 +249,28 @@ def test_messages_that_are_wrong(stubs, path, data):
     assert code_of(lambda: bytes_method(stubs, path)(data, timeout=20)) == INVALID
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff" * 1000,
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+    ],
+)
+def test_what_is_not_grpc_takes_no_place_from_others(server, stubs, data):
+    address = ("127.0.0.1", server.grpc_port)
+    with contextlib.ExitStack() as stack:
+        for _ in range(50):
+            connection = stack.enter_context(socket.create_connection(address, timeout=10))
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                connection.sendall(data)
+        assert stubs.y([4.0]) == [4.0]
+        with stubs_of(server) as others:
+            assert others.y([4.0]) == [4.0]
+
+
 def test_methods_that_are_none(stubs):
     for path in ("/tensorflow.serving.PredictionService/None", "/none/None", "/"):
         code = code_of(lambda path=path: bytes_method(stubs, path)(b"", timeout=20))

@@ -235,6 +235,8 @@ def test_a_stopped_server_is_gone_and_stops_once(saved):
     assert server.wait(0)
     assert not server.is_running
     server.stop()
+    with pytest.raises(InvalidInputError, match="started before"):
+        server.start()
     with pytest.raises(ConnectionRefusedError):
         rest(type("Gone", (), {"rest_port": port}), "GET", "/v1/models/hp2")
 
