@@ -1,9 +1,10 @@
 """A model that is saved once, and a server that runs for all tests."""
 
+import resource
 import shutil
 
 import pytest
-from serving_clients import running, stubs_of
+from serving_clients import rest, running, stubs_of
 from serving_models import VERSION, save_model
 
 
@@ -33,3 +34,14 @@ def server(saved):
 def stubs(server):
     with stubs_of(server) as made:
         yield made
+
+
+@pytest.fixture
+def still_answers(server, stubs):
+    """After each test the server answers, and has not taken much memory."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert stubs.y([2.0]) == [3.0]
+    assert rest(server, "GET", "/v1/models/hp2")[0] == 200
+    # Kilobytes; what Python and TensorFlow keep for themselves is a small part of it.
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000

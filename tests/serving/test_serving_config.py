@@ -1,0 +1,81 @@
+"""Settings are checked, and cost nothing to import."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import rwgen.serving
+from rwgen import InvalidInputError
+from rwgen.serving import ModelConfig, ServerConfig
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"host": ""},
+        {"rest_port": -1},
+        {"grpc_port": 65536},
+        {"rest_port": True},
+        {"max_batch_size": 0},
+        {"batch_threads": 0},
+        {"max_queued_requests": 0},
+        {"max_concurrent_requests": 1.5},
+        {"max_request_bytes": 2**31},
+        {"max_pending_bytes": 1},
+        {"batch_timeout": -1},
+        {"request_timeout": 0},
+        {"read_timeout": float("nan")},
+        {"drain_timeout": float("inf")},
+        {"poll_interval": "1"},
+        {"tls_key": "key.pem"},
+        {"metrics_path": "metrics"},
+        {"metrics_path": "/a b"},
+    ],
+)
+def test_configurations_are_checked(values):
+    with pytest.raises(InvalidInputError, match=next(iter(values))):
+        ServerConfig(**values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"name": ""},
+        {"name": "a/b"},
+        {"name": "a:b"},
+        {"name": "a\nb"},
+        {"base_path": ""},
+        {"version_labels": {"": 1}},
+        {"version_labels": {"stable": -1}},
+        {"version_labels": ["stable"]},
+    ],
+)
+def test_model_configurations_are_checked(values):
+    with pytest.raises(InvalidInputError, match=next(iter(values))):
+        ModelConfig(**{"name": "hp2", "base_path": "models", **values})
+
+
+def test_configurations_need_no_tensorflow():
+    code = "import sys, rwgen.serving; print('tensorflow' in sys.modules, 'grpc' in sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert result.stdout.split() == ["False", "False"]
+
+
+def test_without_its_packages_the_way_to_install_them_is_told():
+    code = """
+    import sys
+    sys.modules["uvicorn"] = None
+    import rwgen.serving
+    from rwgen import InvalidInputError
+    try:
+        rwgen.serving.Server
+    except InvalidInputError as error:
+        print(error)
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "rwgen[serve]" in result.stdout
+    with pytest.raises(AttributeError):
+        _ = rwgen.serving.none
