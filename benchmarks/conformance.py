@@ -19,9 +19,9 @@ DECLINED = {"g0", "g2", "c0"}
 HEAD = """# Conformance
 
 Cases distilled from TensorFlow Serving's own tests, run against the embedded server by
-`tests/serving/test_conformance.py`: REST and gRPC over sockets, the JSON codec by itself. The model is
-y = 0.5 x + 2, version 123, label Version_Label. Classify and Regress are out of scope and answer 501 /
-UNIMPLEMENTED. This table is written by `benchmarks/conformance.py`.
+`tests/serving/test_conformance.py`: REST and gRPC over sockets, the JSON codec by itself. The model
+is y = 0.5 x + 2, version 123, label Version_Label. Classify and Regress are out of scope and
+answer 501 / UNIMPLEMENTED. This table is written by `benchmarks/conformance.py`.
 
 | case | from | asked | right | given |
 |---|---|---|---|---|

@@ -14,6 +14,8 @@ import wrapt
 
 if TYPE_CHECKING:
     from rwgen.checkpoint import Checkpoint
+    from rwgen.client import FeaturesClient
+    from rwgen.client_config import ClientConfig
     from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
     from rwgen.device import use_device
     from rwgen.errors import (
@@ -26,8 +28,11 @@ if TYPE_CHECKING:
         OutputError,
         RecipeError,
         RwgenError,
+        ServerError,
         WorkerError,
     )
+    from rwgen.export import export_network
+    from rwgen.export_config import ExportConfig
     from rwgen.features import feature_extractor
     from rwgen.images import read_image, resize_image, write_image
     from rwgen.initializers import SeededNormal
@@ -45,6 +50,8 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "checkpoint": ("Checkpoint",),
+    "client": ("FeaturesClient",),
+    "client_config": ("ClientConfig",),
     "config": ("InversionConfig", "OptimizerConfig", "StyleConfig", "TextureConfig"),
     "device": ("use_device",),
     "errors": (
@@ -57,8 +64,11 @@ _MODULES = {
         "OutputError",
         "RecipeError",
         "RwgenError",
+        "ServerError",
         "WorkerError",
     ),
+    "export": ("export_network",),
+    "export_config": ("ExportConfig",),
     "features": ("feature_extractor",),
     "images": ("read_image", "resize_image", "write_image"),
     "initializers": ("SeededNormal",),
@@ -76,6 +86,8 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 
 __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULES
     "Checkpoint",
+    "FeaturesClient",
+    "ClientConfig",
     "InversionConfig",
     "OptimizerConfig",
     "StyleConfig",
@@ -90,7 +102,10 @@ __all__ = [  # noqa: RUF022 - grouped by module; a test compares it with _MODULE
     "OutputError",
     "RecipeError",
     "RwgenError",
+    "ServerError",
     "WorkerError",
+    "export_network",
+    "ExportConfig",
     "feature_extractor",
     "read_image",
     "resize_image",
