@@ -29,6 +29,7 @@ from rwgen.workers import process_runner
 
 LAYERS = [spec.name for spec in VGG19.layers() if spec.name != "fc8"]
 PAPER = "paper"
+SHEET_ROW = 6
 VARIANTS: dict[str, dict[str, Any]] = {
     "pixel": {"parameterization": "pixel"},
     "fourier-box": {"parameterization": "fourier-box"},
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--evaluations", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--sheet", type=Path)
+    parser.add_argument("--sheet-side", type=int, help="pixels of each image in it")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
 
@@ -91,19 +93,20 @@ def main() -> None:
     print(_table(results, options.networks, options.layers))
     if options.sheet:
         first = [job for job in jobs if job.photo == options.photos[0] and job.seed == 0]
-        rows = {
-            network: [
-                (f"{job.layer} {network}", np.load(_image_file(images, job)))
-                for job in first
-                if job.network == network
-            ]
-            for network in options.networks
-        }
-        per_row = 7
-        write_sheet(
-            options.sheet,
-            [row[at : at + per_row] for row in rows.values() for at in range(0, len(row), per_row)],
-        )
+        rows = []
+        for network in options.networks:
+            cells = [("photo", load_photo(options.photos[0], options.size))]
+            for job in (job for job in first if job.network == network):
+                quality = next(row["psnr"] for row in results if _is_of(row, job))
+                cells.append((f"{job.layer}: {quality:.1f} dB", np.load(_image_file(images, job))))
+            side = options.sheet_side or options.size
+            small = [(label, resize_image(image, side, side)) for label, image in cells]
+            rows += [small[at : at + SHEET_ROW] for at in range(0, len(small), SHEET_ROW)]
+        write_sheet(options.sheet, rows)
+
+
+def _is_of(row: dict[str, Any], job: Job) -> bool:
+    return all(row[name] == value for name, value in dataclasses.asdict(job).items())
 
 
 def invert_one(job: Job) -> tuple[dict[str, float], NDArray[np.uint8]]:
