@@ -70,6 +70,7 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, Any]:
         load_photo(options.photo, options.stack_size),
         num_candidates=options.candidates,
         recipe=plain,
+        layers=_convolutions_up_to(plain, options.layers),
         config=InversionConfig(
             seed=seed, optimizer=OptimizerConfig(max_iterations=options.stack_iterations)
         ),
@@ -84,6 +85,12 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, Any]:
             float(np.sqrt(np.sum((photo - image) ** 2)) / photo.size) for image in images
         ]
     return row
+
+
+def _convolutions_up_to(recipe: Recipe, layers: list[str]) -> list[str]:
+    names = [spec.name for spec in recipe.topology.layers()]
+    needed = names[: max(map(names.index, layers)) + 1]
+    return [name for name in needed if name.startswith("conv")]
 
 
 def _invert(
