@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from rwgen import metrics
@@ -38,23 +38,39 @@ class TextureScores:
     spectrum: float
     copies: float
 
+    def numbers(self) -> dict[str, float]:
+        """One number a metric: of patches the mean over scales."""
+        return {**vars(self), "patches": mean(self.patches)}
+
 
 @dataclass(frozen=True, kw_only=True)
 class StyleScores:
     """How far a result is from style and content; but for `ssim`, better the lower it is.
 
     Attributes:
-        style: as `TextureScores.gram`, to the style images: the mean over them.
+        style: as `TextureScores.gram`, to each style image.
         content: relative distance of features under held-out networks, see
             `rwgen.held_out.HeldOutNetworks.content_distance`.
-        patches: as `TextureScores.patches`, to the style images: the mean over them.
+        patches: as `TextureScores.patches`, to each style image.
         ssim: structural similarity to the content, see `rwgen.metrics.ssim`.
     """
 
-    style: float
+    style: tuple[float, ...]
     content: float
-    patches: tuple[float, ...]
+    patches: tuple[tuple[float, ...], ...]
     ssim: float
+
+    def numbers(self) -> dict[str, float]:
+        """One number a metric, or a metric and style; of patches the mean over scales."""
+        count = len(self.style)
+        endings = [f" {number}" if count > 1 else "" for number in range(1, count + 1)]
+        patches = [mean(scales) for scales in self.patches]
+        return {
+            **{f"style{end}": value for end, value in zip(endings, self.style, strict=True)},
+            "content": self.content,
+            **{f"patches{end}": value for end, value in zip(endings, patches, strict=True)},
+            "ssim": self.ssim,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,11 +169,10 @@ def evaluate_style(
     content_networks = HeldOutNetworks(config.content_layers, config.held_out_seeds)
 
     def judge(image: NDArray[Any]) -> StyleScores:
-        patches = [metrics.sliced_wasserstein(image, style) for style in styles]
         return StyleScores(
-            style=float(np.mean([style_networks.gram_distance(image, x) for x in styles])),
+            style=tuple(style_networks.gram_distance(image, style) for style in styles),
             content=content_networks.content_distance(image, content),
-            patches=tuple(map(float, np.mean(patches, axis=0))),
+            patches=tuple(metrics.sliced_wasserstein(image, style) for style in styles),
             # It is None only for images smaller than its window.
             ssim=cast("float", metrics.ssim(image, content)),
         )
