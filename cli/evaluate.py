@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json as json_module
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -176,12 +177,14 @@ def evaluate(
 
 
 def _check_destination(output: str, inputs: Sequence[str]) -> None:
-    path = Path(output)
+    path = Path(output).resolve()
     if path.suffix != ".json" or path.is_dir():
         raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"--output: expected a folder that is there. Received: {output!r}")
-    if path.resolve() in [Path(name).resolve() for name in inputs]:
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise InvalidInputError(
+            f"--output: expected a folder that can be written to. Received: {output!r}"
+        )
+    if path in [Path(name).resolve() for name in inputs]:
         raise InvalidInputError(f"--output: expected a file that is no input. Received: {output!r}")
 
 

@@ -27,6 +27,8 @@ OPTIONS = {
               "--content-layer", "--style-layer", "--style-blend", "--init"),
     "texture": (*SHARED, *GRAM, "--source-size", "--layer"),
     "invert": (*SHARED, "--layer"),
+    "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
+                 "--output", "--quiet", "--json"),
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
     "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",
