@@ -177,14 +177,15 @@ def evaluate(
 
 
 def _check_destination(output: str, inputs: Sequence[str]) -> None:
-    path = Path(output).resolve()
+    # Unlike `Path.resolve`, this leaves loops of links for reading and writing to report.
+    path = Path(os.path.realpath(output))
     if path.suffix != ".json" or path.is_dir():
         raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise InvalidInputError(
             f"--output: expected a folder that can be written to. Received: {output!r}"
         )
-    if path in [Path(name).resolve() for name in inputs]:
+    if str(path) in map(os.path.realpath, inputs):
         raise InvalidInputError(f"--output: expected a file that is no input. Received: {output!r}")
 
 

@@ -154,6 +154,7 @@ def test_a_table_of_styles_has_a_column_for_each(call: Call, pictures: Any) -> N
         (("A", "--source", "A", "-o", "out.txt"), "expected a file ending in .json"),
         (("A", "--source", "A", "-o", "none/out.json"), "expected a folder that can be written"),
         (("A", "--source", "A", "-o", "link.json"), "expected a folder that can be written"),
+        (("loop", "--source", "A", "-o", "out.json"), "'loop' (Too many levels"),
         (("A.json", "--source", "A", "-o", "A.json"), "expected a file that is no input"),
         (("A", "--source", "A", "--size", "31"), "at least 32 pixels a side"),
         (("small.png", "--source", "A"), "Received: small.png, 31x40"),
@@ -177,8 +178,10 @@ def test_what_cannot_be_judged_is_one_line(
     Image.new("RGB", (31, 40)).save(tmp_path / "small.png")
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     (tmp_path / "link.json").symlink_to(tmp_path / "none" / "out.json")
+    (tmp_path / "loop").symlink_to("loop")
     assert message in refused("evaluate", *arguments)
-    (tmp_path / "link.json").unlink()
+    for link in ("link.json", "loop"):
+        (tmp_path / link).unlink()
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
