@@ -1,10 +1,10 @@
 """Texture synthesis over readings of the paper, and over the scale of the biases.
 
-Every result is judged by what no variant optimises (`rwgen.metrics`): `covariances` and `grams`,
-relative distances of Gram matrices under networks of held-out seeds; `patches`, the sliced
-Wasserstein distance of patches, over scales; `spectrum`, the distance of power spectra in
-decibels; `copies`, the share of patches copied side by side. White noise and another crop of the
-same texture, where the source has room for two, stand beside them.
+Every result is judged by what no variant optimises (`rwgen.held_out`, `rwgen.metrics`):
+`covariances` and `grams`, relative distances of Gram matrices under networks of held-out seeds;
+`patches`, the sliced Wasserstein distance of patches, over scales; `spectrum`, the distance of
+power spectra in decibels; `copies`, the share of patches copied side by side. White noise and
+another crop of the same texture, where the source has room for two, stand beside them.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from rwgen import (
     synthesize_texture,
     write_image,
 )
+from rwgen.held_out import HeldOutNetworks
 from rwgen.image_search import white_noise
 
 READINGS: dict[str, dict[str, Any]] = {
@@ -63,6 +64,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
 
     variants = SETS[options.variants]
+    networks = HeldOutNetworks(TextureConfig().layers)
     results, rows = [], []
     for path in options.sources:
         picture = _load(path)
@@ -71,19 +73,19 @@ def main() -> None:
         row: list[Cell] = [(path.stem, source)]
         for variant, seed in ((v, s) for v in variants for s in range(options.seeds)):
             image, seconds = _synthesize(options, source, path.stem, variant, seed)
-            judged = _judge(source, image)
+            judged = _judge(networks, source, image)
             names = {"source": path.name, "variant": variant, "seed": seed}
             results.append({**names, **judged, "seconds": seconds})
             print(results[-1], flush=True)
             if seed == 0:
                 row.append((f"{variant}: {judged['covariances']:.1e}", image))
-        noise = _judge(source, white_noise(0, source.shape))
+        noise = _judge(networks, source, white_noise(0, source.shape))
         results.append({"source": path.name, "variant": "white noise", **noise})
         if side >= 2 * options.size:  # the floor: another part of the texture at the same scale
             half = side // 2
             parts = (picture[:half, :half], picture[half : 2 * half, half : 2 * half])
             first, second = (resize_image(part, options.size, options.size) for part in parts)
-            floor = _judge(first, second)
+            floor = _judge(networks, first, second)
             results.append({"source": path.name, "variant": "another crop", **floor})
         rows.append(row)
         write_sheet(options.output / "sheet.jpg", rows)
@@ -118,10 +120,10 @@ def _synthesize(
     return read_image(image_path), json.loads(seconds_path.read_text(encoding="utf-8"))
 
 
-def _judge(source: NDArray[Any], image: NDArray[Any]) -> dict[str, Any]:
+def _judge(networks: HeldOutNetworks, source: NDArray[Any], image: NDArray[Any]) -> dict[str, Any]:
     return {
-        "covariances": metrics.gram_distance(image, source),
-        "grams": metrics.gram_distance(image, source, shift_features=False),
+        "covariances": networks.gram_distance(image, source),
+        "grams": networks.gram_distance(image, source, shift_features=False),
         "patches": metrics.sliced_wasserstein(image, source),
         "spectrum": metrics.power_spectrum_distance(image, source),
         "copies": metrics.copy_rate(image, source),

@@ -53,6 +53,7 @@ def invert(
     device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
+    logdir: options.Logdir = None,
     checkpoint: options.CheckpointFolder = None,
     checkpoint_every: options.CheckpointEvery = DEFAULT_EVERY,
     quiet: options.Quiet = False,
@@ -60,7 +61,7 @@ def invert(
 ) -> int:
     """Reconstruct an image from the features of one layer."""
     settings = Settings(context, read_provenance(from_image, "invert") if from_image else None)
-    outputs = Outputs(output, save_every, history, quiet, json)
+    outputs = Outputs(output, save_every, history, logdir, quiet, json)
     limit = resources.memory_limit(memory_limit, device)
     inputs = settings.inputs([("source", image)] if image else [])
     if not inputs:

@@ -11,6 +11,7 @@ import typer
 
 import rwgen
 from rwgen.cli.build import build
+from rwgen.cli.evaluate import evaluate
 from rwgen.cli.export import export, inspect
 from rwgen.cli.features import features
 from rwgen.cli.invert import invert
@@ -32,7 +33,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (style, texture, invert, layers, build, networks, export, inspect, features, serve):
+COMMANDS = (
+    style,
+    texture,
+    invert,
+    evaluate,
+    layers,
+    build,
+    networks,
+    export,
+    inspect,
+    features,
+    serve,
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -119,6 +119,10 @@ History = Annotated[
     str | None,
     typer.Option(metavar="FILE.csv", help="Write losses and times of every iteration."),
 ]
+Logdir = Annotated[
+    str | None,
+    typer.Option(metavar="FOLDER", help="Write losses, gradient norm and images for TensorBoard."),
+]
 CheckpointFolder = Annotated[
     str | None,
     typer.Option(

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.checkpoint import FILE_NAME, Checkpoint
+from rwgen.cli.events import event_log
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.errors import InvalidInputError
 from rwgen.images import atomic_write, check_destination, write_image
@@ -39,6 +40,7 @@ class Outputs:
         image: image file, or `-`.
         save_every: iterations between intermediate images, 0 for none.
         history: CSV file, None for none.
+        logdir: folder for TensorBoard, None for none.
         quiet: no progress.
         json: one JSON object on standard output.
     """
@@ -46,6 +48,7 @@ class Outputs:
     image: str
     save_every: int = 0
     history: str | None = None
+    logdir: str | None = None
     quiet: bool = False
     json: bool = False
 
@@ -76,6 +79,12 @@ class Outputs:
             raise InvalidInputError(
                 f"--history: expected a file that can be written. Received: {self.history}"
             )
+        if (
+            self.logdir is not None
+            and Path(self.logdir).exists()
+            and not Path(self.logdir).is_dir()
+        ):
+            raise InvalidInputError(f"--logdir: expected a folder. Received: {self.logdir}")
         for path in inputs:
             if path != "-" and (self._is_image(path) or _is_same(path, self.history)):
                 raise InvalidInputError(
@@ -169,11 +178,16 @@ def run_task(
     metadata = {METADATA_KEY: provenance.to_json()}
     resumed_from: dict[str, int | None] = {}
     goes_on = checkpoint is not None and checkpoint.is_saved
-    with _interruptible() as interrupted, _progress(outputs, max_iterations) as show:
+    with (
+        _interruptible() as interrupted,
+        _progress(outputs, max_iterations) as show,
+        event_log(outputs.logdir, max_iterations) as log,
+    ):
 
         def callback(step: Step, best: Callable[[], NDArray[Any]]) -> bool:
             resumed_from.setdefault("resumed_from", step.iteration if goes_on else None)
             show(step)
+            log(step, best)
             if outputs.save_every and step.iteration and step.iteration % outputs.save_every == 0:
                 write_image(outputs.intermediate(step.iteration), best(), metadata=metadata)
             return interrupted()

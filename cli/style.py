@@ -83,6 +83,7 @@ def style(
     device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
+    logdir: options.Logdir = None,
     checkpoint: options.CheckpointFolder = None,
     checkpoint_every: options.CheckpointEvery = DEFAULT_EVERY,
     quiet: options.Quiet = False,
@@ -90,7 +91,7 @@ def style(
 ) -> int:
     """Render the content of one image in the style of others."""
     settings = Settings(context, read_provenance(from_image, "style") if from_image else None)
-    outputs = Outputs(output, save_every, history, quiet, json)
+    outputs = Outputs(output, save_every, history, logdir, quiet, json)
     limit = resources.memory_limit(memory_limit, device)
     named = [("content", content)] if content is not None else []
     named += [("style", path) for path in styles or ()]

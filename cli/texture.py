@@ -63,6 +63,7 @@ def texture(
     device: options.Device = AUTO,
     save_every: options.SaveEvery = 0,
     history: options.History = None,
+    logdir: options.Logdir = None,
     checkpoint: options.CheckpointFolder = None,
     checkpoint_every: options.CheckpointEvery = DEFAULT_EVERY,
     quiet: options.Quiet = False,
@@ -70,7 +71,7 @@ def texture(
 ) -> int:
     """Synthesise a texture like that of an image, of any size."""
     settings = Settings(context, read_provenance(from_image, "texture") if from_image else None)
-    outputs = Outputs(output, save_every, history, quiet, json)
+    outputs = Outputs(output, save_every, history, logdir, quiet, json)
     limit = resources.memory_limit(memory_limit, device)
     inputs = settings.inputs([("source", source)] if source else [])
     if not inputs:

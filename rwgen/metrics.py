@@ -1,4 +1,4 @@
-"""How close two images are, without the network that made either.
+"""How close two images are, without any network (`rwgen.held_out` judges with networks).
 
 PSNR and SSIM, as TensorFlow computes them, compare position by position and suit inversions. The
 others compare what textures consist of, for images of any two sizes; all are zero for equal images
@@ -7,30 +7,18 @@ but `copy_rate`, which is one.
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.architecture import VGG19
-from rwgen.config import TextureConfig
 from rwgen.errors import InvalidInputError
-from rwgen.features import feature_extractor
 from rwgen.images import resize_image
-from rwgen.losses import gram_matrix
-from rwgen.networks import load_recipe
-from rwgen.preprocess import network_input
-from rwgen.recipe import ZERO_BIAS_NETWORK
 from rwgen.seeds import standard_normal
-from rwgen.vgg import build_network
-
-HELD_OUT_SEEDS = (20160613, 20160614, 20160615)
-"""Seeds of the networks that judge textures; none is the default of a network that makes them."""
 
 _SSIM_WINDOW = 11  # Wang et al. 2004, with sigma 1.5: TensorFlow's defaults
+_DISTANCES = 1 << 26  # that are held at a time, between pairs of patches: 256 MiB
 
 
 def psnr(image: NDArray[Any], other: NDArray[Any]) -> float | None:
@@ -67,49 +55,6 @@ def ssim(image: NDArray[Any], other: NDArray[Any]) -> float | None:
     if min(first.shape[:2]) < _SSIM_WINDOW:
         return None
     return float(tf.image.ssim(first, second, max_val=255.0, filter_size=_SSIM_WINDOW))
-
-
-def gram_distance(
-    image: NDArray[Any],
-    source: NDArray[Any],
-    *,
-    layers: Sequence[str] = TextureConfig().layers,
-    seeds: Sequence[int] = HELD_OUT_SEEDS,
-    shift_features: bool = True,
-) -> float:
-    """How far apart Gram matrices are under networks that no texture was made with.
-
-    Args:
-        image: [height, width, 3], RGB in 0..255.
-        source: the same of any size.
-        layers: layers of a VGG-19 without biases.
-        seeds: of its weights, one network each.
-        shift_features: subtract each image's own mean features first, so that covariances are
-            compared.
-
-    Returns:
-        The median over networks of the mean over layers of ||G(image) - G(source)||^2 divided by
-        ||G(source)||^2.
-
-    Raises:
-        InvalidInputError: an image is too small for the layers.
-        LayerError: a layer is unknown.
-    """
-    VGG19.check_image_size(layers, image.shape, "an image")
-    VGG19.check_image_size(layers, source.shape, "a source")
-    recipe = load_recipe(ZERO_BIAS_NETWORK)
-    distances = []
-    for seed in seeds:
-        judge = dataclasses.replace(recipe, seed=seed, weights_sha256={})
-        network = build_network(judge, VGG19.deepest(layers).name)
-        extractor = feature_extractor(network, layers)
-        found, expected = (extractor(network_input(x)) for x in (image, source))
-        shares = []
-        for name, features in expected.items():
-            grams = [_gram(value, shift_features) for value in (found[name], features)]
-            shares.append(np.sum((grams[0] - grams[1]) ** 2) / np.sum(grams[1] ** 2))
-        distances.append(np.mean(shares))
-    return float(np.median(distances))
 
 
 def sliced_wasserstein(
@@ -275,17 +220,10 @@ def _nearest(wanted: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray
     """For each row of `wanted`, the number of the nearest row of `known`."""
     lengths = (known**2).sum(axis=1)
     found = []
-    for chunk in np.array_split(wanted, -(-len(wanted) // 1024)):
+    rows = max(1, _DISTANCES // len(known))
+    for chunk in np.array_split(wanted, -(-len(wanted) // rows)):
         found.append(np.argmin(lengths - 2 * chunk @ known.T, axis=1))
     return np.concatenate(found)
-
-
-def _gram(features: tf.Tensor, shifted: bool) -> NDArray[np.float64]:
-    values = tf.cast(features, tf.float64)
-    if shifted:
-        values -= tf.reduce_mean(values, axis=[1, 2], keepdims=True)
-    matrix: NDArray[np.float64] = gram_matrix(values).numpy()
-    return matrix
 
 
 def _pair(image: NDArray[Any], other: NDArray[Any]) -> tuple[tf.Tensor, tf.Tensor]:

@@ -148,7 +148,7 @@ class Minimizer:
                 tf.constant(target - progress.finished),  # a Python number would be traced anew
             )
             seconds = time.perf_counter() - began
-            progress.history.append(self._step(progress.iteration, seconds))
+            progress.history.append(self._step(search, progress.iteration, seconds))
         history = progress.history
         return Solution(
             image=self._best_image(),
@@ -168,7 +168,7 @@ class Minimizer:
         self._best_loss.assign(np.inf)
         search = self._begin(point)
         tolerance = search.largest_gradient * self.config.gradient_tolerance
-        return Progress(search, tolerance, [self._step(0, time.perf_counter() - began)])
+        return Progress(search, tolerance, [self._step(search, 0, time.perf_counter() - began)])
 
     def _restored(
         self, checkpoint: Checkpoint, origin: dict[str, Any], point: tf.Tensor
@@ -189,7 +189,7 @@ class Minimizer:
             return StopReason.CALLBACK
         if step.iteration >= self.config.max_iterations:
             return StopReason.MAX_ITERATIONS
-        if search.gradient_norm() <= progress.tolerance:
+        if search.largest_component() <= progress.tolerance:
             return StopReason.GRADIENT_TOLERANCE
         no_restart = progress.restarts == self.config.max_restarts
         if search.has_stopped() and (no_restart or search.loss <= self._best_loss):
@@ -280,7 +280,7 @@ class Minimizer:
                 f"{float(self._best_loss):.6g}"
             )
 
-    def _step(self, iteration: int, seconds: float) -> Step:
+    def _step(self, search: Search, iteration: int, seconds: float) -> Step:
         values = self._best_terms.numpy().tolist()
         return Step(
             iteration=iteration,
@@ -288,6 +288,7 @@ class Minimizer:
             loss=float(self._best_loss),
             terms=dict(zip(self._term_names, values, strict=True)),
             seconds=seconds,
+            gradient_norm=search.gradient_norm(),
         )
 
     def _best_image(self) -> NDArray[Any]:

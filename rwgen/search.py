@@ -65,11 +65,17 @@ class Search:
         largest = float(np.abs(values).max())
         return cls(state, pair_products(state), scale, float(loss), largest, non_finite)
 
-    def gradient_norm(self) -> float:
+    def largest_component(self) -> float:
         """Largest unscaled gradient component at the current point, infinite without a loss."""
         if not np.isfinite(self.state.objective_value):
             return math.inf
         return float(tf.reduce_max(tf.abs(self.state.objective_gradient)) / self.scale)
+
+    def gradient_norm(self) -> float:
+        """Euclidean norm of the unscaled gradient, infinite without a loss."""
+        if not np.isfinite(self.state.objective_value):
+            return math.inf
+        return float(tf.norm(self.state.objective_gradient) / self.scale)
 
     def has_stopped(self) -> bool:
         """Whether TFP would go no further, for whatever reason."""

@@ -31,6 +31,8 @@ class Step:
         loss: the lowest loss so far.
         terms: the terms of that loss.
         seconds: wall time so far, compilation included.
+        gradient_norm: Euclidean norm of the loss's gradient with respect to what is searched, at
+            the point that the search is at; infinite without a loss.
     """
 
     iteration: int
@@ -38,6 +40,7 @@ class Step:
     loss: float
     terms: dict[str, float]
     seconds: float
+    gradient_norm: float
 
 
 @dataclass(frozen=True)

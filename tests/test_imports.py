@@ -27,6 +27,7 @@ LEVELS = (
     {"config", "networks"},
     {
         "grpc_transport",
+        "evaluation_config",
         "initializers",
         "lbfgs",
         "rest_transport",
@@ -38,8 +39,17 @@ LEVELS = (
     {"client", "search"},
     {"optimize", "parameterization", "winograd"},
     {"vgg", "features", "weighting", "scales", "image_search"},
-    {"differences", "metrics", "rescale", "signatures", "task_network", "whitening"},
-    {"objectives", "readers"},
+    {
+        "baselines",
+        "differences",
+        "held_out",
+        "metrics",
+        "rescale",
+        "signatures",
+        "task_network",
+        "whitening",
+    },
+    {"evaluation", "objectives", "readers"},
     {"export", "feature_sources", "tasks", "workers"},
     {"selection"},
 )

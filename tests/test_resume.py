@@ -219,7 +219,8 @@ def solver(solved, fail_at=None):
         base = 0.0 if begin is None else float(begin.mean())
         image = np.full((*size, 3), base + 10 * len(str(size)), np.float32)
         history = [
-            Step(i, 2 * i, 1 / (1 + i), {"a": 1 / (1 + i)}, 1.0) for i in (0, config.max_iterations)
+            Step(i, 2 * i, 1 / (1 + i), {"a": 1 / (1 + i)}, 1.0, 1.0)
+            for i in (0, config.max_iterations)
         ]
         for step in history:
             report(step, lambda: image)

@@ -48,7 +48,9 @@ def _solver(calls, stop_early=False):
         iterations = config.max_iterations // 2 if stop_early else config.max_iterations
         history = []
         for iteration in (0, iterations):
-            history.append(Step(iteration, 3 * iteration, 1 / number, {"style": 1 / number}, 2.0))
+            history.append(
+                Step(iteration, 3 * iteration, 1 / number, {"style": 1 / number}, 2.0, 1.0)
+            )
             if callback(history[-1], lambda: image):
                 reason = StopReason.CALLBACK
                 break

@@ -5,13 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rwgen import InvalidInputError, LayerError, Recipe, build_network, preprocess_input
-from rwgen.metrics import (
-    copy_rate,
-    gram_distance,
-    power_spectrum_distance,
-    sliced_wasserstein,
-)
+from rwgen import InvalidInputError
+from rwgen.metrics import copy_rate, power_spectrum_distance, sliced_wasserstein
 
 
 def noise(height, width, seed=0):
@@ -100,38 +95,12 @@ def test_the_nearest_patches_are_those_of_a_search_one_by_one():
     assert list(_nearest(wanted.astype("f"), known.astype("f"))) == expected
 
 
-@pytest.mark.parametrize("shift_features", [True, False])
-def test_a_gram_distance_is_that_of_sums_over_positions(shift_features):
-    image, source = noise(12, 16), noise(20, 9, seed=1)
-    network = build_network(Recipe(seed=5, bias_stddev=0), "conv1_1")
-    grams = []
-    for x in (image, source):
-        features = np.asarray(network(preprocess_input(x.astype(np.float32)[np.newaxis])))[0]
-        rows = features.reshape(-1, 64).astype(float)
-        rows -= rows.mean(axis=0) * shift_features
-        grams.append(sum(np.outer(row, row) for row in rows) / len(rows))
-    expected = ((grams[0] - grams[1]) ** 2).sum() / (grams[1] ** 2).sum()
-    found = gram_distance(
-        image, source, layers=["conv1_1"], seeds=[5], shift_features=shift_features
-    )
-    assert found == pytest.approx(expected, rel=1e-4)
-
-
-def test_another_part_of_a_texture_is_nearer_than_noise():
-    rows, columns = np.mgrid[0:96, 0:96] / 3
-    texture = np.stack([np.sin(rows), np.cos(columns), np.sin(rows + columns)], axis=-1) * 90 + 128
-    near, far = (
-        gram_distance(x, texture[:64, :64]) for x in (texture[24:88, 30:94], noise(64, 64))
-    )
-    assert gram_distance(texture, texture) == 0
-    assert near < 0.2 * far
-
-
-def test_what_no_gram_matrix_exists_for_is_refused():
-    with pytest.raises(LayerError, match="conv9_1"):
-        gram_distance(noise(64, 64), noise(64, 64), layers=["conv9_1"])
-    with pytest.raises(InvalidInputError, match="8 pixels"):
-        gram_distance(noise(7, 64), noise(64, 64))
+def test_the_nearest_patches_are_the_same_when_few_distances_are_held(monkeypatch):
+    image, source = noise(24, 24), noise(32, 32, seed=1)
+    source[:16, :16] = image[4:20, 4:20]
+    expected = copy_rate(image, source)
+    monkeypatch.setattr("rwgen.metrics._DISTANCES", 1000)
+    assert copy_rate(image, source) == expected > 0
 
 
 @pytest.mark.parametrize(

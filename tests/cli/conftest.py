@@ -155,7 +155,7 @@ class FakeTasks:
             raise self.failure
         image, history, reason = np.full(shape, 127.0), [], StopReason.MAX_ITERATIONS
         for iteration in range(4):
-            history.append(Step(iteration, iteration + 1, 4.0 - iteration, {"term": 1.0}, 0.5))
+            history.append(Step(iteration, iteration + 1, 4.0 - iteration, {"term": 1.0}, 0.5, 2.0))
             self.on_step(iteration)
             if seen["callback"](history[-1], lambda: image):
                 reason = StopReason.CALLBACK

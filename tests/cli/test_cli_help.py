@@ -18,14 +18,17 @@ from rwgen.cli.main import app, main
 from rwgen.config import InversionConfig, StyleConfig, TextureConfig
 
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
-          "--history", "--checkpoint", "--checkpoint-every", "--parameterization", "--quiet",
-          "--json", "--memory-limit", "--device", "--octaves", "--unit-activations")  # fmt: skip
+          "--history", "--logdir", "--checkpoint", "--checkpoint-every", "--parameterization",
+          "--quiet", "--json", "--memory-limit", "--device", "--octaves",
+          "--unit-activations")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features")
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--content-weight", "--style-weight", "--tv-weight",
               "--content-layer", "--style-layer", "--style-blend", "--init"),
     "texture": (*SHARED, *GRAM, "--source-size", "--layer"),
     "invert": (*SHARED, "--layer"),
+    "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
+                 "--output", "--quiet", "--json"),
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
     "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",

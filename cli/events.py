@@ -1,0 +1,86 @@
+"""What a run tells TensorBoard."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.errors import InvalidInputError, OutputError
+
+if TYPE_CHECKING:
+    from rwgen.solution import Step
+
+IMAGES_PER_RUN = 20
+"""Images at the most that are logged on the way, besides the first and the last."""
+
+EventLog = Callable[["Step", Callable[[], NDArray[Any]]], None]
+"""Takes a step, and a function that gives the best image so far, RGB in 0..255."""
+
+
+@contextlib.contextmanager
+def event_log(folder: str | None, max_iterations: int) -> Iterator[EventLog]:
+    """Writes steps as TensorFlow's summaries, for `tensorboard --logdir`.
+
+    Scalars of every step are `loss`, `gradient_norm`, `evaluations`, `seconds` and, for each term,
+    `terms/NAME`; their step is the iteration. Images are named `image`.
+
+    Args:
+        folder: where the events go, None for none.
+        max_iterations: of the run; images are logged every twentieth part of it.
+
+    Yields:
+        What is to be called after each step.
+
+    Raises:
+        InvalidInputError: TensorBoard is not installed.
+        OutputError: the folder cannot be written.
+    """
+    if folder is None:
+        yield lambda step, best: None
+        return
+    if importlib.util.find_spec("tensorboard") is None:
+        raise InvalidInputError(
+            "--logdir: expected TensorBoard, which TensorFlow's summaries need. Received: no such "
+            'package; pip install "rwgen[tensorboard]"'
+        )
+    import tensorflow as tf
+
+    every = max(1, max_iterations // IMAGES_PER_RUN)
+    try:
+        writer = tf.summary.create_file_writer(folder)
+        last: list[Callable[[], NDArray[Any]]] = []
+        seen = [-1, -1]  # last iteration, last with an image
+
+        def image(iteration: int, best: Callable[[], NDArray[Any]]) -> None:
+            pixels = np.rint(best()).clip(0, 255).astype(np.uint8)
+            tf.summary.image("image", pixels[np.newaxis], iteration)
+            seen[1] = iteration
+
+        def log(step: Step, best: Callable[[], NDArray[Any]]) -> None:
+            with writer.as_default(step=step.iteration):
+                tf.summary.scalar("loss", step.loss)
+                tf.summary.scalar("gradient_norm", step.gradient_norm)
+                tf.summary.scalar("evaluations", step.evaluations)
+                tf.summary.scalar("seconds", step.seconds)
+                for name, value in step.terms.items():
+                    tf.summary.scalar(f"terms/{name}", value)
+                if step.iteration % every == 0 and step.iteration != seen[1]:
+                    image(step.iteration, best)
+            seen[0] = step.iteration
+            last[:] = [best]
+
+        yield log
+        if last and seen[0] != seen[1]:
+            with writer.as_default():
+                image(seen[0], last[0])
+        writer.close()
+    except tf.errors.OpError as error:
+        raise OutputError(
+            f"--logdir: expected a folder that can be written. Received: {folder!r} "
+            f"({error.message})"
+        ) from None

@@ -1,0 +1,53 @@
+"""Settings of an evaluation; the command line takes its defaults here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rwgen.architecture import VGG19
+from rwgen.config import StyleConfig, TextureConfig
+from rwgen.errors import InvalidInputError, LayerError
+from rwgen.seeds import check_seed
+
+HELD_OUT_SEEDS = (20160613, 20160614, 20160615)
+"""Seeds of the networks that judge; none is the default of a network that makes images."""
+
+MINIMUM_SIDE = 32
+"""Shortest side, in pixels, of an image that every metric can be computed of: patches of 7 pixels
+at a quarter of the size need 28, and more than one position at conv5_1 needs 32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How images are judged.
+
+    Attributes:
+        held_out_seeds: of the weights of the judging networks, one network each. An image made
+            with one of these seeds is judged by what made it.
+        texture_layers: layers whose Gram matrices textures are compared by.
+        style_layers: the same for styles.
+        content_layers: layers whose features keep the content.
+        seed: decides the random draws of the baselines.
+    """
+
+    held_out_seeds: tuple[int, ...] = HELD_OUT_SEEDS
+    texture_layers: tuple[str, ...] = TextureConfig().layers
+    style_layers: tuple[str, ...] = StyleConfig().style_layers
+    content_layers: tuple[str, ...] = StyleConfig().content_layers
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InvalidInputError: a field is out of range.
+            LayerError: a layer is unknown, or is dense and has no positions.
+        """
+        if not self.held_out_seeds:
+            raise InvalidInputError("held_out_seeds: expected at least one seed. Received: none")
+        for seed in (*self.held_out_seeds, self.seed):
+            check_seed(seed)
+        for layers in (self.texture_layers, self.style_layers, self.content_layers):
+            deepest = VGG19.deepest(layers)
+            if deepest.kind == "dense":
+                raise LayerError(f"expected conv or pool layers. Received: {deepest.name}")
