@@ -16,6 +16,7 @@ from rwgen.cli.features import features
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
+from rwgen.cli.reproduce import reproduce
 from rwgen.cli.serve import serve
 from rwgen.cli.session import EXIT_INTERRUPTED
 from rwgen.cli.style import style
@@ -32,7 +33,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-for command in (style, texture, invert, layers, build, networks, export, inspect, features, serve):
+for command in (
+    style,
+    texture,
+    invert,
+    layers,
+    build,
+    networks,
+    export,
+    inspect,
+    features,
+    serve,
+    reproduce,
+):
     app.command()(command)
 
 
