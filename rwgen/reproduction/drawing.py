@@ -156,16 +156,14 @@ def _draw_boxes(axes: Axes, chart: BoxChart, colours: Mapping[str, str]) -> None
         places = [group + (number - (len(kinds) - 1) / 2) * width for group in range(len(samples))]
         colour = _COLOURS[number % len(_COLOURS)]
         line = {"color": colours["ink"], "linewidth": 0.8}
-        boxes = axes.boxplot(
+        axes.boxplot(
             [list(sample) for sample in samples], positions=places, widths=0.8 * width,
             whis=(0, 100), showmeans=True, patch_artist=True, manage_ticks=False,
-            medianprops=line, whiskerprops=line, capprops=line, boxprops=line,
+            medianprops=line, whiskerprops=line, capprops=line,
+            boxprops={"edgecolor": colours["ink"], "facecolor": colour, "alpha": 0.7},
             meanprops={"marker": "D", "markersize": 3, "markerfacecolor": colours["ink"],
                        "markeredgecolor": colours["ink"]},
         )  # fmt: skip
-        for box in boxes["boxes"]:
-            box.set_facecolor(colour)
-            box.set_alpha(0.7)
         for place, sample in zip(places, samples, strict=True):
             spread = generator.uniform(-0.12, 0.12, len(sample)) * width
             axes.plot(place + spread, list(sample), ".", color=colours["ink"], markersize=2)

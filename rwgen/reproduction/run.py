@@ -112,11 +112,9 @@ def reproduce(
     from rwgen.reproduction.publish import publish
 
     command = reproduce_command(store, setting, figures, os.fspath(images) if images else None)
-    shown = [
-        figure
-        for figure in FIGURES.values()
-        if figure in chosen or _is_made(store, setting, figure)
-    ]
+    # Figures of earlier calls stay; looking for them makes no inputs.
+    other = dataclasses.replace(setting, pictures=PictureSource(folder, images, write=False))
+    shown = [x for x in FIGURES.values() if x in chosen or _is_made(store, other, x)]
     results = _results(store, plan_parts(setting, shown))
     full = estimate_scale(setting, results, FULL, images)
     facts = {

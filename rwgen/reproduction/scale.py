@@ -92,8 +92,8 @@ class Scale:
                 )
             if isinstance(value, tuple) and not value and field.name != "dense_layers":
                 raise InvalidInputError(f"{field.name}: expected at least one. Received: none")
-        if self.seeds < 2:
-            raise InvalidInputError(f"seeds: expected a number from 2. Received: {self.seeds}")
+        if self.seeds < 3:  # of two values both are as far from their median
+            raise InvalidInputError(f"seeds: expected a number from 3. Received: {self.seeds}")
         for names, size in (
             ((*self.layers, *self.pools, self.curve_layer), self.size),
             (self.variation_layers, self.variation_size),
