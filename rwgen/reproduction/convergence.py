@@ -72,13 +72,17 @@ def _content(setting: Setting, results: Results) -> Content:
         for name in _networks(setting):
             key = f"photo_{photo + 1}-{layer}-{name}"
             result = results[key]
-            rows.append(TileRow(f"{picture.name}, {name}", _tiles(key, result)))
+            rows.append(
+                TileRow(f"{picture.name}, {name}", [picture_tile(picture), *_tiles(key, result)])
+            )
             label, dashed = f"{picture.name}, {name}", name != "stacked"
-            iterations = [max(number, 0.8) for number in result.history["iteration"]]
-            curves["distance"].append(Line(label, iterations, result.history["distance"], dashed))
+            iterations = result.history["iteration"][1:]  # zero has no place on the axis
+            curves["distance"].append(
+                Line(label, iterations, result.history["distance"][1:], dashed)
+            )
             loss = result.history["loss"]
             shares = [value / loss[0] for value in loss] if loss[0] else loss
-            curves["loss"].append(Line(label, iterations, shares, dashed))
+            curves["loss"].append(Line(label, iterations, shares[1:], dashed))
             first, end = _at(result, EARLY), result.history["distance"][-1]
             last = int(result.history["iteration"][-1])
             table.append((label, decimals(first), f"{end:.1f} ({last})"))
@@ -87,7 +91,6 @@ def _content(setting: Setting, results: Results) -> Content:
                 early_shares.append(first / end if first and last >= 2 * EARLY else None)
             else:
                 ends.append(end)
-        rows[-2] = TileRow(rows[-2].heading, [picture_tile(picture), *rows[-2].tiles])
     told = ", ".join(decimals(share, 2) for share in early_shares)
     quickly = None if None in early_shares else max(x for x in early_shares if x) <= SETTLED
     compared = "; ".join(

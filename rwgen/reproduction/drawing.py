@@ -56,7 +56,7 @@ def draw_figure(title: str, content: Content) -> bytes:
         top = height - _TITLE_HEIGHT
         for (heading, tiles), row_height in zip(rows, heights, strict=True):
             if heading:
-                figure.text(0.01, (top - 0.1) / height, heading, fontsize=8, va="center")
+                figure.text(0.01, (top - 0.2) / height, heading, fontsize=8, va="center")
             bottom = top - row_height + _LABELS / 2
             for column, tile in enumerate(tiles):
                 _draw_tile(figure, tile, column * side, bottom, side, height)

@@ -9,6 +9,7 @@ import pytest
 from rwgen import Recipe, write_image
 from rwgen.reproduction.parts import Inversion, Stack, Texture, part_key
 from rwgen.reproduction.pictures import PictureSource
+from rwgen.reproduction.run import reproduce
 from rwgen.reproduction.scale import QUICK
 from rwgen.reproduction.setting import Setting
 from rwgen.reproduction.store import Store
@@ -116,3 +117,15 @@ def made_up(monkeypatch):
     fake = MadeUp()
     monkeypatch.setattr(rwgen.reproduction.make, "make_part", fake.make)
     return fake
+
+
+@pytest.fixture(scope="session")
+def made_up_folder(tiny, tmp_path_factory):
+    """All figures of parts that are made up."""
+    import rwgen.reproduction.make
+
+    folder = tmp_path_factory.mktemp("reproduction") / "out"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rwgen.reproduction.make, "make_part", MadeUp().make)
+        reproduce(folder, scale=tiny)
+    return folder
