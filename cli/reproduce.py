@@ -62,7 +62,7 @@ def reproduce(
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Parts made at a time, 2 GiB each.")
+        int, typer.Option(min=1, metavar="N", help="Parts made at a time, up to 3 GiB each.")
     ] = 1,
     quiet: options.Quiet = False,
     json: options.Json = False,

@@ -186,15 +186,15 @@ def _judge(part: ImagePart, image: NDArray[Any]) -> dict[str, Any]:
     if isinstance(part, Texture):
         source = part.source.read()
         return {
-            "patches": metrics.sliced_wasserstein(image, source),
+            "patches": _patches(image, source),
             "spectrum": metrics.power_spectrum_distance(image, source),
             "covariances": metrics.gram_distance(image, source),
             "copies": metrics.copy_rate(image, source),
         }
     content, painting = part.content.read(), part.painting.read()
     return {
-        "patches": metrics.sliced_wasserstein(image, painting),
-        "patches_of_photo": metrics.sliced_wasserstein(content, painting),
+        "patches": _patches(image, painting),
+        "patches_of_photo": _patches(content, painting),
         "covariances": metrics.gram_distance(image, painting),
         "covariances_of_photo": metrics.gram_distance(content, painting),
         "coarse_correlation": coarse_correlation(image, content),
@@ -202,6 +202,11 @@ def _judge(part: ImagePart, image: NDArray[Any]) -> dict[str, Any]:
         "ssim": metrics.ssim(image, content),
         "ssim_of_painting": metrics.ssim(painting, content),
     }
+
+
+def _patches(image: NDArray[Any], other: NDArray[Any]) -> float:
+    """Distance of patches, mean over scales."""
+    return float(np.mean(metrics.sliced_wasserstein(image, other)))
 
 
 def _history(solution: Solution, distances: dict[int, float]) -> dict[str, list[float]]:
