@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -62,9 +63,14 @@ _NO_CONTOURS = Claim(
     f"{ROUGH_CORRELATION} for most photos.",
 )
 _DISTANCES = Claim(
-    "Mean Euclidean distances on ranVGG [small at all layers but the dense ones, by figure 2].",
-    "At every convolution and pool the mean distance is below that of a plain image of the photo's "
-    "mean colour.",
+    "Mean Euclidean distances on ranVGG.",
+    "The paper's text says no more of this figure. By figure 2 convolutions and pools retain the "
+    "image: at each of them the distance is below that of a plain image of its mean colour.",
+)
+
+
+_WITHOUT_ALEXNET = (
+    "The paper's third row, inversions of AlexNet by Mahendran and Vedaldi, is not made again."
 )
 
 
@@ -188,7 +194,8 @@ def _first_photo(setting: Setting) -> Parts:
 
 
 def _compare_first_photo(setting: Setting, results: Results) -> Content:
-    return _compare_pools(setting, results, [0])
+    content = _compare_pools(setting, results, [0])
+    return dataclasses.replace(content, remarks=[_WITHOUT_ALEXNET])
 
 
 def _further_photos(setting: Setting) -> Parts:
@@ -198,7 +205,7 @@ def _further_photos(setting: Setting) -> Parts:
 def _compare_further_photos(setting: Setting, results: Results) -> Content:
     content = _compare_pools(setting, results, _further(setting))
     verdict = _contours_of_trained(setting, results)
-    return Content(**{**vars(content), "verdicts": [*content.verdicts, verdict]})
+    return dataclasses.replace(content, verdicts=[*content.verdicts, verdict])
 
 
 def _contours_of_trained(setting: Setting, results: Results) -> Verdict:

@@ -75,15 +75,22 @@ class PictureSource:
         self._made: dict[tuple[Role, int, int], Picture] = {}
         if images is None:
             return
-        for role, folder in FOLDERS.items():
-            if (images / folder).is_dir():
-                entries = sorted((images / folder).iterdir())
-                self._files[role] = [x for x in entries if x.suffix.lower() in _SUFFIXES]
-                if not self._files[role]:
-                    raise InvalidInputError(
-                        f"--images: expected images in {os.fspath(images / folder)!r}. "
-                        "Received: none"
-                    )
+        for role, name in FOLDERS.items():
+            folder = images / name
+            if not folder.is_dir():
+                continue
+            try:
+                entries = sorted(folder.iterdir())
+            except OSError as error:
+                raise InvalidInputError(
+                    f"--images: expected a folder that can be read. Received: {str(folder)!r} "
+                    f"({error.strerror})"
+                ) from None
+            self._files[role] = [x for x in entries if x.suffix.lower() in _SUFFIXES]
+            if not self._files[role]:
+                raise InvalidInputError(
+                    f"--images: expected images in {str(folder)!r}. Received: none"
+                )
         if not self._files:
             raise InvalidInputError(
                 f"--images: expected a folder that holds {' or '.join(FOLDERS.values())}. "

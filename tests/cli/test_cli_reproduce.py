@@ -162,7 +162,7 @@ def test_an_interrupted_run_goes_on_in_the_middle_of_a_part(number: int, tmp_pat
         assert stopped.poll() is None
         time.sleep(0.01)
     os.killpg(stopped.pid, number)
-    stopped.wait(60)
+    assert stopped.wait(60) == (130 if number == signal.SIGINT else -number)
     assert list((tmp_path / "stopped").glob("parts/.making-*"))
 
     subprocess.run([*command, str(tmp_path / "stopped")], check=True, timeout=300)

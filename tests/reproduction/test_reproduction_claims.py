@@ -207,9 +207,9 @@ def test_figure_5_asks_for_the_first_hundred_iterations(early, last, end, expect
 @pytest.mark.parametrize(
     ("patches", "expected"),
     [
-        ((4, 2, 1, 0.9), ["holds", "holds", "holds", "cannot be told"]),
-        ((4, 3, 2.5, 0.9), ["holds", "does not hold", "holds", "cannot be told"]),
-        ((1, 2, 3, 4), ["does not hold", "does not hold", "does not hold", "cannot be told"]),
+        ((4, 2, 1, 0.9), ["holds", "holds", "holds"]),
+        ((4, 3, 2.5, 0.9), ["holds", "does not hold", "holds"]),
+        ((1, 2, 3, 4), ["does not hold", "does not hold", "does not hold"]),
     ],
 )
 def test_figure_8_follows_the_layers(patches, expected, tiny, setting):
@@ -220,7 +220,19 @@ def test_figure_8_follows_the_layers(patches, expected, tiny, setting):
         | {"patches": value}
         for layer, value in zip(layers, patches, strict=True)
     }
-    assert outcomes(textures.FIGURE_8.content(four, results(numbers))) == expected
+    told = outcomes(textures.FIGURE_8.content(four, results(numbers)))
+    assert told == [*expected, "cannot be told", "cannot be told"]
+
+
+@pytest.mark.parametrize(
+    ("other", "expected"), [(0.8, ["holds", "holds"]), (0.1, ["does not hold", "holds"])]
+)
+def test_figure_8_beside_trained_weights(other, expected, trained):
+    numbers = {
+        f"texture_1-{row}": {"spectrum": 1.0, "covariances": 1.0, "copies": 0.0, "patches": value}
+        for row, value in (("to_conv1_1", 4.0), ("to_conv2_1", 1.0), ("trained_to_conv2_1", other))
+    }
+    assert outcomes(textures.FIGURE_8.content(trained, results(numbers)))[-2:] == expected
 
 
 def styled(share, correlation, patches=1.0):
