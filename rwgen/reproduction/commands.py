@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rwgen.images import atomic_write
 from rwgen.networks import load_recipe, network_names
 from rwgen.recipe import Recipe
-from rwgen.reproduction.parts import Part, Stack
+from rwgen.reproduction.parts import Stack
 from rwgen.reproduction.setting import Parts, Setting
 from rwgen.reproduction.store import Store
 
@@ -34,20 +34,16 @@ def part_commands(store: Store, setting: Setting, parts: Parts) -> dict[str, str
     """
     commands = {}
     for name, part in parts.items():
-        network = part.base if isinstance(part, Stack) else part.network
+        network = part.network
         if isinstance(network, Stack):
-            built = _stack_file(store, network)
+            name_of_stack = f"stack-{network.seed}"
+            argument = str(store.folder / "networks" / f"{name_of_stack}.json")
             base = _argument(store, setting, network.base)
-            commands[f"stack-{network.seed}"] = network.command(base, built)
-            argument = built
+            commands[name_of_stack] = network.command(base, argument)
         else:
             argument = _argument(store, setting, network)
         commands[name] = part.command(argument, f"{name}.png")
     return dict(sorted(commands.items(), key=lambda item: not item[0].startswith("stack-")))
-
-
-def _stack_file(store: Store, stack: Stack) -> str:
-    return str(store.folder / "networks" / f"stacked-{stack.seed}.json")
 
 
 def _argument(store: Store, setting: Setting, recipe: Recipe) -> str:
@@ -60,8 +56,3 @@ def _argument(store: Store, setting: Setting, recipe: Recipe) -> str:
     path.parent.mkdir(exist_ok=True)
     atomic_write(path, recipe.to_json().encode())
     return str(path)
-
-
-def stacks_of(parts: Sequence[Part]) -> list[Stack]:
-    """Stacks that parts need."""
-    return [x.network for x in parts if not isinstance(x, Stack) and isinstance(x.network, Stack)]

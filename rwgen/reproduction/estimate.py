@@ -10,7 +10,7 @@ from rwgen.architecture import VGG19
 from rwgen.reproduction.parts import Part, Search
 from rwgen.reproduction.store import PartResult
 
-_PREPARATION = 5e11  # multiply-adds that take as long as tracing and compiling a part does
+_PREPARATION = 3e11  # multiply-adds that take as long as tracing and compiling a part does
 
 
 def multiply_adds(layer: str, side: int) -> int:

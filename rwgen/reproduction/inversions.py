@@ -10,7 +10,7 @@ from scipy import stats
 
 from rwgen.architecture import VGG19
 from rwgen.recipe import Recipe
-from rwgen.reproduction.parts import Part
+from rwgen.reproduction.parts import ImagePart
 from rwgen.reproduction.report import (
     Claim,
     Content,
@@ -78,7 +78,7 @@ def _all_layers(setting: Setting) -> tuple[str, ...]:
     return (*setting.scale.layers, *setting.scale.dense_layers)
 
 
-def _every_layer(setting: Setting) -> dict[str, Part]:
+def _every_layer(setting: Setting) -> dict[str, ImagePart]:
     """Parts of figure 2, by layer."""
     return {layer: setting.inversion(0, layer, setting.stacked) for layer in _all_layers(setting)}
 

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -284,6 +285,12 @@ def part_key(part: Part) -> str:
     facts = {"format": FORMAT_VERSION, "rwgen": rwgen.__version__, **part.identity}
     text = json.dumps(facts, sort_keys=True)
     return f"{part.kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+
+
+def stacks_of(parts: Iterable[ImagePart]) -> list[Stack]:
+    """The stacks that parts are inverted from, each once."""
+    stacks = [part.network for part in parts if isinstance(part.network, Stack)]
+    return list({part_key(stack): stack for stack in stacks}.values())
 
 
 def _search(layer: str, side: int, octaves: int | None, iterations: int) -> Search:

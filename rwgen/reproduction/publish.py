@@ -11,10 +11,10 @@ from rwgen.reproduction.commands import part_commands, reproduce_command
 from rwgen.reproduction.drawing import draw_figure
 from rwgen.reproduction.estimate import Estimate
 from rwgen.reproduction.page import FigureOnPage, render_page
-from rwgen.reproduction.parts import part_key
+from rwgen.reproduction.parts import Part, Stack, stacks_of
 from rwgen.reproduction.report import Content, Verdict
-from rwgen.reproduction.setting import Figure, Results, Setting
-from rwgen.reproduction.store import Store, copy_file
+from rwgen.reproduction.setting import Figure, Setting
+from rwgen.reproduction.store import PartResult, Store, copy_file
 
 
 def publish(
@@ -35,16 +35,21 @@ def publish(
     shown, verdicts = [], {}
     for figure in figures:
         parts = figure.parts(setting)
-        found = {name: store.load(part) for name, part in parts.items()}
-        results = {name: result for name, result in found.items() if result is not None}
-        content = figure.content(setting, results)
         images = None if facts["images"] is None else str(facts["images"])
         commands = {
             "figure": reproduce_command(store, setting, [figure.number], images),
             **part_commands(store, setting, parts),
         }
-        _write_figure(store, figure, content, results, commands, setting)
-        seconds = sum(result.seconds for result in results.values())
+        named = {f"stack-{stack.seed}": stack for stack in stacks_of(parts.values())}
+        everything: dict[str, tuple[Part, PartResult]] = {
+            name: (part, result)
+            for name, part in {**named, **parts}.items()
+            if (result := store.load(part)) is not None
+        }
+        results = {name: everything[name][1] for name in parts}
+        content = figure.content(setting, results)
+        _write_figure(store, figure, content, everything, commands, setting)
+        seconds = sum(result.seconds for _, result in everything.values())
         shown.append(FigureOnPage(figure.number, figure.title, content, commands, seconds))
         verdicts[figure.number] = [_verdict_values(verdict) for verdict in content.verdicts]
     atomic_write(store.folder / "index.html", render_page(setting, shown, facts, full).encode())
@@ -55,7 +60,7 @@ def _write_figure(
     store: Store,
     figure: Figure,
     content: Content,
-    results: Results,
+    made: Mapping[str, tuple[Part, PartResult]],
     commands: Mapping[str, str],
     setting: Setting,
 ) -> None:
@@ -64,9 +69,9 @@ def _write_figure(
     (folder / "images").mkdir(parents=True, exist_ok=True)
     for tile in (tile for row in content.rows for tile in row.tiles):
         copy_file(tile.file, folder / "images" / f"{tile.name}.png")
-    for key, result in results.items():
-        copy_file(result.image, folder / "images" / f"{key}.png")
-    parts = figure.parts(setting)
+    for name_of_part, (part, result) in made.items():
+        if not isinstance(part, Stack):
+            copy_file(result.image, folder / "images" / f"{name_of_part}.png")
     values = {
         "figure": figure.number,
         "title": figure.title,
@@ -79,15 +84,15 @@ def _write_figure(
         "remarks": list(content.remarks),
         "parts": {
             key: {
-                "key": part_key(parts[key]),
-                "kind": parts[key].kind,
-                "settings": parts[key].identity,
+                "key": result.key,
+                "kind": part.kind,
+                "settings": part.identity,
                 "numbers": result.numbers,
                 "history": result.history,
                 "seconds": result.seconds,
                 "seconds_per_evaluation": result.seconds_per_evaluation,
             }
-            for key, result in results.items()
+            for key, (part, result) in made.items()
         },
     }
     store.write_json(f"{name}/{name}.json", values)

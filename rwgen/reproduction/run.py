@@ -15,10 +15,10 @@ from typing import Any
 
 import rwgen
 from rwgen.errors import InvalidInputError
-from rwgen.reproduction.commands import reproduce_command, stacks_of
+from rwgen.reproduction.commands import reproduce_command
 from rwgen.reproduction.estimate import Costs, Estimate, estimate, part_work
 from rwgen.reproduction.figures import FIGURES, choose_figures
-from rwgen.reproduction.parts import Part, Stack, part_key
+from rwgen.reproduction.parts import Part, Stack, part_key, stacks_of
 from rwgen.reproduction.pictures import PictureSource
 from rwgen.reproduction.scale import FULL, QUICK, Scale
 from rwgen.reproduction.setting import Figure, Setting
@@ -143,12 +143,10 @@ def reproduce(
 def plan_parts(setting: Setting, figures: Iterable[Figure]) -> list[Part]:
     """Every part of figures once, stacks before what is inverted from them."""
     wanted = [part for figure in figures for part in figure.parts(setting).values()]
-    with_stack = stacks_of(wanted)
-    first: list[Part] = [
-        x for x in wanted if isinstance(x, Stack) or not isinstance(x.network, Stack)
-    ]
-    rest = [x for x in wanted if not isinstance(x, Stack) and isinstance(x.network, Stack)]
-    return list({part_key(part): part for part in (*first, *with_stack, *rest)}.values())
+    late = [part for part in wanted if isinstance(part.network, Stack)]
+    early = [part for part in wanted if not isinstance(part.network, Stack)]
+    parts: tuple[Part, ...] = (*early, *stacks_of(wanted), *late)
+    return list({part_key(part): part for part in parts}.values())
 
 
 def estimate_scale(

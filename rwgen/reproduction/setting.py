@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from rwgen.architecture import DENSE_INPUT_SIZE, VGG19
 from rwgen.networks import load_recipe
 from rwgen.recipe import HALF_NORMAL_NETWORK, STACKED_NETWORK, ZERO_BIAS_NETWORK, Recipe
-from rwgen.reproduction.parts import Inversion, Part
+from rwgen.reproduction.parts import ImagePart, Inversion
 from rwgen.reproduction.pictures import Picture, PictureSource
 from rwgen.reproduction.report import Content, Tile, decimals
 from rwgen.reproduction.scale import Scale
 from rwgen.reproduction.store import PartResult
 
-Parts = Mapping[str, Part]
+Parts = Mapping[str, ImagePart]
 """Parts of a figure by a name that tells them apart; raw images are called by it."""
 
 Results = Mapping[str, PartResult]
@@ -36,22 +37,22 @@ class Setting:
     pictures: PictureSource
     trained: str | None = None
 
-    @property
+    @functools.cached_property
     def stacked(self) -> Recipe:
         """The stacked network of inversions: ranVGG."""
         return load_recipe(STACKED_NETWORK)
 
-    @property
+    @functools.cached_property
     def plain(self) -> Recipe:
         """The network that it was selected from, with the first draw of each layer."""
         return load_recipe(HALF_NORMAL_NETWORK)
 
-    @property
+    @functools.cached_property
     def untrained(self) -> Recipe:
         """The network of textures and styles."""
         return load_recipe(ZERO_BIAS_NETWORK)
 
-    @property
+    @functools.cached_property
     def trained_recipe(self) -> Recipe | None:
         """The trained network."""
         return None if self.trained is None else load_recipe(self.trained)

@@ -10,7 +10,7 @@ import numpy as np
 from rwgen.recipe import Recipe
 from rwgen.reproduction.comparison import Comparison, compare, quantiles
 from rwgen.reproduction.inversions import NO_TRAINED
-from rwgen.reproduction.parts import Inversion, Stack
+from rwgen.reproduction.parts import ImagePart, Inversion, Stack
 from rwgen.reproduction.report import (
     BoxChart,
     Claim,
@@ -50,7 +50,7 @@ def _parts(setting: Setting) -> Parts:
     scale = setting.scale
     picture = setting.pictures.get("photo", scale.further_photos, scale.variation_size)
     reference = setting.pictures.get("photo", 0, scale.stack_size)
-    parts = {}
+    parts: dict[str, ImagePart] = {}
     for seed in range(scale.seeds):
         base = setting.seeded(seed)
         stack = Stack(
