@@ -140,4 +140,4 @@ def _print_line(advance: Advance) -> None:
 
 def _left(advance: Advance) -> str:
     left = advance.seconds_left
-    return "" if left is None else f"about {max(1, round(left / 60))} min left"
+    return "" if not left else f"about {max(1, round(left / 60))} min left"

@@ -75,16 +75,17 @@ class Costs:
 
         Returns:
             Seconds; None where no part of its kind was measured. Draws of a stack count like
-            inversions of their layers; a layer that was not measured counts like the median of its
-            kind.
+            inversions of their layers; a layer that was not measured counts like the deepest one
+            that was, as the first layers have few multiply-adds for their time.
         """
         kind = "invert" if part.kind == "stack" else part.kind
-        known = [rate for (of, _), rate in self.rates.items() if of == kind]
+        known = [layer for of, layer in self.rates if of == kind]
         if not known:
             return None
+        deepest = self.rates[kind, VGG19.deepest(known).name]
         total = 0.0
         for search in part.searches:
-            rate = self.rates.get((kind, search.layer), statistics.median(known))
+            rate = self.rates.get((kind, search.layer), deepest)
             total += self.overheads[kind] * len(search.sizes) + rate * search_work(search)
         return total
 

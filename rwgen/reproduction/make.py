@@ -1,4 +1,4 @@
-"""Makes one part; runs in a process of its own."""
+"""Makes one part, in whatever process it is called."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,38 +29,28 @@ CHECKPOINT_EVERY = 50
 """Iterations between two writes of a search's state."""
 
 
-@dataclass(frozen=True)
-class Order:
-    """A part to be made.
-
-    Attributes:
-        folder: of the reproduction.
-        part: what is wanted; the stack that it needs has been made.
-    """
-
-    folder: Path
-    part: Part
-
-
-def make_part(order: Order) -> None:
+def make_part(part: Part, store: Store) -> None:
     """Make a part, or go on with what an interrupted run began.
+
+    Args:
+        part: what is wanted; the stack that it needs has been made.
+        store: where it goes.
 
     Raises:
         OptimizationError: a loss is not finite.
         OutputError: a result cannot be written.
         RecipeError: a network cannot be had.
     """
-    store = Store(order.folder)
-    if store.load(order.part) is not None:
+    if store.load(part) is not None:
         return
     began = time.perf_counter()
     try:
-        values = _make(order.part, store)
+        values = _make(part, store)
     except CheckpointError:  # damaged, or of other versions of packages: begin anew
-        shutil.rmtree(store.workplace(order.part))
-        values = _make(order.part, store)
+        shutil.rmtree(store.workplace(part))
+        values = _make(part, store)
     seconds = max(values.pop("search_seconds", 0.0), time.perf_counter() - began)
-    store.finish(order.part, {**values, "seconds": seconds})
+    store.finish(part, {**values, "seconds": seconds})
 
 
 def _make(part: Part, store: Store) -> dict[str, Any]:

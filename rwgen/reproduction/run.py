@@ -18,6 +18,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.reproduction.commands import reproduce_command
 from rwgen.reproduction.estimate import Costs, Estimate, estimate, part_work
 from rwgen.reproduction.figures import FIGURES, choose_figures
+from rwgen.reproduction.order import Order, fulfil
 from rwgen.reproduction.parts import Part, Stack, part_key, stacks_of
 from rwgen.reproduction.pictures import PictureSource
 from rwgen.reproduction.scale import FULL, QUICK, Scale
@@ -205,14 +206,12 @@ def _make(
     tell(Advance(done, total, None))
     if not missing:
         return
-    from rwgen.reproduction.make import Order, make_part
-
     began, finished = time.perf_counter(), 0.0
     whole = sum(map(part_work, missing))
     late = [x for x in missing if not isinstance(x, Stack) and isinstance(x.network, Stack)]
     for stage in ([x for x in missing if x not in late], late):
         orders = [Order(store.folder, part) for part in stage]
-        for part, _ in zip(stage, run(make_part, orders), strict=True):
+        for part, _ in zip(stage, run(fulfil, orders), strict=True):
             done, finished = done + 1, finished + part_work(part)
             elapsed = time.perf_counter() - began
             tell(Advance(done, total, elapsed * (whole - finished) / finished))

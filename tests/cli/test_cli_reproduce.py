@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -19,6 +20,9 @@ import pytest
 from PIL import Image
 
 from rwgen.reproduction import scale
+from rwgen.reproduction.figures import FIGURES
+
+ROOT = Path(__file__).parent.parent.parent
 
 TINY = dataclasses.replace(
     scale.QUICK,
@@ -101,6 +105,16 @@ def test_missing_packages_are_named(
     line = refused("reproduce", "2", "-o", tmp_path / "out")
     assert "expected no_such_package" in line
     assert 'pip install "rwgen[reproduce]"' in line
+
+
+def test_the_document_names_options_and_figures_that_there_are(call: Callable[..., Any]) -> None:
+    text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
+    shown = call("reproduce", "--help").out.decode()
+    named = set(re.findall(r"`(--[a-z-]+)", text))
+    assert named == {"--scale", "--images", "--trained", "--workers"}
+    assert all(option in shown for option in named)
+    numbers = re.findall(r"^\| (\d+(?:, \d+)?) \|", text, flags=re.MULTILINE)
+    assert [int(n) for row in numbers for n in row.split(", ")] == list(FIGURES)
 
 
 def program(folder: Path, iterations: int = 4) -> list[str]:

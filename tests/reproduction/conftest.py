@@ -12,7 +12,6 @@ from rwgen.reproduction.pictures import PictureSource
 from rwgen.reproduction.run import reproduce
 from rwgen.reproduction.scale import QUICK
 from rwgen.reproduction.setting import Setting
-from rwgen.reproduction.store import Store
 
 
 @pytest.fixture(scope="session")
@@ -60,8 +59,7 @@ class MadeUp:
     def __init__(self):
         self.made = []
 
-    def make(self, order):
-        part, store = order.part, Store(order.folder)
+    def make(self, part, store):
         workplace = store.workplace(part)
         key = part_key(part)
         generator = np.random.default_rng(int(key.rpartition("-")[2], 16))

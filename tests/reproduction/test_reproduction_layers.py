@@ -14,7 +14,7 @@ LEVELS = (
     {"parts", "drawing"},
     {"store"},
     {"estimate", "make", "setting"},
-    {"commands", "inversions", "page"},
+    {"commands", "inversions", "order", "page"},
     {"convergence", "publish", "styles", "textures", "variation"},
     {"figures"},
     {"run"},

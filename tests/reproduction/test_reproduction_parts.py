@@ -108,6 +108,9 @@ def test_costs_are_what_was_measured_and_grow_with_the_work():
     assert found.parts == 4
     assert found.unknown == ("texture",)
     assert found.seconds == pytest.approx(7 + 22 + found.seconds_by_kind["stack"])
+    deeper = dataclasses.replace(part, layer="pool5", picture=picture(side=32))
+    rate = 0.5 / multiply_adds("conv2_1", 32)
+    assert costs.seconds(deeper) == pytest.approx(2 + 10 * rate * multiply_adds("pool5", 32))
 
 
 def test_shipped_pictures_are_squares_in_files(tmp_path):

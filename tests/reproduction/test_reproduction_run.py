@@ -170,10 +170,10 @@ def test_images_without_a_role_are_refused(make, tiny, tmp_path):
 def test_a_part_that_fails_keeps_the_others(made_up, tiny, tmp_path, monkeypatch):
     import rwgen.reproduction.make
 
-    def fail(order):
-        if order.part.layer == "pool1":
+    def fail(part, store):
+        if part.layer == "pool1":
             raise OptimizationError("expected a finite loss. Received: NaN")
-        made_up.make(order)
+        made_up.make(part, store)
 
     monkeypatch.setattr(rwgen.reproduction.make, "make_part", fail)
     with pytest.raises(OptimizationError):
