@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 import time
@@ -24,9 +25,14 @@ from rwgen.selection import select_weights
 from rwgen.solution import Solution, Step
 from rwgen.tasks import invert, synthesize_texture, transfer_style
 from rwgen.vgg import build_network
+from rwgen.workers import process_runner
 
 CHECKPOINT_EVERY = 50
 """Iterations between two writes of a search's state."""
+
+DRAWS_IN_PROCESS = 16
+"""Draws of a stack that are judged in this process. More are judged in others, since TensorFlow
+never frees what it compiled; at the full scale that would be gigabytes."""
 
 
 def make_part(part: Part, store: Store) -> None:
@@ -62,14 +68,17 @@ def _make(part: Part, store: Store) -> dict[str, Any]:
 
 def _make_stack(part: Stack, workplace: Path) -> dict[str, Any]:
     checkpoint = Checkpoint(workplace / "checkpoint")
-    recipe = select_weights(
-        part.reference.read(),
-        num_candidates=part.candidates,
-        recipe=part.base,
-        layers=part.layers,
-        config=part.config,
-        checkpoint=checkpoint,
-    )
+    many = len(part.searches) > DRAWS_IN_PROCESS
+    with process_runner(1) if many else contextlib.nullcontext(map) as run:
+        recipe = select_weights(
+            part.reference.read(),
+            num_candidates=part.candidates,
+            recipe=part.base,
+            layers=part.layers,
+            config=part.config,
+            run=run,
+            checkpoint=checkpoint,
+        )
     (workplace / "recipe.json").write_text(recipe.to_json(), encoding="utf-8")
     _remove(checkpoint, workplace)
     numbers: dict[str, Any] = {"candidates": dict(recipe.candidates)}
