@@ -124,7 +124,7 @@ def _draw_chart(axes: Axes, chart: Chart, colours: Mapping[str, str]) -> None:
         _draw_boxes(axes, chart, colours)
     axes.set_title(chart.title, fontsize=8)
     axes.set_ylabel(chart.y_label, fontsize=7)
-    axes.tick_params(labelsize=6)
+    axes.tick_params(which="both", labelsize=6)
     axes.grid(visible=True, axis="y", linewidth=0.5)
     axes.set_axisbelow(True)
 

@@ -24,7 +24,7 @@ FOLDERS: dict[Role, str] = {"photo": "photos", "texture": "textures", "painting"
 DEFAULTS: dict[Role, tuple[str, ...]] = {
     "photo": ("astronaut", "chelsea", "coffee", "rocket"),
     "texture": ("brick", "immunohistochemistry", "gravel", "grass", "hubble_deep_field"),
-    "painting": ("hubble_deep_field", "immunohistochemistry", "retina", "colorwheel", "gravel"),
+    "painting": ("hubble_deep_field", "immunohistochemistry", "colorwheel", "retina", "gravel"),
 }
 """Images that come with scikit-image, by the names of their functions. There are no paintings among
 them: colourful images stand in."""
