@@ -30,6 +30,9 @@ from rwgen.workers import process_runner
 CHECKPOINT_EVERY = 50
 """Iterations between two writes of a search's state."""
 
+DISTANCES = "distances.txt"
+"""Where an inversion notes the distance after each step."""
+
 DRAWS_IN_PROCESS = 16
 """Draws of a stack that are judged in this process. More are judged in others, since TensorFlow
 never frees what it compiled; at the full scale that would be gigabytes."""
@@ -52,7 +55,7 @@ def make_part(part: Part, store: Store) -> None:
     began = time.perf_counter()
     try:
         values = _make(part, store)
-    except CheckpointError:  # damaged, or of other versions of packages: begin anew
+    except CheckpointError:  # damaged, incomplete or of other packages: begin anew
         shutil.rmtree(store.workplace(part))
         values = _make(part, store)
     seconds = max(values.pop("search_seconds", 0.0), time.perf_counter() - began)
@@ -95,7 +98,7 @@ class _Trace:
 
     def __init__(self, part: Inversion, target: NDArray[Any], workplace: Path) -> None:
         self._part, self._target, self._workplace = part, target, workplace
-        self._file = workplace / "distances.txt"
+        self._file = workplace / DISTANCES
         if not self._file.exists():
             self._file.touch()
 
@@ -119,9 +122,6 @@ class _Trace:
         rows = [line.split() for line in self._file.read_text(encoding="utf-8").splitlines()]
         return {int(row[0]): float(row[1]) for row in rows if len(row) == 3}
 
-    def remove(self) -> None:
-        self._file.unlink()
-
 
 def _make_image(part: ImagePart, store: Store, workplace: Path) -> dict[str, Any]:
     checkpoint = Checkpoint(workplace / "checkpoint", CHECKPOINT_EVERY)
@@ -134,8 +134,9 @@ def _make_image(part: ImagePart, store: Store, workplace: Path) -> dict[str, Any
         trace = _Trace(part, picture, workplace)
         solution = invert(picture, part.layer, config=part.config, callback=trace, **common)
         distances = trace.distances()
+        if any(step.iteration not in distances for step in solution.history):
+            raise checkpoint.refused("distances of its steps were lost")
         snapshots = trace.snapshots(solution.iterations)
-        trace.remove()
     elif isinstance(part, Texture):
         solution = synthesize_texture(part.source.read(), config=part.config, **common)
     else:
@@ -152,6 +153,8 @@ def _make_image(part: ImagePart, store: Store, workplace: Path) -> dict[str, Any
         "stop_reason": solution.stop_reason.value,
     }
     _remove(checkpoint, workplace)
+    # After the checkpoint: a search that goes on from its end would miss the steps in here.
+    (workplace / DISTANCES).unlink(missing_ok=True)
     return {
         "numbers": numbers,
         "history": history,

@@ -58,6 +58,29 @@ def test_an_inversion_keeps_its_image_numbers_and_steps(pictures, store):
     assert json.loads((result.folder / "part.json").read_text())["part"]["layer"] == "conv1_1"
 
 
+def test_a_search_whose_distances_were_lost_begins_anew(pictures, store, monkeypatch):
+    part = Inversion(
+        picture=pictures.get("photo", 0, 32),
+        network=load_recipe("ranvgg19-stacked"),
+        layer="conv1_1",
+        iterations=4,
+    )
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(make, "write_image", stop)
+        with pytest.raises(KeyboardInterrupt):
+            make.make_part(part, store)
+    workplace = store.workplace(part)
+    assert (workplace / "checkpoint" / "search.npz").exists()
+    (workplace / make.DISTANCES).write_text("")
+    make.make_part(part, store)
+    assert len(store.load(part).history["distance"]) == 5
+    assert not workplace.exists()
+
+
 @pytest.mark.slow
 def test_draws_are_judged_alike_in_other_processes(pictures, store, monkeypatch):
     part = Stack(
