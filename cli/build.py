@@ -13,12 +13,12 @@ import typer
 from rwgen.architecture import DENSE_INPUT_SIZE
 from rwgen.checkpoint import Checkpoint
 from rwgen.cli import options
-from rwgen.cli.inputs import central_square, load_input
+from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.errors import InvalidInputError
-from rwgen.images import atomic_write, resize_image
+from rwgen.images import atomic_write, central_square, resize_image
 from rwgen.networks import load_recipe
 from rwgen.recipe import HALF_NORMAL_NETWORK
 from rwgen.workers import process_runner, ray_runner

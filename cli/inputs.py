@@ -29,11 +29,3 @@ def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
             "has other pixels; name the images on the command line to use it all the same"
         )
     return InputImage(image.role, image.path, received), pixels
-
-
-def central_square(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The largest square in the middle of an image [height, width, 3]."""
-    height, width = pixels.shape[:2]
-    square = min(height, width)
-    top, left = (height - square) // 2, (width - square) // 2
-    return pixels[top : top + square, left : left + square]

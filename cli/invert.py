@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from rwgen.architecture import DENSE_INPUT_SIZE
 from rwgen.checkpoint import DEFAULT_EVERY
 from rwgen.cli import options, resources
-from rwgen.cli.inputs import central_square, load_input
+from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
-from rwgen.images import fit_longest_side, resize_image
+from rwgen.images import central_square, fit_longest_side, resize_image
 from rwgen.memory import network_workload
 
 if TYPE_CHECKING:

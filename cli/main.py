@@ -17,6 +17,7 @@ from rwgen.cli.features import features
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
+from rwgen.cli.reproduce import reproduce
 from rwgen.cli.serve import serve
 from rwgen.cli.session import EXIT_INTERRUPTED
 from rwgen.cli.style import style
@@ -45,6 +46,7 @@ COMMANDS = (
     inspect,
     features,
     serve,
+    reproduce,
 )
 for command in COMMANDS:
     app.command()(command)

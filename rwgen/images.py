@@ -168,6 +168,14 @@ def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, i
     return max(1, scaled[0]), max(1, scaled[1])
 
 
+def central_square(image: NDArray[Any]) -> NDArray[Any]:
+    """The largest square in the middle of an image [height, width, 3]."""
+    height, width = image.shape[:2]
+    side = min(height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    return image[top : top + side, left : left + side]
+
+
 def _to_rgb(image: Image.Image) -> NDArray[np.float32]:
     """Converts a loaded image of 8-bit samples to float32 RGB, over white."""
     if not image.has_transparency_data:

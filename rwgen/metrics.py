@@ -1,4 +1,4 @@
-"""How close two images are, without any network (`rwgen.held_out` judges with networks).
+"""How close two images are, without the network that made either.
 
 PSNR and SSIM, as TensorFlow computes them, compare position by position and suit inversions. The
 others compare what textures consist of, for images of any two sizes; all are zero for equal images
@@ -7,13 +7,17 @@ but `copy_rate`, which is one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rwgen.config import TextureConfig
 from rwgen.errors import InvalidInputError
+from rwgen.evaluation_config import HELD_OUT_SEEDS
+from rwgen.held_out import HeldOutNetworks
 from rwgen.images import resize_image
 from rwgen.seeds import standard_normal
 
@@ -55,6 +59,35 @@ def ssim(image: NDArray[Any], other: NDArray[Any]) -> float | None:
     if min(first.shape[:2]) < _SSIM_WINDOW:
         return None
     return float(tf.image.ssim(first, second, max_val=255.0, filter_size=_SSIM_WINDOW))
+
+
+def gram_distance(
+    image: NDArray[Any],
+    source: NDArray[Any],
+    *,
+    layers: Sequence[str] = TextureConfig().layers,
+    seeds: Sequence[int] = HELD_OUT_SEEDS,
+) -> float:
+    """How far apart the covariances of features are under networks that made neither image.
+
+    Builds the networks; for several images `rwgen.held_out.HeldOutNetworks` builds them once.
+
+    Args:
+        image: [height, width, 3], RGB in 0..255.
+        source: the same of any size.
+        layers: conv or pool layers of a VGG-19 without biases.
+        seeds: of its weights, one network each.
+
+    Returns:
+        The median over networks of the mean over layers of ||G(image) - G(source)||^2 divided by
+        ||G(source)||^2, where G is of features less their means.
+
+    Raises:
+        InvalidInputError: an image is too small for the layers, or the source has the same
+            features everywhere.
+        LayerError: a layer is unknown.
+    """
+    return HeldOutNetworks(layers, seeds).gram_distance(image, source)
 
 
 def sliced_wasserstein(

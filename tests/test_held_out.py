@@ -5,6 +5,7 @@ import pytest
 
 from rwgen import InvalidInputError, LayerError, Recipe, build_network, preprocess_input
 from rwgen.held_out import HeldOutNetworks
+from rwgen.metrics import gram_distance
 from rwgen.preprocess import MEAN_RGB
 
 
@@ -51,6 +52,12 @@ def test_a_content_distance_is_that_of_positions_one_by_one(shallow):
     )  # fmt: skip
     scale = sum(np.sum((b - second.mean(axis=0)) ** 2) for b in second)
     assert shallow.content_distance(image, content) == pytest.approx(wrong / scale, rel=1e-4)
+
+
+def test_the_metric_is_the_distance_of_networks_made_for_it(two_layers):
+    image, source = noise(12, 16), noise(20, 9, seed=1)
+    found = gram_distance(image, source, layers=["conv1_2", "pool2"], seeds=[5, 6, 7])
+    assert found == two_layers.gram_distance(image, source) > 0
 
 
 @pytest.mark.parametrize("contrast", [0.5, 0.25])

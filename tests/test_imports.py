@@ -43,14 +43,13 @@ LEVELS = (
         "baselines",
         "differences",
         "held_out",
-        "metrics",
         "rescale",
         "signatures",
         "task_network",
         "whitening",
     },
-    {"evaluation", "objectives", "readers"},
-    {"export", "feature_sources", "tasks", "workers"},
+    {"metrics", "objectives", "readers"},
+    {"evaluation", "export", "feature_sources", "tasks", "workers"},
     {"selection"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

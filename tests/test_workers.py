@@ -3,6 +3,7 @@
 import os
 import signal
 import statistics
+import subprocess
 import sys
 import time
 
@@ -88,3 +89,27 @@ def test_no_cluster_at_an_address_is_one_line():
     ):
         pass
     assert len(str(caught.value).splitlines()) == 1
+
+
+PARENT = """
+import os, time
+from rwgen.workers import process_runner
+
+def tell(_):
+    print(os.getpid(), flush=True)
+    time.sleep(120)
+
+if __name__ == "__main__":
+    with process_runner(1) as run:
+        list(run(tell, [0]))
+"""
+
+
+def test_processes_end_when_their_parent_is_killed(tmp_path):
+    file = tmp_path / "parent.py"
+    file.write_text(PARENT)
+    with subprocess.Popen([sys.executable, file], stdout=subprocess.PIPE) as parent:
+        assert int(parent.stdout.readline()) != parent.pid
+        parent.kill()
+        # The process has the pipe too: what is left of it ends when that process does.
+        assert parent.communicate(timeout=60) == (b"", None)

@@ -42,6 +42,7 @@ OPTIONS = {
     "features": ("--output", "--server", "--model", "--network", "--layers", "--signature",
                  "--size", "--batch-size", "--timeout", "--root-certificates", "--quiet",
                  "--json"),
+    "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.
 CONFIGS: dict[str, tuple[Any, dict[str, str]]] = {

@@ -1,0 +1,143 @@
+"""`rwgen reproduce`: the paper's figures made again."""
+
+from __future__ import annotations
+
+import contextlib
+import json as json_module
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from rwgen.cli import options
+from rwgen.errors import InvalidInputError
+from rwgen.reproduction.scale import QUICK, SCALES
+from rwgen.workers import process_runner
+
+if TYPE_CHECKING:
+    from rwgen.reproduction.run import Advance
+
+
+def reproduce(
+    figures: Annotated[
+        list[int] | None,
+        typer.Argument(
+            metavar="[FIGURE]...", help="Figures of the paper, 2 to 10.", show_default="all"
+        ),
+    ] = None,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where everything goes: new, empty, or begun by this command, which then goes on.",
+        ),
+    ] = "",
+    scale: Annotated[
+        str,
+        typer.Option(
+            metavar="quick|full",
+            help="quick: small images, inside 45 minutes on two cores; full: the paper's setting, "
+            "which takes days (docs/reproduction.md).",
+        ),
+    ] = QUICK.name,
+    images: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Take images from its folders `photos`, `textures` and `paintings`, in order of "
+            "their names, in place of scikit-image's; one that is missing changes nothing.",
+        ),
+    ] = None,
+    trained: Annotated[
+        str | None,
+        typer.Option(
+            metavar="imagenet|FILE",
+            help="Trained weights to compare with: Keras' own (downloaded), or a file of a VGG-19 "
+            "(.h5, .keras).",
+        ),
+    ] = None,
+    workers: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Parts made at a time, up to 3 GiB each.")
+    ] = 1,
+    quiet: options.Quiet = False,
+    json: options.Json = False,
+) -> int:
+    """Make the paper's figures again, and a page that says which of its claims hold."""
+    if not output:
+        raise InvalidInputError("--output: expected a folder. Received: none")
+    if scale not in SCALES:
+        raise InvalidInputError(
+            f"--scale: expected one of {', '.join(SCALES)}. Received: {scale!r}"
+        )
+    # Each process has its own TensorFlow, which looks at this when it starts.
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+
+    from rwgen.reproduction import run
+
+    with process_runner(workers) as runner, _progress(quiet) as show:
+        made = run.reproduce(
+            Path(output),
+            figures or (),
+            scale=SCALES[scale],
+            images=None if images is None else Path(images),
+            trained=trained,
+            run=runner,
+            progress=show,
+        )
+    if json:
+        values = {
+            "output": str(made.page),
+            "figures": made.figures,
+            "parts": made.parts,
+            "made": made.made,
+            "seconds": round(made.seconds, 3),
+            "verdicts": made.verdicts,
+            "full_scale_seconds": round(made.full.seconds),
+        }
+        print(json_module.dumps(values))
+    return 0
+
+
+@contextlib.contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
+    """A bar on standard error where that is a terminal, else a line for each part."""
+    if quiet or sys.stderr is None:
+        yield lambda advance: None
+        return
+    if not sys.stderr.isatty():
+        yield _print_line
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("parts"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(advance: Advance) -> None:
+            bar.update(
+                task, completed=advance.done, total=advance.total, description=_left(advance)
+            )
+
+        yield show
+
+
+def _print_line(advance: Advance) -> None:
+    print(
+        f"rwgen: parts {advance.done} of {advance.total} {_left(advance)}".rstrip(), file=sys.stderr
+    )
+
+
+def _left(advance: Advance) -> str:
+    left = advance.seconds_left
+    return "" if not left else f"about {max(1, round(left / 60))} min left"

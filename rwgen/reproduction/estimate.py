@@ -1,0 +1,122 @@
+"""What parts cost: their work in advance, and other scales by the seconds of finished parts."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from rwgen.architecture import VGG19
+from rwgen.reproduction.parts import Part, Search
+from rwgen.reproduction.store import PartResult
+
+_PREPARATION = 3e11  # multiply-adds that take as long as tracing and compiling a part does
+
+
+def multiply_adds(layer: str, side: int) -> int:
+    """Multiply-adds of one forward pass of a square image up to a layer."""
+    total = 0
+    for spec in VGG19.up_to(layer):
+        kernel = VGG19.kernel_shape(spec.name)
+        if kernel is None:
+            continue
+        product = 1
+        for length in kernel:
+            product *= length
+        shape = VGG19.output_shape(spec.name, side, side)
+        total += product * (shape[0] * shape[1] if len(shape) == 3 else 1)
+    return total
+
+
+def search_work(search: Search) -> float:
+    """Multiply-adds of all forward passes of a search."""
+    return float(sum(multiply_adds(search.layer, side) * n for side, n in search.sizes))
+
+
+def part_work(part: Part) -> float:
+    """Work of a part in multiply-adds, its preparation included: for the time that is left."""
+    return sum(_PREPARATION * len(search.sizes) + search_work(search) for search in part.searches)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Measured costs of parts.
+
+    Attributes:
+        rates: seconds of an evaluation by its forward multiply-adds, by kind of part and layer.
+        overheads: seconds of a part besides its evaluations, by kind.
+    """
+
+    rates: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    overheads: Mapping[str, float] = field(default_factory=dict)
+
+    @classmethod
+    def measured(cls, made: Iterable[tuple[Part, PartResult]]) -> Costs:
+        """Medians over finished parts, stacks aside."""
+        rates: dict[tuple[str, str], list[float]] = {}
+        overheads: dict[str, list[float]] = {}
+        for part, result in made:
+            rate = result.seconds_per_evaluation
+            if part.kind == "stack" or not rate or rate <= 0:
+                continue
+            search = part.searches[0]
+            finest = multiply_adds(search.layer, search.sizes[-1][0])
+            rates.setdefault((part.kind, search.layer), []).append(rate / finest)
+            spent = sum(rate * n * (side / search.sizes[-1][0]) ** 2 for side, n in search.sizes)
+            rest = max(0.0, result.seconds - spent) / len(search.sizes)
+            overheads.setdefault(part.kind, []).append(rest)
+        return cls(
+            {key: statistics.median(values) for key, values in rates.items()},
+            {key: statistics.median(values) for key, values in overheads.items()},
+        )
+
+    def seconds(self, part: Part) -> float | None:
+        """What a part of any scale should take: linear in its multiply-adds (docs/performance.md).
+
+        Returns:
+            Seconds; None where no part of its kind was measured. Draws of a stack count like
+            inversions of their layers; a layer that was not measured counts like the deepest one
+            that was, as the first layers have few multiply-adds for their time.
+        """
+        kind = "invert" if part.kind == "stack" else part.kind
+        known = [layer for of, layer in self.rates if of == kind]
+        if not known:
+            return None
+        deepest = self.rates[kind, VGG19.deepest(known).name]
+        total = 0.0
+        for search in part.searches:
+            rate = self.rates.get((kind, search.layer), deepest)
+            total += self.overheads[kind] * len(search.sizes) + rate * search_work(search)
+        return total
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The cost of a scale.
+
+    Attributes:
+        parts: how many there are.
+        seconds: of all, one after the other; parts of unmeasured kinds are left out.
+        seconds_by_kind: the same by kind of part.
+        unknown: kinds of which no part was measured.
+    """
+
+    parts: int
+    seconds: float
+    seconds_by_kind: Mapping[str, float]
+    unknown: tuple[str, ...]
+
+
+def estimate(parts: Iterable[Part], costs: Costs) -> Estimate:
+    """What parts should cost, each once."""
+    by_kind: dict[str, float] = {}
+    unknown: set[str] = set()
+    count = 0
+    for part in parts:
+        count += 1
+        seconds = costs.seconds(part)
+        if seconds is None:
+            unknown.add(part.kind)
+        else:
+            by_kind[part.kind] = by_kind.get(part.kind, 0.0) + seconds
+    return Estimate(count, sum(by_kind.values()), by_kind, tuple(sorted(unknown)))
