@@ -17,7 +17,7 @@ FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 CHEAP = {
     **SMALL,
     "build": ["--size", "32", "--iterations", "2", "--candidates", "2", "--layers", "conv1_1"],
-    "inspect": [],
+    "export": [],
 }
 CHEAPER_CODE = ((r"max_iterations=\d+", "max_iterations=2"), (r"SIDE = \d+", "SIDE = 48"))
 
@@ -80,7 +80,8 @@ def test_there_is_a_page_for_each_audience():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_every_block_of_a_page_runs(page, clone):
+def test_every_block_of_a_page_runs(page, clone, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # of the tables
     document = page.read_text(encoding="utf-8")
     found = fenced_blocks(document)
     assert 2 * len(found) == document.count("```")
