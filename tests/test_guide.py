@@ -16,10 +16,16 @@ PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 CHEAP = {
     **SMALL,
+    "style": [*SMALL["style"], "--content-layer", "conv1_1", "--style-layer", "conv1_1"],
+    "texture": [*SMALL["texture"], "--layer", "conv1_1"],
+    "invert": ["--size", "48", "--iterations", "2"],
     "build": ["--size", "32", "--iterations", "2", "--candidates", "2", "--layers", "conv1_1"],
     "export": [],
 }
-CHEAPER_CODE = ((r"max_iterations=\d+", "max_iterations=2"), (r"SIDE = \d+", "SIDE = 48"))
+CHEAPER_CODE = (
+    (r"max_iterations=\d+", "max_iterations=2, jit_compile=False"),
+    (r"SIDE = \d+", "SIDE = 48"),
+)
 
 
 class Reader:
