@@ -1,40 +1,105 @@
-"""Make the pictures of the README again, with the README's own commands."""
+"""Make the pictures of the README and the gallery, and the gallery's page.
+
+Each picture is made by running its command as the page prints it (`gallery.py`). What is kept of a
+run, its command among it, is in the record; a picture whose command is in there is not made again.
+"""
 
 from __future__ import annotations
 
+import argparse
+import io
+import json
 import shlex
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
-from rwgen import read_image, resize_image, write_image
-from rwgen.cli.main import main as rwgen_main
-from rwgen.images import fit_longest_side
+from gallery import PICTURES, SHOWN_SIZE, SOURCES, page
+from PIL import Image
+from record import surroundings
 
-ROOT = Path(__file__).parent.parent
+from rwgen import read_image, resize_image
+from rwgen.images import atomic_write, fit_longest_side
+
+ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "images"
-SIZE = 256
-
-TASKS = ("rwgen style ", "rwgen texture ", "rwgen invert ")
-
-
-def commands() -> dict[str, list[str]]:
-    """The README's commands by the name of the image that they make."""
-    lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
-    words = [shlex.split(line) for line in lines if line.startswith(TASKS)]
-    return {Path(line[line.index("-o") + 1]).stem: line[1:] for line in words}
+PAGE = ROOT / "docs" / "gallery.md"
+RECORD = ROOT / "benchmarks" / "results" / "pictures.json"
+QUALITY = 85
 
 
 def main() -> None:
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    for name in ("astronaut", "coffee", "brick"):
-        pixels = read_image(ROOT / "examples" / f"{name}.jpg")
-        size = fit_longest_side(*pixels.shape[:2], SIZE)
-        write_image(FOLDER / f"{name}.jpg", resize_image(pixels, *size))
-    for name, arguments in commands().items():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="pictures to make; default: all")
+    parser.add_argument("--force", action="store_true", help="make them again in any case")
+    options = parser.parse_args()
+    if unknown := sorted({*options.names} - {*PICTURES}):
+        parser.error(f"expected names of {', '.join(PICTURES)}. Received: {', '.join(unknown)}")
+    show_sources()
+    runs = recorded_runs()
+    for name in options.names or PICTURES:
+        if options.force or not is_made(name, runs):
+            print(PICTURES[name].command, flush=True)
+            runs[name] = make(name)
+            text = json.dumps({key: runs[key] for key in PICTURES if key in runs}, indent=1)
+            atomic_write(RECORD, f"{text}\n".encode())
+    missing = [name for name in PICTURES if not is_made(name, runs)]
+    if missing:
+        print(f"the page is as it was, since these are not made yet: {', '.join(missing)}")
+    else:
+        atomic_write(PAGE, page(runs, QUALITY).encode())
+
+
+def recorded_runs() -> dict[str, dict[str, Any]]:
+    """For each picture's name: its command, what the run printed, and where it ran."""
+    if not RECORD.exists():
+        return {}
+    runs: dict[str, dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))
+    return runs
+
+
+def is_made(name: str, runs: dict[str, dict[str, Any]]) -> bool:
+    """Whether a picture is there and was made by the command that the gallery has for it."""
+    made = name in runs and runs[name]["command"] == PICTURES[name].command
+    return made and (FOLDER / f"{name}.jpg").exists()
+
+
+def show_sources() -> None:
+    """The sample images, as large as results are."""
+    for name in SOURCES:
         target = FOLDER / f"{name}.jpg"
-        made = [str(target) if word == f"{name}.png" else word for word in arguments]
-        made = [str(ROOT / word) if word.startswith("examples/") else word for word in made]
-        if code := rwgen_main(made):
-            raise SystemExit(code)
+        if not target.exists():
+            pixels = read_image(ROOT / "examples" / f"{name}.jpg")
+            size = fit_longest_side(*pixels.shape[:2], SHOWN_SIZE)
+            save(target, Image.fromarray(resize_image(pixels, *size).round().astype("uint8")))
+
+
+def make(name: str) -> dict[str, Any]:
+    """Run a picture's command in a folder of its own; what is to be recorded of it."""
+    command = PICTURES[name].command
+    program, *words = shlex.split(command)
+    if program != "rwgen":
+        raise ValueError(f"expected a command of rwgen. Received: {command}")
+    quiet = [word for word in ("--json", "--quiet") if word not in words]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "examples").symlink_to(ROOT / "examples")
+        result = subprocess.run(
+            [sys.executable, "-m", "rwgen.cli.main", *words, *quiet],
+            cwd=folder,
+            check=True,
+            stdout=subprocess.PIPE,
+        )
+        with Image.open(Path(folder) / f"{name}.png") as image:
+            save(FOLDER / f"{name}.jpg", image.convert("RGB"))
+    return {"command": command, **json.loads(result.stdout), "surroundings": surroundings()}
+
+
+def save(path: Path, image: Image.Image) -> None:
+    data = io.BytesIO()
+    image.save(data, "JPEG", quality=QUALITY, optimize=True)
+    atomic_write(path, data.getvalue())
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -55,3 +56,11 @@ def fresh_process():
         return result.stdout.strip().splitlines()[-1]
 
     return run
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """An empty folder with the sample images, which is the current one."""
+    (tmp_path / "examples").symlink_to(Path(__file__).parent.parent / "examples")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

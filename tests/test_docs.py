@@ -5,27 +5,14 @@ import re
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from documents import ROOT, SMALL, blocks, served
 
 from rwgen.cli.main import main
-from rwgen.serving import ModelConfig, Server, ServerConfig
 
-ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
-SMALL = {
-    "style": ["--size", "40", "--iterations", "2"],
-    "texture": ["--size", "40x40", "--source-size", "40", "--iterations", "2"],
-    "invert": ["--size", "40", "--iterations", "2"],
-    "export": ["--layers", "pool1"],
-    "features": ["--size", "40"],
-}
-
-
-def blocks(language, document=README):
-    return re.findall(rf"```{language}\n(.*?)```", document, flags=re.DOTALL)
 
 
 def shell_lines(document=README):
@@ -35,24 +22,6 @@ def shell_lines(document=README):
 def rwgen_commands(document=README):
     inline = re.findall(r"`(rwgen (?:style|texture|invert) [^`]* -o [^`]*)`", document)
     return [line for line in shell_lines(document) if line.startswith("rwgen ")] + inline
-
-
-@contextlib.contextmanager
-def served(folder):
-    """The embedded server, and a function that puts its ports in place of the usual ones."""
-    models = [ModelConfig(name=folder.name, base_path=folder)]
-    with Server(ServerConfig(rest_port=0, grpc_port=0), models) as server:
-        ports = {"8500": server.grpc_port, "8501": server.rest_port}
-        yield lambda text: re.sub(
-            r"localhost:(850[01])", lambda match: f"127.0.0.1:{ports[match[1]]}", text
-        )
-
-
-@pytest.fixture
-def clone(tmp_path, monkeypatch):
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
 
 
 @pytest.mark.slow
@@ -89,7 +58,7 @@ def run_all(commands, stack, folder, capsys):
 
 @pytest.mark.slow
 def test_every_python_example_of_the_readme_runs(clone):
-    for code in blocks("python"):
+    for code in blocks("python", README):
         subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, timeout=300)
 
 
@@ -111,7 +80,7 @@ def test_continuous_integration_runs_the_readmes_test_command():
 
 
 def test_links_and_pictures_of_the_documents_exist():
-    for document in [ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")]:
+    for document in [ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]:
         text = document.read_text(encoding="utf-8")
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", text):
             if "://" not in target:

@@ -1,0 +1,105 @@
+"""The guide's pages are followed to the letter: every block is run, in order, in one folder."""
+
+import contextlib
+import doctest
+import io
+import re
+import shlex
+import subprocess
+
+import pytest
+from documents import ROOT, SMALL, fenced_blocks, served
+
+from rwgen.cli.main import main
+
+PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+CHEAP = {
+    **SMALL,
+    "style": [*SMALL["style"], "--content-layer", "conv1_1", "--style-layer", "conv1_1"],
+    "texture": [*SMALL["texture"], "--layer", "conv1_1"],
+    "invert": ["--size", "48", "--iterations", "2"],
+    "build": ["--size", "32", "--iterations", "2", "--candidates", "2", "--layers", "conv1_1"],
+    "export": [],
+}
+CHEAPER_CODE = (
+    (r"max_iterations=\d+", "max_iterations=2, jit_compile=False"),
+    (r"SIDE = \d+", "SIDE = 48"),
+)
+
+
+class Reader:
+    """Somebody who follows a page: with one folder, one Python session and maybe one server."""
+
+    def __init__(self, folder, stack):
+        self.folder, self.stack = folder, stack
+        self.names, self.at_ports, self.printed = {}, str, ""
+
+    def sh(self, text):
+        """Commands that must succeed. Those of rwgen are made cheap."""
+        for line in text.replace("\\\n", "").strip().splitlines():
+            words = shlex.split(self.at_ports(line))
+            if words[0] != "rwgen":
+                subprocess.run(["bash", "-c", line], check=True, timeout=60)
+            elif words[1] == "serve":
+                self.at_ports = self.stack.enter_context(served(self.folder / words[2]))
+            else:
+                code, printed = output_of([*words[1:], *CHEAP[words[1]]])
+                assert code == 0, (line, printed)
+
+    def console(self, text):
+        """One command, as it is, and all that it prints."""
+        command, expected = text.split("\n", 1)
+        program, *words = shlex.split(command.removeprefix("$ "))
+        assert program == "rwgen"
+        code, printed = output_of(words)
+        check_output(expected, printed, command)
+        assert (code != 0) == any(line.startswith("rwgen: ") for line in printed.splitlines())
+
+    def python(self, text):
+        for pattern, cheap in CHEAPER_CODE:
+            text = re.sub(pattern, cheap, text)
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            exec(self.at_ports(text), self.names)
+        self.printed = out.getvalue()
+
+    def text(self, expected):
+        """What the Python code before it prints."""
+        check_output(expected, self.printed, "python")
+
+
+def output_of(words):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        code = main(words)
+    return code, printed.getvalue()
+
+
+def check_output(expected, printed, what):
+    assert doctest.OutputChecker().check_output(expected, printed, FLAGS), (what, printed)
+
+
+def test_there_is_a_page_for_each_audience():
+    assert [page.stem for page in PAGES] == ["research", "serving", "shell"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_block_of_a_page_runs(page, clone, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")  # of the tables
+    document = page.read_text(encoding="utf-8")
+    found = fenced_blocks(document)
+    assert 2 * len(found) == document.count("```")
+    assert {language for language, _ in found} >= {"sh", "console"}
+    with contextlib.ExitStack() as stack:
+        reader = Reader(clone, stack)
+        for language, text in found:
+            getattr(reader, language)(text)
+
+
+def test_a_wrong_line_of_output_is_noticed(clone):
+    reader = Reader(clone, contextlib.ExitStack())
+    reader.console("$ rwgen --version\nrwgen ...\n")
+    with pytest.raises(AssertionError, match="version"):
+        reader.console("$ rwgen --version\nrwgen 99\n")
