@@ -23,7 +23,7 @@ from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.evaluation_config import MINIMUM_SIDE, EvaluationConfig
-from rwgen.images import atomic_write, fit_longest_side, resize_image
+from rwgen.images import atomic_write, check_writable, fit_longest_side, resize_image
 from rwgen.seeds import MAX_SEED
 
 if TYPE_CHECKING:
@@ -177,15 +177,11 @@ def evaluate(
 
 
 def _check_destination(output: str, inputs: Sequence[str]) -> None:
-    # Unlike `Path.resolve`, this leaves loops of links for reading and writing to report.
-    path = Path(os.path.realpath(output))
-    if path.suffix != ".json" or path.is_dir():
+    if Path(output).suffix != ".json":
         raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise InvalidInputError(
-            f"--output: expected a folder that can be written to. Received: {output!r}"
-        )
-    if str(path) in map(os.path.realpath, inputs):
+    check_writable(output)
+    # Unlike `Path.resolve`, this leaves loops of links for reading and writing to report.
+    if os.path.realpath(output) in map(os.path.realpath, inputs):
         raise InvalidInputError(f"--output: expected a file that is no input. Received: {output!r}")
 
 

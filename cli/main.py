@@ -17,6 +17,7 @@ from rwgen.cli.features import features
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
+from rwgen.cli.probe import probe
 from rwgen.cli.reproduce import reproduce
 from rwgen.cli.serve import serve
 from rwgen.cli.session import EXIT_INTERRUPTED
@@ -39,6 +40,7 @@ COMMANDS = (
     texture,
     invert,
     evaluate,
+    probe,
     layers,
     build,
     networks,

@@ -128,6 +128,15 @@ def check_destination(destination: _FileName) -> None:
         InvalidInputError: Unknown suffix, a directory, or in no directory that can be written.
     """
     _format(destination)
+    check_writable(destination)
+
+
+def check_writable(destination: _FileName) -> None:
+    """Finds out before any long work whether :func:`atomic_write` could write there.
+
+    Raises:
+        InvalidInputError: A directory, or in no directory that can be written.
+    """
     with _failure(InvalidInputError, "a writable place", destination, "Choose another one."):
         target = Path(destination).resolve()
         if target.is_dir():

@@ -29,6 +29,8 @@ LEVELS = (
         "grpc_transport",
         "evaluation_config",
         "initializers",
+        "model_zoo",
+        "reinitialize",
         "lbfgs",
         "rest_transport",
         "warmup",
@@ -50,7 +52,8 @@ LEVELS = (
     },
     {"metrics", "objectives", "readers"},
     {"evaluation", "export", "feature_sources", "tasks", "workers"},
-    {"selection"},
+    {"probe", "selection"},
+    {"probe_plot"},
 )
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 MODULES = {path.stem: path for path in (ROOT / "rwgen").glob("*.py") if path.stem != "__init__"}

@@ -29,6 +29,8 @@ OPTIONS = {
     "invert": (*SHARED, "--layer"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
                  "--output", "--quiet", "--json"),
+    "probe": ("--image", "--output", "--layers", "--size", "--seeds", "--iterations", "--plot",
+              "--quiet", "--json"),
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
     "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",
