@@ -29,19 +29,18 @@ def load_architecture(name: str, size: int) -> keras.Model:
     Args:
         name: of `model_names`, in any case and with or without underscores and hyphens, or the path
             of a `.keras` file.
-        size: side of the images, in pixels; a model of a file may have a size of its own.
+        size: side of the images, in pixels.
 
     Returns:
-        A functional model of images [batch, height, width, 3]. Its weights mean nothing, unless it
-        was loaded from a file.
+        A functional model of images [batch, size, size, 3]. Its weights mean nothing.
 
     Raises:
         InvalidInputError: an unknown name, a file that cannot be read, a model that is not
-            functional or has another input, or images that are too small for it.
+            functional or has another input, or images of a size that it does not take.
     """
     model = _read(name) if Path(name).suffix == ".keras" else _build(name, size)
     _check_input(model, name)
-    return model
+    return _of_size(model, name, size)
 
 
 def alexnet(input_shape: tuple[int | None, int | None, int] = (None, None, 3)) -> keras.Model:
@@ -108,6 +107,25 @@ def _read(path: str) -> keras.Model:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InvalidInputError(
             f"expected a model that Keras can read. Received: {path} ({reason})"
+        ) from None
+
+
+def _of_size(model: keras.Model, name: str, size: int) -> keras.Model:
+    sides = model.inputs[0].shape[1:3]
+    if any(side not in (None, size) for side in sides):
+        wanted = "x".join("any" if side is None else str(side) for side in sides)
+        raise InvalidInputError(
+            f"expected images of the size that {name} takes, {wanted} pixels. Received: {size}x"
+            f"{size}"
+        )
+    if None not in sides:
+        return model
+    try:
+        return keras.models.clone_model(model, input_tensors=keras.Input((size, size, 3)))
+    except ValueError as error:  # Keras: a layer that nothing would be left for
+        message = " ".join(str(error).split())
+        raise InvalidInputError(
+            f"expected a size that {name} takes. Received: {size} ({message})"
         ) from None
 
 

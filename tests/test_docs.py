@@ -8,8 +8,10 @@ import sys
 
 import pytest
 from documents import ROOT, SMALL, blocks, served
+from tiny_scale import TINY
 
 from rwgen.cli.main import main
+from rwgen.reproduction.scale import SCALES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -25,8 +27,9 @@ def rwgen_commands(document=README):
 
 
 @pytest.mark.slow
-def test_every_rwgen_command_of_the_readme_runs(clone, capsys):
+def test_every_rwgen_command_of_the_readme_runs(clone, capsys, monkeypatch):
     """In the README's order: later ones use files that earlier ones made. Sizes are made small."""
+    monkeypatch.setitem(SCALES, "quick", TINY)
     commands = rwgen_commands()
     assert {shlex.split(command)[1] for command in commands} == {*SMALL, "serve"}
     with contextlib.ExitStack() as stack:

@@ -9,8 +9,10 @@ import subprocess
 
 import pytest
 from documents import ROOT, SMALL, fenced_blocks, served
+from tiny_scale import TINY
 
 from rwgen.cli.main import main
+from rwgen.reproduction.scale import SCALES
 
 PAGES = sorted((ROOT / "docs" / "guide").glob("*.md"))
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
@@ -20,6 +22,8 @@ CHEAP = {
     "texture": [*SMALL["texture"], "--layer", "conv1_1"],
     "invert": ["--size", "48", "--iterations", "2"],
     "build": ["--size", "32", "--iterations", "2", "--candidates", "2", "--layers", "conv1_1"],
+    "probe": ["--size", "32", "--iterations", "1"],
+    "reproduce": [],
     "export": [],
 }
 CHEAPER_CODE = (
@@ -88,6 +92,7 @@ def test_there_is_a_page_for_each_audience():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs(page, clone, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")  # of the tables
+    monkeypatch.setitem(SCALES, "quick", TINY)
     document = page.read_text(encoding="utf-8")
     found = fenced_blocks(document)
     assert 2 * len(found) == document.count("```")

@@ -146,10 +146,24 @@ def test_architectures_have_names_and_are_near_to_what_was_meant():
     assert load_architecture("AlexNet", 40).output_shape == (None, 2, 2, 256)
 
 
+def test_a_model_of_any_size_gets_the_size_of_the_photo(tmp_path):
+    inputs = keras.Input((None, None, 3))
+    first = keras.layers.Conv2D(4, 3, padding="same", name="first")(inputs)
+    second = keras.layers.Conv2D(4, 3, strides=2, name="second")(first)
+    keras.Model(inputs, [second]).save(tmp_path / "open.keras")
+    model = load_architecture(str(tmp_path / "open.keras"), 16)
+    assert model.get_layer("second").output.shape == (None, 7, 7, 4)
+    assert [layer.name for layer in probed_layers(model)] == ["first", "second"]
+    with pytest.raises(InvalidInputError, match="expected a size that"):
+        load_architecture(str(tmp_path / "open.keras"), 1)
+
+
 def test_models_of_files_are_read_or_refused(tmp_path):
     path = tmp_path / "model.keras"
     residual().save(path)
     assert load_architecture(str(path), 16).name == "residual"
+    with pytest.raises(InvalidInputError, match="16x16 pixels"):
+        load_architecture(str(path), 32)
     (tmp_path / "text.keras").write_text("no model")
     with pytest.raises(InvalidInputError, match="a model that Keras can read"):
         load_architecture(str(tmp_path / "text.keras"), 16)

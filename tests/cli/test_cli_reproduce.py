@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
@@ -19,47 +18,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.reproduction import scale
 from rwgen.reproduction.figures import FIGURES
 
 ROOT = Path(__file__).parent.parent.parent
-
-TINY = dataclasses.replace(
-    scale.QUICK,
-    name="tiny",
-    size=32,
-    iterations=3,
-    layers=("conv1_1", "pool1"),
-    dense_layers=(),
-    pools=("pool1",),
-    further_photos=1,
-    curve_layer="conv1_1",
-    curve_iterations=4,
-    snapshots=(1, 3),
-    seeds=3,
-    variation_size=32,
-    variation_iterations=3,
-    variation_layers=("conv1_1",),
-    stack_layers=("conv1_1",),
-    stack_size=32,
-    stack_iterations=2,
-    candidates=2,
-    textures=1,
-    texture_size=32,
-    texture_iterations=2,
-    style_layers=("conv1_1", "conv2_1"),
-    paintings=1,
-    scenes=1,
-    style_size=32,
-    style_iterations=2,
-)
 
 # The program, with the small scale in place of the quick one.
 PROGRAM = """
 import dataclasses, sys
 sys.path.insert(0, {folder!r})
-from test_cli_reproduce import TINY
-from rwgen.reproduction import scale
+from tiny_scale import TINY
 if __name__ == "__main__":
     scale.SCALES["quick"] = dataclasses.replace(TINY, name="quick", curve_iterations={iterations})
     from rwgen.cli.main import main
@@ -119,7 +86,7 @@ def test_the_document_names_options_and_figures_that_there_are(call: Callable[..
 
 def program(folder: Path, iterations: int = 4) -> list[str]:
     path = folder / "program.py"
-    path.write_text(PROGRAM.format(folder=str(Path(__file__).parent), iterations=iterations))
+    path.write_text(PROGRAM.format(folder=str(ROOT / "tests"), iterations=iterations))
     return [sys.executable, str(path), "reproduce"]
 
 
