@@ -42,7 +42,7 @@ def reproduce(
         typer.Option(
             metavar="quick|full",
             help="quick: small images, inside 45 minutes on two cores; full: the paper's setting, "
-            "which takes days (docs/reproduction.md).",
+            "which takes a day or two (docs/reproduction.md).",
         ),
     ] = QUICK.name,
     images: Annotated[

@@ -12,7 +12,7 @@ from rwgen.networks import load_recipe
 from rwgen.recipe import HALF_NORMAL_NETWORK, STACKED_NETWORK, ZERO_BIAS_NETWORK, Recipe
 from rwgen.reproduction.parts import ImagePart, Inversion
 from rwgen.reproduction.pictures import Picture, PictureSource
-from rwgen.reproduction.report import Content, Tile, decimals
+from rwgen.reproduction.report import Content, Tile
 from rwgen.reproduction.scale import Scale
 from rwgen.reproduction.store import PartResult
 
@@ -108,7 +108,8 @@ class Figure:
 
 def inversion_tile(name: str, label: str, result: PartResult) -> Tile:
     """An inverted image with its quality."""
-    quality = decimals(result.numbers["psnr"], 1, " dB")
+    psnr = result.numbers["psnr"]
+    quality = "equal" if psnr is None else f"{psnr:.1f} dB"
     ssim = result.numbers["ssim"]
     detail = quality if ssim is None else f"{quality}, {ssim:.2f}"
     return Tile(

@@ -163,7 +163,7 @@ def style_verdict(
         share = numbers["covariances"] / numbers["covariances_of_photo"]
         kept = numbers["coarse_correlation"]
         holds &= share <= MATCHED and kept is not None and kept >= KEPT
-        told.append(f"{content.name} / {painting.name}: {share:.2f}, {decimals(kept, 2)}")
+        told.append(f"{content.name} / {painting.name}: {share:.2f}, {decimals(kept, 3)}")
     return judge(claim, holds, "share of covariances, correlation: " + "; ".join(told))
 
 

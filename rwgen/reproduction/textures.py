@@ -97,8 +97,10 @@ def _content(setting: Setting, results: Results) -> Content:
     untrained = [row for row in rows if not row.startswith("trained")]
     patches = [median(row, "patches") for row in untrained]
     told = ", ".join(f"{row} {x:.3g}" for row, x in zip(untrained, patches, strict=True))
+    spectra = ", ".join(f"{median(row, 'spectrum'):.2f}" for row in untrained)
+    measured = f"patches {told}; spectra differ by {spectra} dB"
     verdicts = [
-        judge(_MORE, bool(np.all(np.diff(patches[:3]) < 0)), f"patches {told}"),
+        judge(_MORE, bool(np.all(np.diff(patches[:3]) < 0)), measured),
         *_upper_layers(patches, told),
     ]
     trained = [row for row in rows if row.startswith("trained")]
@@ -124,7 +126,10 @@ def _content(setting: Setting, results: Results) -> Content:
                 "share of patches that were copied",
                 ("layers", *judged),
                 [
-                    (row.replace("_", " "), *(decimals(median(row, name), 3) for name in judged))
+                    (
+                        row.replace("to_", "to "),
+                        *(decimals(median(row, name), 3) for name in judged),
+                    )
                     for row in rows
                 ],
             )
