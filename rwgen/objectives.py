@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -98,7 +99,7 @@ def texture_objective(
     """
     names = _spatial_layers(network, config.layers)
     read = reader_of(feature_extractor(network, names))
-    term = _style_term(read, source, names, config)
+    term = _style_term(read, [source], [1.0], names, config)
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"style": tf.add_n(list(read(candidate, term).values()))}
@@ -144,11 +145,15 @@ def style_objective(
         term = _content_term(targets, scales, factors)
         shares_of["content"] = [(config.content_weight * CONTENT_UNIT, term)]
     if style_names:
-        shares_of["style"] = [
-            (config.style_weight * share, _style_term(read, style, style_names, config))
-            for style, share in zip(styles, shares, strict=True)
-            if share
-        ]
+        used = [number for number, share in enumerate(shares) if share]
+        term = _style_term(
+            read,
+            [styles[number] for number in used],
+            [shares[number] for number in used],
+            style_names,
+            config,
+        )
+        shares_of["style"] = [(config.style_weight, term)]
 
     def reading_of(layer: str) -> Reading:
         def reading(features: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -213,30 +218,73 @@ def _content_term(
 
 def _style_term(
     read: Reader,
-    image: NDArray[Any],
+    images: Sequence[NDArray[Any]],
+    shares: Sequence[float],
     names: Sequence[str],
     config: StyleConfig | TextureConfig,
 ) -> _Term:
-    def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Equation 5, whose target is a blend of images: what a mixture of their features would give.
+
+    Mean and covariance are those of a picture that looks like each image over its share of the
+    positions. One target is within reach; a sum of losses with a target each is not, and what is
+    left of it drowns the content (docs/math.md, "Several styles").
+    """
+
+    def moments(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         scale = feature_scale(features)
         features /= tf.cast(scale, features.dtype)
         shift = tf.reduce_mean(features, axis=[1, 2], keepdims=True) * float(config.shift_features)
         return gram_matrix(features - shift), shift, scale
 
-    targets = read(tf.convert_to_tensor(image), dict.fromkeys(names, target))
-    grams = {name: gram for name, (gram, _, _) in targets.items()}
+    found = [read(tf.convert_to_tensor(image), dict.fromkeys(names, moments)) for image in images]
+    targets = {name: _mixture([of_image[name] for of_image in found], shares) for name in names}
     shifts = {name: shift for name, (_, shift, _) in targets.items()}
-    scales = {name: float(scale) for name, (_, _, scale) in targets.items()}
-    factors = style_factors(read, image, names, config.weighting, scales, shifts)
+    scales = {name: scale for name, (_, _, scale) in targets.items()}
+    # The reciprocals are mean gradients, which add up.
+    factors_of = [
+        style_factors(read, image, names, config.weighting, scales, shifts) for image in images
+    ]
+    factors = {
+        name: 1 / math.fsum(s / f[name] for s, f in zip(shares, factors_of, strict=True))
+        for name in names
+    }
 
     def reading_of(name: str) -> Reading:
         def reading(features: tf.Tensor) -> tf.Tensor:
             gram = gram_matrix(features / scales[name] - shifts[name])
-            return factors[name] * gram_loss(gram, grams[name])[0]
+            return factors[name] * gram_loss(gram, targets[name][0])[0]
 
         return reading
 
     return {name: reading_of(name) for name in names}
+
+
+def _mixture(
+    moments: Sequence[tuple[tf.Tensor, tf.Tensor, tf.Tensor]], shares: Sequence[float]
+) -> tuple[tf.Tensor, tf.Tensor, float]:
+    """Gram matrix about a shift, shift and scale of features of which each image gives a share.
+
+    Args:
+        moments: the same of each image, of features divided by the image's own scale.
+        shares: of the images, which sum to 1.
+
+    Returns:
+        The same of the mixture, whose scale is the root mean square of the images'.
+    """
+    if len(moments) == 1:
+        ((gram, shift, scale),) = moments
+        return gram, shift, float(scale)
+    own = [float(scale) for _, _, scale in moments]
+    scale = math.sqrt(math.fsum(w * x**2 for w, x in zip(shares, own, strict=True)))
+    shift = tf.add_n(
+        [w * (x / scale) * m for w, x, (_, m, _) in zip(shares, own, moments, strict=True)]
+    )
+    grams = []
+    for share, x, (gram, own_shift, _) in zip(shares, own, moments, strict=True):
+        away = tf.reshape((x / scale) * own_shift - shift, [1, -1, 1])
+        about = tf.matmul(away, away, transpose_b=True)
+        grams.append(share * ((x / scale) ** 2 * gram + about))
+    return tf.add_n(grams), shift, scale
 
 
 def target_features(

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -58,16 +59,23 @@ class Paper:
         f, f0 = self.matrix(image), self.matrix(target)
         return np.sum((f - f0) ** 2) / (2 * f.size) / self.mean_gradient(target, f0 / f0.size)
 
-    def style(self, image, target, shifted):
-        f, f0 = self.matrix(image), self.matrix(target)
-        shift = f0.mean(axis=1, keepdims=True) if shifted else 0.0
+    def style(self, image, targets, shifted, shares=(1.0,)):
+        """All positions of all targets in one matrix, each image's counting its share."""
+        f, each = self.matrix(image), [self.matrix(target) for target in targets]
+        f0 = np.concatenate(each, axis=1)
+        counts = [np.full(x.shape[1], w / x.shape[1]) for x, w in zip(each, shares, strict=True)]
+        counts = np.concatenate(counts)
+        shift = (f0 @ counts)[:, np.newaxis] if shifted else 0.0
         f, f0 = f - shift, f0 - shift
         channels = len(f)
-        gram, gram0 = f @ f.T / f.shape[1], f0 @ f0.T / f0.shape[1]
-        # d/dF of ||F F'||^2 / (4 N^2 M^2) is (F F') F / (N^2 M^2).
-        cotangent = gram0 @ f0 / (channels**2 * f0.shape[1])
-        loss = np.sum((gram - gram0) ** 2) / (4 * channels**2)
-        return loss / self.mean_gradient(target, cotangent)
+        gram, gram0 = f @ f.T / f.shape[1], (f0 * counts) @ f0.T
+        gradient = 0
+        for target, x, share in zip(targets, each, shares, strict=True):
+            x = x - shift
+            # d/dF of ||F F'||^2 / (4 N^2 M^2) is (F F') F / (N^2 M^2).
+            cotangent = (x @ x.T / x.shape[1]) @ x / (channels**2 * x.shape[1])
+            gradient += share * self.mean_gradient(target, cotangent)
+        return np.sum((gram - gram0) ** 2) / (4 * channels**2) / gradient
 
 
 @pytest.mark.parametrize("shifted", [True, False])
@@ -77,8 +85,7 @@ def test_the_style_objective_is_equation_9(network, images, shifted):
     found = worth(style_objective(network, content, [style, other], config), candidate)
     contents = [Paper(network, name).content(candidate, content) for name in CONFIG.content_layers]
     styles = [
-        share * Paper(network, name).style(candidate, target, shifted)
-        for share, target in ((0.75, style), (0.25, other))
+        Paper(network, name).style(candidate, [style, other], shifted, (0.75, 0.25))
         for name in CONFIG.style_layers
     ]
     variation = sum(np.sum(np.diff(candidate, axis=axis) ** 2) for axis in (1, 2))
@@ -103,7 +110,9 @@ def test_the_texture_objective_is_equation_5_for_another_size(network, images, s
     _, source, _, candidate = images
     config = TextureConfig(layers=("conv1_1", "conv2_1"), shift_features=shifted)
     found = worth(texture_objective(network, source, config), candidate)
-    expected = sum(Paper(network, name).style(candidate, source, shifted) for name in config.layers)
+    expected = sum(
+        Paper(network, name).style(candidate, [source], shifted) for name in config.layers
+    )
     assert found == {"style": pytest.approx(expected, rel=1e-9)}
 
 
@@ -137,20 +146,32 @@ def test_terms_grow_with_their_weights(network, images):
         assert found == pytest.approx({**once, term: 4 * once[term]}, rel=1e-12)
 
 
-def test_a_blend_is_the_weighted_mean_of_the_styles(network, images):
+def test_a_blend_of_one_image_is_that_image_and_its_order_does_not_count(network, images):
     content, style, other, candidate = images
 
     def styled(*styles, blend=()):
         config = dataclasses.replace(CONFIG, style_blend=blend)
         return worth(style_objective(network, content, styles, config), candidate)["style"]
 
-    first, second = styled(style), styled(other)
-    assert first != pytest.approx(second, rel=0.01)
-    assert styled(style, other) == pytest.approx((first + second) / 2, rel=1e-12)
-    assert styled(style, other, blend=(9, 1)) == pytest.approx(
-        0.9 * first + 0.1 * second, rel=1e-12
+    assert styled(style, style) == pytest.approx(styled(style), rel=1e-9)
+    assert styled(style, style, other) == pytest.approx(
+        styled(other, style, blend=(1, 2)), rel=1e-9
     )
-    assert styled(style, style) == pytest.approx(first, rel=1e-12)
+    assert styled(style, other) != pytest.approx(styled(style, other, blend=(1, 2)), rel=1e-3)
+
+
+def test_a_picture_made_of_both_styles_is_the_target_of_their_blend(smooth_image):
+    """Behind a kernel of one pixel positions do not see each other, so images can be joined."""
+    inputs = keras.Input((None, None, 3))
+    features = keras.layers.Conv2D(5, 1, activation="relu", name="pixels")(inputs)
+    network = keras.Model(inputs, features)
+    left, right = smooth_image(6, 8, seed=1), 0.1 * smooth_image(6, 4, seed=2)
+    both = np.concatenate([left, right], axis=2)
+    config = StyleConfig(
+        style_layers=("pixels",), style_blend=(2, 1), content_weight=0, tv_weight=0
+    )
+    objective = style_objective(network, both, [left, right], config)
+    assert worth(objective, both)["style"] < 1e-9 * worth(objective, left)["style"]
 
 
 def test_a_style_without_a_share_is_not_looked_at(small_network, images):
