@@ -59,78 +59,97 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "A photo in the style of a photo",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg -o style.png",
-            "",
+            "The face, the patch and the shuttle are plain, and everything has the cup's "
+            "browns and oranges; the flag's blue is gone. Flat parts, such as the wall, are "
+            "speckled at full size.",
+        ),
+        Picture(
+            "The same two, the other way round",
+            "rwgen style examples/coffee.jpg examples/astronaut.jpg -o style-coffee.png",
+            "The astronaut's orange, black and white in large patches. Cup and saucer keep their "
+            "shape; the spoon is a blot.",
         ),
         Picture(
             "Less of the scene",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 20 "
             "-o style-loose.png",
-            "",
+            "A fifth of the default weight: paint runs over edges, highlights bleed into the "
+            "wall, the letters of the name tag are lost. The person is still there.",
         ),
         Picture(
             "A texture as a style",
             "rwgen style examples/coffee.jpg examples/grass.jpg -o style-grass.png",
-            "",
+            "Grass has no colour, so the coffee loses its own; of the scene only edges are "
+            "left, the rim first. Pale, dense textures rule whatever they are laid on.",
         ),
         Picture(
             "Two styles",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg examples/gravel.jpg "
             "--style-blend 2,1 -o style-blend.png",
-            "",
+            "Two parts coffee, one part gravel, as one target: browns on the suit, grey grain on "
+            "the wall. Blues come back, as grey leaves the photo's own colours more room. Dark "
+            "parts have bright specks.",
         ),
         Picture(
             "The paper's settings, read literally",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 30000 "
             "--tv-weight 20000000 --weighting signed --no-shift-features --octaves 0 "
             "-o style-literal.png",
-            "",
+            "The photo comes back, smooth and with its own colours: the content's weight in "
+            'eq. 9 leaves no room for a style ([math.md](math.md), "The ratio of eq. 9").',
         ),
     ),
     "Textures": (
         Picture(
             "Bricks",
             "rwgen texture examples/brick.jpg -o texture.png --size 256x256 --iterations 300",
-            "",
+            "Whole bricks in columns with joints that meet. The joints are less straight than "
+            "the wall's, and some end in nothing.",
         ),
         Picture(
             "Bricks by the paper's Gram matrices",
             "rwgen texture examples/brick.jpg --no-shift-features --octaves 0 --iterations 300 "
             "-o texture-literal.png",
-            "",
+            "The same network without shifted Gram matrices and on one size: short dashes in "
+            "all sizes, in grey that drifts from blue to yellow.",
         ),
         Picture(
             "Gravel, of twice the source's size",
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
-            "",
+            "Stones of one size all over, none at its place in the source. Seen closely they "
+            "are softer than real ones, with specks of colour between them.",
         ),
         Picture(
             "Grass",
             "rwgen texture examples/grass.jpg --size 256x192 -o texture-grass.png",
-            "",
+            "Blades that cross and overlap, tufts of several sizes. Single blades are shorter "
+            "and more crooked than in the photo.",
         ),
     ),
     "Inversions": (
         Picture(
             "From conv2_1",
             "rwgen invert examples/astronaut.jpg --layer conv2_1 --size 192 -o invert-conv2_1.png",
-            "",
+            "Nothing tells it from the photo.",
         ),
         Picture(
             "From conv4_1",
             "rwgen invert examples/coffee.jpg --layer conv4_1 -o invert.png --json",
-            "",
+            "A photograph with a light grain.",
         ),
         Picture(
             "From pool5",
             "rwgen invert examples/astronaut.jpg --layer pool5 --size 192 -o invert-pool5.png",
-            "",
+            "Person, suit, patch, flag and shuttle in coarse noise; the face is a mask. More "
+            'iterations would clear it ([math.md](math.md), "What each layer keeps").',
         ),
         Picture(
             "From pool5, without biases",
             "rwgen invert examples/astronaut.jpg --layer pool5 --size 192 --octaves 0 "
             "--network ranvgg19-zero-bias --parameterization pixel -o invert-literal.png",
-            "",
+            "The paper's plain search in a network without biases: coloured noise with a "
+            "shimmer of orange where the suit is.",
         ),
     ),
 }

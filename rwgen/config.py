@@ -92,8 +92,8 @@ class StyleConfig:
         content_weight: alpha of eq. 9, in units of `CONTENT_UNIT`.
         style_weight: beta of eq. 9.
         tv_weight: gamma of eq. 9, in units of `TV_UNIT`.
-        style_blend: weight of each style image, divided by their sum; empty means equal weights. The
-            target is one mixture of all (docs/math.md).
+        style_blend: weight of each style image, divided by their sum; empty means equal weights.
+            The target is one mixture of all (docs/math.md).
         weighting: how eq. 4 and 8 average.
         shift_features: subtract the target's mean features before Gram matrices are taken; False
             is the paper (docs/math.md).
