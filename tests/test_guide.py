@@ -22,7 +22,7 @@ CHEAP = {
     "texture": [*SMALL["texture"], "--layer", "conv1_1"],
     "invert": ["--size", "48", "--iterations", "2"],
     "build": ["--size", "32", "--iterations", "2", "--candidates", "2", "--layers", "conv1_1"],
-    "probe": ["--size", "32", "--iterations", "1"],
+    "probe": ["--size", "32", "--iterations", "1", "--seeds", "1"],
     "reproduce": [],
     "export": [],
 }

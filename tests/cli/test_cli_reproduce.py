@@ -27,6 +27,7 @@ PROGRAM = """
 import dataclasses, sys
 sys.path.insert(0, {folder!r})
 from tiny_scale import TINY
+from rwgen.reproduction import scale
 if __name__ == "__main__":
     scale.SCALES["quick"] = dataclasses.replace(TINY, name="quick", curve_iterations={iterations})
     from rwgen.cli.main import main
@@ -105,7 +106,7 @@ def test_a_figure_is_what_its_commands_make(
     assert lines[0] == f"rwgen: parts 0 of {values['parts']}"
     assert lines[-1].startswith(f"rwgen: parts {values['parts']} of {values['parts']}")
 
-    made = 0
+    made = recipes = 0
     for number in (2, 6, 8, 9):
         figure = json.loads((tmp_path / f"out/figure-{number}/figure-{number}.json").read_text())
         wanted = {**figure["commands"]}
@@ -114,46 +115,57 @@ def test_a_figure_is_what_its_commands_make(
             wanted = {name: c for name, c in wanted.items() if "-0" in name}
         for name, line in wanted.items():
             assert call(*shlex.split(line)[1:], "--quiet").code == 0
-            if name in figure["parts"]:
+            part = figure["parts"].get(name, {"kind": ""})
+            if part["kind"] == "stack":
+                recipe = json.loads((tmp_path / f"out/networks/{name}.json").read_text())
+                made_as = json.loads(
+                    (tmp_path / f"out/parts/{part['key']}/recipe.json").read_text()
+                )
+                assert {**recipe, "name": ""} == {**made_as, "name": ""}, line
+                recipes += 1
+            elif part["kind"]:
                 with (
                     Image.open(tmp_path / f"{name}.png") as other,
                     Image.open(tmp_path / f"out/figure-{number}/images/{name}.png") as image,
                 ):
                     assert np.array_equal(np.asarray(image), np.asarray(other)), line
                 made += 1
-    assert made == 2 + 2 + 2 + 1
+    assert (made, recipes) == (2 + 2 + 2 + 1, 1)
 
     again = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
     assert json.loads(again.stdout)["made"] == 0
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_run_goes_on_in_the_middle_of_a_part(number: int, tmp_path: Path) -> None:
+def test_an_interrupted_run_goes_on_in_the_middle_of_a_part(tmp_path: Path) -> None:
     """The search of figure 5 is stopped after its first checkpoint; the image is the same."""
     command = [*program(tmp_path, iterations=400), "5", "--quiet", "-o"]
-    whole = [*command, str(tmp_path / "whole")]
-    subprocess.run(whole, check=True, timeout=300)
-    stopped = subprocess.Popen(
-        [*command, str(tmp_path / "stopped")], start_new_session=True, stderr=subprocess.DEVNULL
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "stopped").glob("parts/.making-*/checkpoint/search.npz")):
-        assert time.monotonic() < deadline
-        assert stopped.poll() is None
-        time.sleep(0.01)
-    os.killpg(stopped.pid, number)
-    assert stopped.wait(60) == (130 if number == signal.SIGINT else -number)
-    assert list((tmp_path / "stopped").glob("parts/.making-*"))
+    whole = tmp_path / "whole"
+    subprocess.run([*command, str(whole)], check=True, timeout=300)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        check_interruption(number, [*command, str(tmp_path / number.name)], whole)
 
-    subprocess.run([*command, str(tmp_path / "stopped")], check=True, timeout=300)
-    assert not list((tmp_path / "stopped").glob("parts/.making-*"))
-    for image in (tmp_path / "whole" / "parts").glob("*/*.png"):
-        other = tmp_path / "stopped" / image.relative_to(tmp_path / "whole")
+
+def check_interruption(number: signal.Signals, command: list[str], whole: Path) -> None:
+    folder = Path(command[-1])
+    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(folder.glob("parts/.making-*/checkpoint/search.npz")):
+        assert time.monotonic() < deadline
+        assert process.poll() is None
+        time.sleep(0.01)
+    os.killpg(process.pid, number)
+    assert process.wait(60) == (130 if number == signal.SIGINT else -number)
+    assert list(folder.glob("parts/.making-*"))
+
+    subprocess.run(command, check=True, timeout=300)
+    assert not list(folder.glob("parts/.making-*"))
+    for image in (whole / "parts").glob("*/*.png"):
+        other = folder / image.relative_to(whole)
         assert image.read_bytes() == other.read_bytes()
     histories = [
-        [json.loads(path.read_text())["history"] for path in sorted(folder.glob("*/part.json"))]
-        for folder in (tmp_path / "whole" / "parts", tmp_path / "stopped" / "parts")
+        [json.loads(path.read_text())["history"] for path in sorted(place.glob("*/part.json"))]
+        for place in (whole / "parts", folder / "parts")
     ]
     for first, second in zip(*histories, strict=True):
         assert first.pop("seconds")
