@@ -82,6 +82,8 @@ def probe(
     photo, pixels = load_input(InputImage("image", image))
     pixels = resize_image(central_square(pixels), size, size)
     with native_stderr_hidden():
+        import keras
+
         from rwgen.model_zoo import load_architecture
         from rwgen.probe import (
             LayerProbe,
@@ -91,6 +93,11 @@ def probe(
             rank_models,
             summarize,
         )
+
+    def load(name: str) -> Any:
+        # Keras counts up names such as layer_normalization_1; here they begin anew every time.
+        keras.utils.clear_session(free_memory=False)
+        return load_architecture(name, size)
 
     config = ProbeConfig(layers=names, num_seeds=seeds, max_iterations=iterations)
     settings = {
@@ -102,14 +109,14 @@ def probe(
     made = _read_rows(output, settings)
     jobs: list[_Job] = []
     for name in models:  # all are built, and their layers found, before any work
-        chosen = probed_layers(load_architecture(name, size), names)
+        chosen = probed_layers(load(name), names)
         digest = _fingerprint(name)
         jobs += [(name, digest, layer.name, seed) for layer in chosen for seed in range(seeds)]
     missing = [job for job in jobs if job not in made]
     for number, job in enumerate(missing):
         name, _, layer_name, seed = job
         if number == 0 or name != missing[number - 1][0]:
-            model = load_architecture(name, size)
+            model = load(name)
         found = probe_layer(model, layer_name, pixels, seed, config)
         made[job] = dataclasses.asdict(found)
         _write(output, settings, made, [], [])

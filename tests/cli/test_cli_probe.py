@@ -43,6 +43,15 @@ def test_a_file_is_probed_once_and_plotted(call, pictures, model_file, tmp_path)
     assert json.loads(output.read_text())["probes"][:4] == record["probes"]
 
 
+def test_names_that_keras_counts_up_are_the_same_every_time(call, pictures, tmp_path):
+    keras.layers.LayerNormalization()
+    arguments = ("probe", "convnexttiny", "--image", pictures.content, "--size", 32, "--seeds", 1,
+                 "--iterations", 0, "--layers", "layer_normalization", "--json")  # fmt: skip
+    (row,) = call(*arguments, "-o", tmp_path / "probe.json").json["layers"]
+    assert row["layer"] == "layer_normalization"
+    assert row["psnr"] is not None
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
