@@ -11,6 +11,7 @@ from documents import ROOT, SMALL, blocks, served
 from tiny_scale import TINY
 
 from rwgen.cli.main import main
+from rwgen.model_zoo import model_names
 from rwgen.reproduction.scale import SCALES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -74,6 +75,26 @@ def test_every_option_that_the_documents_name_exists(capsys):
     named = set(re.findall(r"`(--[a-z-]+)", own))
     assert named
     assert named <= known
+
+
+def test_commands_of_all_documents_have_options_that_exist(capsys):
+    """Those that take too long to be run too; names of architectures are known as well."""
+    found = {}
+    for document in [*ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")]:
+        text = document.read_text(encoding="utf-8").replace("\\\n", " ")
+        for line in rwgen_commands(text):
+            words = shlex.split(line)[1:]
+            found.setdefault(words[0], []).append(words[1:])
+    assert {"build", "probe", "reproduce"} <= set(found)
+    for command, calls in found.items():
+        assert main([command, "--help"]) == 0
+        known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out))
+        given = {word for words in calls for word in words if word.startswith("--")}
+        given = {word.split("=")[0].replace("--no-", "--") for word in given}
+        assert given <= known, command
+    names = [name for words in found["probe"] for name in words[: words.index("--image")]]
+    assert "resnet50" in names
+    assert {name for name in names if not name.endswith(".keras")} <= set(model_names())
 
 
 def test_continuous_integration_runs_the_readmes_test_command():
