@@ -29,7 +29,6 @@ CHEAP = {
 CHEAPER_CODE = (
     (r"max_iterations=\d+", "max_iterations=2, jit_compile=False"),
     (r"SIDE = \d+", "SIDE = 48"),
-    (r"InversionConfig\(optimizer", "InversionConfig(octaves=0, whiten_features=False, optimizer"),
 )
 
 
