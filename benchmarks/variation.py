@@ -22,10 +22,10 @@ from record import write_record
 
 import rwgen
 from rwgen import InversionConfig, OptimizerConfig, Recipe, metrics
+from rwgen.reproduction.comparison import compare, quantiles
 from rwgen.workers import process_runner
 
 POOLS = ["pool1", "pool2", "pool3", "pool4", "pool5"]
-QUARTILES = (0, 25, 50, 75, 100)
 
 
 def main() -> None:
@@ -114,18 +114,16 @@ def _settings(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _table(results: list[dict[str, Any]], options: argparse.Namespace) -> str:
-    """Markdown: quartiles of PSNR over seeds, and seconds of a stack over its candidates."""
-    lines = ["| layer | plain, dB | stacked, dB |", "|---|---|---|"]
+    """Markdown: quartiles of PSNR over seeds, tests, and seconds of a stack over its candidates."""
+    lines = ["| layer | plain, dB | stacked, dB | p of the spread | p of the difference |"]
+    lines.append("|---|---|---|---|---|")
     for number, layer in enumerate(options.layers):
-        cells = [
-            " .. ".join(
-                f"{value:.1f}"
-                for value in np.percentile(
-                    [row["psnr"][name][number] for row in results], QUARTILES
-                )
-            )
-            for name in ("plain", "stacked")
-        ]
+        plain, stacked = (
+            [row["psnr"][name][number] for row in results] for name in ("plain", "stacked")
+        )
+        found = compare(stacked, plain)
+        cells = [" .. ".join(f"{x:.1f}" for x in quantiles(v)) for v in (plain, stacked)]
+        cells += [f"{found.spread_p:.2f}", f"{found.location_p:.2f}"]
         lines.append(f"| {layer} | " + " | ".join(cells) + " |")
     lines += ["", "| candidates | seconds of a stack, median and range |", "|---|---|"]
     for count in range(1, options.candidates + 1):

@@ -19,14 +19,14 @@ from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.images import atomic_write, central_square, check_writable, resize_image
+from rwgen.probe_config import ProbeConfig
 
 if TYPE_CHECKING:
     from rwgen.probe import LayerProbe, LayerSummary
 
 SIZE = 64
-SEEDS = 3
-ITERATIONS = 150
 SCHEMA = 1
+_DEFAULTS = ProbeConfig()
 
 _Job = tuple[str, str, str, int]
 """Model, fingerprint of its file, layer and seed."""
@@ -64,8 +64,8 @@ def probe(
     ] = SIZE,
     seeds: Annotated[
         int, typer.Option(min=1, metavar="N", help="Draws of the weights, of seeds 0, 1, ...")
-    ] = SEEDS,
-    iterations: options.Iterations = ITERATIONS,
+    ] = _DEFAULTS.num_seeds,
+    iterations: options.Iterations = _DEFAULTS.max_iterations,
     plot: Annotated[
         str | None,
         typer.Option(
@@ -87,7 +87,6 @@ def probe(
         from rwgen.model_zoo import load_architecture
         from rwgen.probe import (
             LayerProbe,
-            ProbeConfig,
             probe_layer,
             probed_layers,
             rank_models,

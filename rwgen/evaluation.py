@@ -5,7 +5,7 @@ Works on images of any origin, so that other programs' results stand beside rwge
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any, cast
@@ -124,11 +124,7 @@ def evaluate_texture(
             copies=metrics.copy_rate(image, source),
         )
 
-    return (
-        Row(name=name, is_baseline=is_baseline, scores=judge(image))
-        for is_baseline, images in ((False, results), (True, baselines))
-        for name, image in images.items()
-    )
+    return _rows(results, baselines, judge)
 
 
 def evaluate_style(
@@ -177,11 +173,17 @@ def evaluate_style(
             ssim=cast("float", metrics.ssim(image, content)),
         )
 
-    return (
-        Row(name=name, is_baseline=is_baseline, scores=judge(image))
-        for is_baseline, images in ((False, results), (True, baselines))
-        for name, image in images.items()
-    )
+    return _rows(results, baselines, judge)
+
+
+def _rows(
+    results: Mapping[str, NDArray[Any]],
+    baselines: Mapping[str, NDArray[Any]],
+    judge: Callable[[NDArray[Any]], TextureScores | StyleScores],
+) -> Iterator[Row]:
+    for is_baseline, images in ((False, results), (True, baselines)):
+        for name, image in images.items():
+            yield Row(name=name, is_baseline=is_baseline, scores=judge(image))
 
 
 def _check(images: Sequence[tuple[str, NDArray[Any]]]) -> None:

@@ -271,9 +271,6 @@ def _mixture(
     Returns:
         The same of the mixture, whose scale is the root mean square of the images'.
     """
-    if len(moments) == 1:
-        ((gram, shift, scale),) = moments
-        return gram, shift, float(scale)
     own = [float(scale) for _, _, scale in moments]
     scale = math.sqrt(math.fsum(w * x**2 for w, x in zip(shares, own, strict=True)))
     shift = tf.add_n(

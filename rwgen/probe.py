@@ -22,46 +22,13 @@ from rwgen.errors import InvalidInputError, RwgenError
 from rwgen.features import feature_extractor
 from rwgen.image_search import white_noise
 from rwgen.preprocess import network_input
-from rwgen.reinitialize import BIAS_STDDEV, reinitialize
+from rwgen.probe_config import ProbeConfig
+from rwgen.reinitialize import reinitialize
 from rwgen.solution import StopReason
 from rwgen.tasks import invert
 
 _SAME = 1e-6
 """Features whose difference is under this share of the largest are the same: float32's rounding."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeConfig:
-    """Settings of a probe.
-
-    Attributes:
-        layers: layers to invert; empty means the last of each resolution, and the last of all.
-        num_seeds: draws of the weights, of seeds 0, 1, ...; each starts from noise of its own.
-        max_iterations: L-BFGS iterations of each inversion.
-        bias_stddev: see `rwgen.reinitialize.reinitialize`.
-    """
-
-    layers: tuple[str, ...] = ()
-    num_seeds: int = 3
-    max_iterations: int = 150
-    bias_stddev: float = BIAS_STDDEV
-
-    def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
-        for key, least in (("num_seeds", 1), ("max_iterations", 0)):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(
-                    f"{key}: expected an integer from {least}. Received: {value!r}"
-                )
-        if not (math.isfinite(self.bias_stddev) and self.bias_stddev >= 0):
-            raise InvalidInputError(
-                f"bias_stddev: expected a finite number from 0. Received: {self.bias_stddev!r}"
-            )
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
+from rwgen.palette import OKABE_ITO
 from rwgen.probe import LayerSummary
 
-# Okabe and Ito's colours, which colour-blind people can tell apart; markers say the same again.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+_COLOURS = (*OKABE_ITO, "#000000")  # markers say the same again
 _MARKERS = "osD^vPX"
 
 

@@ -9,11 +9,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.probe_config import BIAS_STDDEV
 from rwgen.seeds import standard_normal
-
-BIAS_STDDEV = 2.0
-"""Standard deviation of the half-normal biases, and of what batch normalisation adds, where kernels
-give signals of about one (docs/probe.md)."""
 
 _BIASES = ("bias", "beta")
 _ONES = ("gamma", "moving_variance")

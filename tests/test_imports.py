@@ -11,7 +11,7 @@ import rwgen
 
 ROOT = Path(__file__).parent.parent
 LEVELS = (
-    {"errors"},
+    {"errors", "palette"},
     {
         "architecture",
         "device",
@@ -21,6 +21,7 @@ LEVELS = (
         "manifest",
         "seeds",
         "preprocess",
+        "probe_config",
         "solution",
     },
     {"recipe", "images", "losses", "memory"},

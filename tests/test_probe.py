@@ -11,12 +11,12 @@ from rwgen import InvalidInputError
 from rwgen.model_zoo import alexnet, load_architecture, model_names
 from rwgen.probe import (
     LayerProbe,
-    ProbeConfig,
     probe_layer,
     probed_layers,
     rank_models,
     summarize,
 )
+from rwgen.probe_config import ProbeConfig
 from rwgen.reinitialize import reinitialize
 from rwgen.seeds import standard_normal
 

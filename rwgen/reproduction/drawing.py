@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rwgen.images import read_image
+from rwgen.palette import OKABE_ITO
 from rwgen.reproduction.report import BoxChart, Chart, Content, LineChart, Tile
 
 PRINT_DPI = 300
@@ -29,9 +30,6 @@ LIGHT: Mapping[str, str] = {"ink": "#1b1b1f", "paper": "#ffffff", "grid": "#d5d5
 
 DARK: Mapping[str, str] = {"ink": "#e8e8ec", "paper": "#17181c", "grid": "#3a3b42"}
 """Colours for a dark page."""
-
-# Okabe and Ito's, which those who are colour-blind can tell apart; they show on both grounds.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
 
 def draw_figure(title: str, content: Content) -> bytes:
@@ -131,7 +129,7 @@ def _draw_chart(axes: Axes, chart: Chart, colours: Mapping[str, str]) -> None:
 
 def _draw_lines(axes: Axes, chart: LineChart, colours: Mapping[str, str]) -> None:
     for number, line in enumerate(chart.lines):
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
         marker = "o" if chart.ticks and not line.dashed else None
         axes.plot(
             list(line.x), list(line.y), "--" if line.dashed else "-", color=colour, marker=marker,
@@ -154,7 +152,7 @@ def _draw_boxes(axes: Axes, chart: BoxChart, colours: Mapping[str, str]) -> None
     for number, kind in enumerate(kinds):
         samples: Sequence[Sequence[float]] = chart.samples[kind]
         places = [group + (number - (len(kinds) - 1) / 2) * width for group in range(len(samples))]
-        colour = _COLOURS[number % len(_COLOURS)]
+        colour = OKABE_ITO[number % len(OKABE_ITO)]
         line = {"color": colours["ink"], "linewidth": 0.8}
         axes.boxplot(
             [list(sample) for sample in samples], positions=places, widths=0.8 * width,
