@@ -10,7 +10,7 @@ import dataclasses
 import hashlib
 import json
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -153,16 +153,7 @@ class Inversion:
             network: name or file of the network.
             output: the image to write.
         """
-        return _command(
-            "invert",
-            output,
-            self.picture,
-            layer=self.layer,
-            network=network,
-            size=self.picture.side,
-            iterations=self.iterations,
-            seed=self.seed,
-        )
+        return _image_command(self, [self.picture], network, output, layer=self.layer)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,16 +198,9 @@ class Texture:
 
     def command(self, network: str, output: str) -> str:
         """The same from the shell; arguments as for `Inversion`."""
-        return _command(
-            "texture",
-            output,
-            self.source,
-            layer=self.layers,
-            network=network,
-            size=self.source.side,
-            source_size=self.source.side,
-            iterations=self.iterations,
-            seed=self.seed,
+        size = self.source.side
+        return _image_command(
+            self, [self.source], network, output, layer=self.layers, source_size=size
         )
 
 
@@ -264,16 +248,7 @@ class Style:
 
     def command(self, network: str, output: str) -> str:
         """The same from the shell; arguments as for `Inversion`."""
-        return _command(
-            "style",
-            output,
-            self.content,
-            self.painting,
-            network=network,
-            size=self.content.side,
-            iterations=self.iterations,
-            seed=self.seed,
-        )
+        return _image_command(self, [self.content, self.painting], network, output)
 
 
 ImagePart = Inversion | Texture | Style
@@ -321,6 +296,19 @@ def _without_network(config: InversionConfig | TextureConfig | StyleConfig) -> d
     values = dataclasses.asdict(config)
     del values["network"]
     return values
+
+
+def _image_command(
+    part: ImagePart, inputs: Sequence[Picture], network: str, output: str, **options: Any
+) -> str:
+    """Options that all image tasks have, after those of one."""
+    options |= {
+        "network": network,
+        "size": inputs[0].side,
+        "iterations": part.iterations,
+        "seed": part.seed,
+    }
+    return _command(part.kind, output, *inputs, **options)
 
 
 def _command(name: str, output: str, *inputs: Picture, **options: Any) -> str:
