@@ -25,7 +25,7 @@ from rwgen import (
     resize_image,
 )
 from rwgen.metrics import psnr, ssim
-from rwgen.recipe import BiasDistribution
+from rwgen.network.recipe import BiasDistribution
 
 
 def main() -> None:

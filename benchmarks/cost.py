@@ -32,11 +32,11 @@ def main() -> None:
     import tensorflow as tf
 
     from rwgen import StyleConfig, build_network, load_recipe
-    from rwgen.image_search import white_noise
-    from rwgen.objectives import style_objective
-    from rwgen.optimize import Minimizer
-    from rwgen.preprocess import network_input
-    from rwgen.winograd import with_winograd
+    from rwgen.compute.winograd import with_winograd
+    from rwgen.network.preprocess import network_input
+    from rwgen.noise import white_noise
+    from rwgen.optimize.minimizer import Minimizer
+    from rwgen.synthesis.objectives import style_objective
 
     results["import_seconds"] = time.perf_counter() - began
     began = time.perf_counter()

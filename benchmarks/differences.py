@@ -22,11 +22,11 @@ from rwgen import (
     read_image,
     resize_image,
 )
-from rwgen.image_search import white_noise
 from rwgen.metrics import psnr
-from rwgen.objectives import inversion_objective
-from rwgen.preprocess import network_input
-from rwgen.recipe import DEFAULT_NETWORK
+from rwgen.network.preprocess import network_input
+from rwgen.network.recipe import DEFAULT_NETWORK
+from rwgen.noise import white_noise
+from rwgen.synthesis.objectives import inversion_objective
 
 VARIANTS = {
     "subtracted": ("float32", False),

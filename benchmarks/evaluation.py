@@ -24,17 +24,17 @@ from record import write_record
 from torch_peer import TorchObjective, torch_inversion, torch_style, torch_texture
 
 from rwgen import StyleConfig, TextureConfig, build_network, load_recipe
-from rwgen.image_search import white_noise
-from rwgen.objectives import (
+from rwgen.compute.winograd import with_winograd
+from rwgen.network.preprocess import network_input
+from rwgen.network.recipe import DEFAULT_NETWORK
+from rwgen.noise import white_noise
+from rwgen.optimize.minimizer import Minimizer
+from rwgen.synthesis.objectives import (
     Objective,
     inversion_objective,
     style_objective,
     texture_objective,
 )
-from rwgen.optimize import Minimizer
-from rwgen.preprocess import network_input
-from rwgen.recipe import DEFAULT_NETWORK
-from rwgen.winograd import with_winograd
 
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 TOLERANCE = 0.02

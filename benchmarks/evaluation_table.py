@@ -28,7 +28,7 @@ from rwgen import (
     write_image,
 )
 from rwgen.baselines import style_baselines, texture_baselines
-from rwgen.evaluation import Row, evaluate_style, evaluate_texture
+from rwgen.evaluation.table import Row, evaluate_style, evaluate_texture
 from rwgen.images import fit_longest_side
 
 EXAMPLES = Path(__file__).parent.parent / "examples"

@@ -83,10 +83,10 @@ def _measure(size: int) -> float:
     import tensorflow as tf
 
     from rwgen import Minimizer, OptimizerConfig, StyleConfig, build_network, load_recipe
-    from rwgen.image_search import white_noise
-    from rwgen.objectives import style_objective
-    from rwgen.preprocess import network_input
-    from rwgen.winograd import with_winograd
+    from rwgen.compute.winograd import with_winograd
+    from rwgen.network.preprocess import network_input
+    from rwgen.noise import white_noise
+    from rwgen.synthesis.objectives import style_objective
 
     config = StyleConfig()
     network = with_winograd(build_network(load_recipe(config.network), "conv5_1"))

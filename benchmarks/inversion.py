@@ -23,8 +23,8 @@ from sheet import write_sheet
 from skimage import data
 
 from rwgen import InversionConfig, OptimizerConfig, load_recipe, read_image, resize_image
-from rwgen.architecture import VGG19
-from rwgen.recipe import ZERO_BIAS_NETWORK
+from rwgen.network.architecture import VGG19
+from rwgen.network.recipe import ZERO_BIAS_NETWORK
 from rwgen.workers import process_runner
 
 LAYERS = [spec.name for spec in VGG19.layers() if spec.name != "fc8"]

@@ -26,7 +26,7 @@ from rwgen import (
     synthesize_texture,
     transfer_style,
 )
-from rwgen.recipe import DEFAULT_NETWORK
+from rwgen.network.recipe import DEFAULT_NETWORK
 
 TASKS = ("invert conv3_1", "invert conv5_1", "texture", "style")
 

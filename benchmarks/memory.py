@@ -3,7 +3,8 @@
 Each size and way of working has a process of its own, whose largest resident size is what the
 system counted. It runs as `rwgen style --octaves 0` or `rwgen invert` does, with some iterations
 instead of many: the peak no longer grows after the second. Beside it stands the estimate of
-`rwgen.memory`. Times of one evaluation come from the same processes; only their ratios count.
+`rwgen.compute.memory`. Times of one evaluation come from the same processes; only their ratios
+count.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ import numpy as np
 from record import write_record
 
 from rwgen import InversionConfig, StyleConfig, load_recipe
-from rwgen.memory import Workload, network_workload
-from rwgen.recipe import DEFAULT_NETWORK
+from rwgen.compute.memory import Workload, network_workload
+from rwgen.network.recipe import DEFAULT_NETWORK
 
 TASKS = ("style", "conv5_1")
 
@@ -93,11 +94,11 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     import tensorflow as tf
 
     from rwgen import Minimizer, OptimizerConfig, build_network
-    from rwgen.image_search import white_noise
-    from rwgen.objectives import inversion_objective, style_objective
-    from rwgen.preprocess import network_input
-    from rwgen.rematerialize import plain_reader, rematerialized_reader
-    from rwgen.winograd import with_winograd
+    from rwgen.compute.readers import plain_reader, rematerialized_reader
+    from rwgen.compute.winograd import with_winograd
+    from rwgen.network.preprocess import network_input
+    from rwgen.noise import white_noise
+    from rwgen.synthesis.objectives import inversion_objective, style_objective
 
     config = StyleConfig()
     recipe = load_recipe(config.network if task == "style" else DEFAULT_NETWORK)

@@ -33,10 +33,10 @@ from scipy.optimize import minimize as scipy_minimize
 from torch_peer import TorchObjective
 
 from rwgen import OptimizerConfig, read_image, resize_image
-from rwgen.image_search import white_noise
-from rwgen.objectives import Objective
-from rwgen.optimize import Minimizer
-from rwgen.preprocess import deprocess, network_input
+from rwgen.network.preprocess import deprocess, network_input
+from rwgen.noise import white_noise
+from rwgen.optimize.minimizer import Minimizer
+from rwgen.synthesis.objectives import Objective
 
 PAIRS = OptimizerConfig().num_correction_pairs
 TASKS = ("style", "texture", "conv3_1", "conv5_1")

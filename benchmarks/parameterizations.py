@@ -34,13 +34,13 @@ from rwgen import (
     synthesize_texture,
     transfer_style,
 )
-from rwgen.config import ParameterizationName
-from rwgen.image_search import white_noise
 from rwgen.metrics import psnr, ssim
-from rwgen.objectives import Objective, style_objective, texture_objective
-from rwgen.preprocess import network_input
-from rwgen.recipe import DEFAULT_NETWORK
-from rwgen.solution import Step
+from rwgen.network.preprocess import network_input
+from rwgen.network.recipe import DEFAULT_NETWORK
+from rwgen.noise import white_noise
+from rwgen.optimize.solution import Step
+from rwgen.synthesis.config import ParameterizationName
+from rwgen.synthesis.objectives import Objective, style_objective, texture_objective
 
 PHOTOS = ("astronaut", "coffee", "chelsea", "rocket", "immunohistochemistry", "retina")
 TEXTURES = ("brick", "gravel", "grass", "immunohistochemistry", "coffee", "chelsea")

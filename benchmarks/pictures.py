@@ -21,7 +21,8 @@ from PIL import Image
 from record import surroundings
 
 from rwgen import read_image, resize_image
-from rwgen.images import atomic_write, fit_longest_side
+from rwgen.files import atomic_write
+from rwgen.images import fit_longest_side
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "images"

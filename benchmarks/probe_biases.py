@@ -15,9 +15,9 @@ from record import write_record
 
 from rwgen import read_image, resize_image
 from rwgen.images import central_square
-from rwgen.model_zoo import load_architecture
-from rwgen.probe import probe_layer
-from rwgen.probe_config import ProbeConfig
+from rwgen.probe.architectures import load_architecture
+from rwgen.probe.config import ProbeConfig
+from rwgen.probe.layers import probe_layer
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 LAYERS = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import rwgen
-from rwgen.images import atomic_write
+from rwgen.files import atomic_write
 
 _PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy", "scipy", "pillow")
 

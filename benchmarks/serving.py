@@ -31,9 +31,9 @@ from typing import Any
 import numpy as np
 from record import write_record
 
-from rwgen.client import FeaturesClient
-from rwgen.client_config import ClientConfig
-from rwgen.export_config import ExportConfig
+from rwgen.client.client import FeaturesClient
+from rwgen.client.config import ClientConfig
+from rwgen.export.config import ExportConfig
 
 CONCURRENCY = 8
 DEEP = ExportConfig(signatures=("pooled",))
@@ -76,7 +76,7 @@ def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def _export(folder: Path, config: ExportConfig) -> None:
-    from rwgen.export import export_network
+    from rwgen.export.saved_model import export_network
 
     export_network("ranvgg19", folder, config)
 
@@ -88,7 +88,7 @@ def _image(number: int, side: int) -> np.ndarray:
 
 def bare_rate(folder: Path, seconds: float) -> float:
     """Images a second of a loop, one image at a time."""
-    from rwgen.feature_sources import SavedModelSource
+    from rwgen.client.local import SavedModelSource
 
     source = SavedModelSource(str(folder))
     images = [_image(number, 224) for number in range(4)]
@@ -133,7 +133,7 @@ def _median_milliseconds(call: Callable[[np.ndarray], Any]) -> float:
 
 def bare_latency(folder: Path) -> float:
     """Median milliseconds of a call of the loaded model."""
-    from rwgen.feature_sources import SavedModelSource
+    from rwgen.client.local import SavedModelSource
 
     source = SavedModelSource(str(folder))
     return _median_milliseconds(lambda image: source.predict("pooled", image))

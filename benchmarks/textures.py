@@ -1,6 +1,6 @@
 """Texture synthesis over readings of the paper, and over the scale of the biases.
 
-Every result is judged by what no variant optimises (`rwgen.held_out`, `rwgen.metrics`):
+Every result is judged by what no variant optimises (`rwgen.metrics.held_out`, `rwgen.metrics`):
 `covariances` and `grams`, relative distances of Gram matrices under networks of held-out seeds;
 `patches`, the sliced Wasserstein distance of patches, over scales; `spectrum`, the distance of
 power spectra in decibels; `copies`, the share of patches copied side by side. White noise and
@@ -31,8 +31,8 @@ from rwgen import (
     synthesize_texture,
     write_image,
 )
-from rwgen.held_out import HeldOutNetworks
-from rwgen.image_search import white_noise
+from rwgen.metrics.held_out import HeldOutNetworks
+from rwgen.noise import white_noise
 
 READINGS: dict[str, dict[str, Any]] = {
     "paper": {"shift_features": False, "octaves": 0},

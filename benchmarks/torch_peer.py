@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from rwgen import InversionConfig, StyleConfig, TextureConfig, feature_extractor
-from rwgen.config import CONTENT_UNIT, TV_UNIT
-from rwgen.objectives import target_features
-from rwgen.rematerialize import plain_reader
-from rwgen.weighting import content_factors, style_factors
+from rwgen.compute.readers import plain_reader
+from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT
+from rwgen.synthesis.objectives import target_features
+from rwgen.synthesis.weighting import content_factors, style_factors
 
 Loss = Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
 
@@ -68,7 +68,7 @@ def torch_style(
     config: StyleConfig,
     memory_format: torch.memory_format,
 ) -> TorchObjective:
-    """Equation 9, as `rwgen.objectives.style_objective` with one style."""
+    """Equation 9, as `rwgen.synthesis.objectives.style_objective` with one style."""
     losses = (
         _content(network, content, config.content_layers, config.content_weight * CONTENT_UNIT),
         _style(network, style, config.style_layers, config.style_weight),
@@ -84,7 +84,7 @@ def torch_texture(
     config: TextureConfig,
     memory_format: torch.memory_format,
 ) -> TorchObjective:
-    """Equation 5, as `rwgen.objectives.texture_objective`."""
+    """Equation 5, as `rwgen.synthesis.objectives.texture_objective`."""
     losses = (_style(network, source, config.layers, 1.0),)
     return TorchObjective(_layers(network, config.layers, memory_format), losses, memory_format)
 
@@ -92,7 +92,7 @@ def torch_texture(
 def torch_inversion(
     network: keras.Model, image: NDArray[Any], layer: str, memory_format: torch.memory_format
 ) -> TorchObjective:
-    """Equation 1, as `rwgen.objectives.inversion_objective`."""
+    """Equation 1, as `rwgen.synthesis.objectives.inversion_objective`."""
     losses = (_content(network, image, (layer,), 1.0),)
     return TorchObjective(_layers(network, (layer,), memory_format), losses, memory_format)
 

@@ -22,7 +22,7 @@ from record import write_record
 
 import rwgen
 from rwgen import InversionConfig, OptimizerConfig, Recipe, metrics
-from rwgen.reproduction.comparison import compare, quantiles
+from rwgen.reproduction.figures.comparison import compare, quantiles
 from rwgen.workers import process_runner
 
 POOLS = ["pool1", "pool2", "pool3", "pool4", "pool5"]

@@ -15,12 +15,12 @@ import numpy as np
 from record import write_record
 
 from rwgen import StyleConfig, feature_extractor, load_recipe, read_image, resize_image
+from rwgen.compute.readers import plain_reader
 from rwgen.images import fit_longest_side
-from rwgen.objectives import target_features
-from rwgen.preprocess import network_input
-from rwgen.rematerialize import plain_reader
-from rwgen.vgg import build_network
-from rwgen.weighting import content_factors, style_factors
+from rwgen.network.preprocess import network_input
+from rwgen.network.vgg import build_network
+from rwgen.synthesis.objectives import target_features
+from rwgen.synthesis.weighting import content_factors, style_factors
 
 
 def main() -> None:

@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rwgen.architecture import DENSE_INPUT_SIZE
-from rwgen.checkpoint import Checkpoint
 from rwgen.cli import options
 from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
-from rwgen.config import InversionConfig, OptimizerConfig
 from rwgen.errors import InvalidInputError
-from rwgen.images import atomic_write, central_square, resize_image
-from rwgen.networks import load_recipe
-from rwgen.recipe import HALF_NORMAL_NETWORK
+from rwgen.files import atomic_write
+from rwgen.images import central_square, resize_image
+from rwgen.network.architecture import DENSE_INPUT_SIZE
+from rwgen.network.lookup import load_recipe
+from rwgen.network.recipe import HALF_NORMAL_NETWORK
+from rwgen.optimize.checkpoint import Checkpoint
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.synthesis.config import InversionConfig
 from rwgen.workers import process_runner, ray_runner
 
 if TYPE_CHECKING:

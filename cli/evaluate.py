@@ -15,19 +15,21 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-import rwgen
 from rwgen.cli import options, resources
 from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
-from rwgen.device import AUTO
+from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
-from rwgen.evaluation_config import MINIMUM_SIDE, EvaluationConfig
-from rwgen.images import atomic_write, check_writable, fit_longest_side, resize_image
+from rwgen.evaluation.config import EvaluationConfig
+from rwgen.files import atomic_write, check_writable
+from rwgen.images import fit_longest_side, resize_image
+from rwgen.metrics.config import MINIMUM_SIDE
 from rwgen.seeds import MAX_SEED
+from rwgen.version import __version__
 
 if TYPE_CHECKING:
-    from rwgen.evaluation import Row
+    from rwgen.evaluation.table import Row
 
 ASPECT_TOLERANCE = 0.05
 """By how much a result's ratio of width to height may differ from the content's: other programs
@@ -160,7 +162,7 @@ def evaluate(
     values = {
         "task": "texture" if source is not None else "style",
         "versions": {
-            "rwgen": rwgen.__version__,
+            "rwgen": __version__,
             **{name: metadata.version(name) for name in _PACKAGES},
         },
         "config": asdict(config),

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rwgen.errors import InvalidInputError, OutputError
 
 if TYPE_CHECKING:
-    from rwgen.solution import Step
+    from rwgen.optimize.solution import Step
 
 IMAGES_PER_RUN = 20
 """Images at the most that are logged on the way, besides the first and the last."""

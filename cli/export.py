@@ -13,9 +13,15 @@ import typer
 from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
-from rwgen.export_config import SIGNATURE_NAMES, ExportConfig
-from rwgen.manifest import Manifest, damaged_files, latest_version, read_manifest, version_folders
-from rwgen.networks import load_recipe
+from rwgen.export.config import SIGNATURE_NAMES, ExportConfig
+from rwgen.export.manifest import (
+    Manifest,
+    damaged_files,
+    latest_version,
+    read_manifest,
+    version_folders,
+)
+from rwgen.network.lookup import load_recipe
 
 _DEFAULTS = ExportConfig()
 
@@ -60,7 +66,7 @@ def export(
         size=options.parse_size(size) if size is not None else None,
     )
     with native_stderr_hidden():
-        from rwgen.export import export_network
+        from rwgen.export.saved_model import export_network
 
         version = export_network(recipe, output, config)
     if json:

@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 
 from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
-from rwgen.client_config import ClientConfig, parse_url
+from rwgen.client.config import ClientConfig, parse_url
 from rwgen.errors import ImageError, InvalidInputError
-from rwgen.export_config import ExportConfig
-from rwgen.images import atomic_write, read_image, resize_image
+from rwgen.export.config import ExportConfig
+from rwgen.files import atomic_write
+from rwgen.images import read_image, resize_image
 
 if TYPE_CHECKING:
-    from rwgen.feature_sources import FeatureSource
+    from rwgen.client.local import FeatureSource
 
 DEFAULT_SIDE = 224
 DEFAULT_BATCH = 8
@@ -138,10 +139,10 @@ def _source(
     config: ClientConfig,
 ) -> FeatureSource:
     if server is not None:
-        from rwgen.client import FeaturesClient
+        from rwgen.client.client import FeaturesClient
 
         return stack.enter_context(FeaturesClient(server, config))
-    from rwgen.feature_sources import NetworkSource, SavedModelSource
+    from rwgen.client.local import NetworkSource, SavedModelSource
 
     if model is not None:
         return SavedModelSource(model)

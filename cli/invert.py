@@ -8,21 +8,22 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from rwgen.architecture import DENSE_INPUT_SIZE
-from rwgen.checkpoint import DEFAULT_EVERY
 from rwgen.cli import options, resources
 from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
-from rwgen.config import InversionConfig, OptimizerConfig
-from rwgen.device import AUTO
+from rwgen.compute.device import AUTO
+from rwgen.compute.memory import network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import central_square, fit_longest_side, resize_image
-from rwgen.memory import network_workload
+from rwgen.network.architecture import DENSE_INPUT_SIZE
+from rwgen.optimize.checkpoint import DEFAULT_EVERY
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.synthesis.config import InversionConfig
 
 if TYPE_CHECKING:
-    from rwgen.solution import Callback, Solution
+    from rwgen.optimize.solution import Callback, Solution
 
 _DEFAULTS = InversionConfig()
 
@@ -99,9 +100,10 @@ def invert(
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
 
     with native_stderr_hidden():
-        from rwgen import metrics, tasks
-        from rwgen.rescale import unit_activations as rescaled
-        from rwgen.vgg import build_network
+        from rwgen import metrics
+        from rwgen.network.unit_activations import unit_activations as rescaled
+        from rwgen.network.vgg import build_network
+        from rwgen.synthesis import tasks
 
         with resources.on_device(device):
             model = build_network(recipe, spec.name)

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from rwgen.architecture import DENSE_INPUT_SIZE
 from rwgen.cli import options
-from rwgen.networks import load_recipe
-from rwgen.recipe import DEFAULT_NETWORK
+from rwgen.network.architecture import DENSE_INPUT_SIZE
+from rwgen.network.lookup import load_recipe
+from rwgen.network.recipe import DEFAULT_NETWORK
 
 
 def layers(

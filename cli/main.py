@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-import rwgen
 from rwgen.cli.build import build
 from rwgen.cli.evaluate import evaluate
 from rwgen.cli.export import export, inspect
@@ -24,6 +23,7 @@ from rwgen.cli.session import EXIT_INTERRUPTED
 from rwgen.cli.style import style
 from rwgen.cli.texture import texture
 from rwgen.errors import InvalidInputError, RwgenError
+from rwgen.version import __version__
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -56,7 +56,7 @@ for command in COMMANDS:
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        print(f"rwgen {rwgen.__version__}")
+        print(f"rwgen {__version__}")
         raise typer.Exit
 
 

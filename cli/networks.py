@@ -6,8 +6,8 @@ import json as json_module
 from typing import Any
 
 from rwgen.cli import options
-from rwgen.networks import load_recipe, network_names
-from rwgen.recipe import IMAGENET, Recipe
+from rwgen.network.lookup import load_recipe, network_names
+from rwgen.network.recipe import IMAGENET, Recipe
 
 
 def networks(json: options.Json = False) -> None:

@@ -1,4 +1,4 @@
-"""Options that several commands share; defaults come from `rwgen.config`."""
+"""Options that several commands share; defaults come from `rwgen.synthesis.config`."""
 
 from __future__ import annotations
 

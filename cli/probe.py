@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-import rwgen
 from rwgen.cli import options
 from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
-from rwgen.images import atomic_write, central_square, check_writable, resize_image
-from rwgen.probe_config import ProbeConfig
+from rwgen.files import atomic_write, check_writable
+from rwgen.images import central_square, resize_image
+from rwgen.probe.config import ProbeConfig
+from rwgen.version import __version__
 
 if TYPE_CHECKING:
-    from rwgen.probe import LayerProbe, LayerSummary
+    from rwgen.probe.layers import LayerProbe, LayerSummary
 
 SIZE = 64
 SCHEMA = 1
@@ -84,8 +85,8 @@ def probe(
     with native_stderr_hidden():
         import keras
 
-        from rwgen.model_zoo import load_architecture
-        from rwgen.probe import (
+        from rwgen.probe.architectures import load_architecture
+        from rwgen.probe.layers import (
             LayerProbe,
             probe_layer,
             probed_layers,
@@ -129,7 +130,7 @@ def probe(
     ranking = rank_models(summaries) if len(models) > 1 else []
     record = _write(output, settings, made, summaries, ranking)
     if plot is not None:
-        from rwgen.probe_plot import plot_probe
+        from rwgen.probe.plot import plot_probe
 
         atomic_write(plot, plot_probe(summaries))
     if json:
@@ -199,7 +200,7 @@ def _write(
 ) -> dict[str, Any]:
     record = {
         "schema": SCHEMA,
-        "rwgen": rwgen.__version__,
+        "rwgen": __version__,
         "settings": settings,
         "ranking": [{"model": name, "psnr": value} for name, value in ranking],
         "layers": [dataclasses.asdict(row) for row in summaries],

@@ -9,11 +9,11 @@ from typing import Any
 
 import typer
 
-import rwgen
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_metadata
-from rwgen.networks import load_recipe
-from rwgen.recipe import Recipe
+from rwgen.network.lookup import load_recipe
+from rwgen.network.recipe import Recipe
+from rwgen.version import __version__
 
 METADATA_KEY = "rwgen"
 """Keyword of the PNG text chunk."""
@@ -58,7 +58,7 @@ class Provenance:
         return json.dumps(
             {
                 "format_version": FORMAT_VERSION,
-                "rwgen_version": rwgen.__version__,
+                "rwgen_version": __version__,
                 "command": self.command,
                 "inputs": [vars(image) for image in self.inputs],
                 "options": dict(self.options),

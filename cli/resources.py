@@ -8,9 +8,9 @@ import sys
 from collections.abc import Iterator
 
 from rwgen.cli.options import parse_memory
-from rwgen.device import check_device, use_device
+from rwgen.compute.device import check_device, use_device
+from rwgen.compute.memory import Workload, available_memory, format_bytes, plan_memory
 from rwgen.errors import InvalidInputError
-from rwgen.memory import Workload, available_memory, format_bytes, plan_memory
 
 ONEDNN_FACTOR = 1.25
 """Peak with oneDNN by that without: TensorFlow then keeps freed memory, which spares the pages from

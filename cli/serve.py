@@ -12,7 +12,7 @@ import typer
 from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
-from rwgen.manifest import version_folders
+from rwgen.export.manifest import version_folders
 from rwgen.serving.config import ModelConfig, ServerConfig
 from rwgen.serving.tensorflow_server import PROGRAM, find_program, run_program
 

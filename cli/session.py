@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.checkpoint import FILE_NAME, Checkpoint
 from rwgen.cli.events import event_log
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.errors import InvalidInputError
-from rwgen.images import atomic_write, check_destination, write_image
+from rwgen.files import atomic_write
+from rwgen.images import check_destination, write_image
+from rwgen.optimize.checkpoint import FILE_NAME, Checkpoint
 
 if TYPE_CHECKING:
-    from rwgen.solution import Callback, Solution, Step
+    from rwgen.optimize.solution import Callback, Solution, Step
 
 EXIT_INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""

@@ -8,20 +8,21 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from rwgen.checkpoint import DEFAULT_EVERY
 from rwgen.cli import options, resources
 from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage, Provenance, Settings, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
-from rwgen.config import OptimizerConfig, StyleConfig
-from rwgen.device import AUTO
+from rwgen.compute.device import AUTO
+from rwgen.compute.memory import network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
-from rwgen.memory import network_workload
+from rwgen.optimize.checkpoint import DEFAULT_EVERY
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.synthesis.config import StyleConfig
 
 if TYPE_CHECKING:
-    from rwgen.solution import Callback, Solution
+    from rwgen.optimize.solution import Callback, Solution
 
 _DEFAULTS = StyleConfig()
 
@@ -153,9 +154,9 @@ def style(
     kept = open_checkpoint(checkpoint, checkpoint_every, provenance)
 
     with native_stderr_hidden():
-        from rwgen.rescale import unit_activations as rescaled
-        from rwgen.tasks import transfer_style
-        from rwgen.vgg import build_network
+        from rwgen.network.unit_activations import unit_activations as rescaled
+        from rwgen.network.vgg import build_network
+        from rwgen.synthesis.tasks import transfer_style
 
         with resources.on_device(device):
             model = build_network(recipe, deepest.name)

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from rwgen.evaluation_config import MINIMUM_SIDE
-from rwgen.image_search import white_noise
 from rwgen.images import resize_image
+from rwgen.metrics.config import MINIMUM_SIDE
+from rwgen.noise import white_noise
 from rwgen.seeds import standard_normal
 
 TILE_SIDE = 32

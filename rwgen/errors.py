@@ -1,5 +1,9 @@
 """Exceptions of rwgen: every error that a public function raises on purpose is one of these."""
 
+from __future__ import annotations
+
+from typing import Any
+
 
 class RwgenError(Exception):
     """Base of all errors raised by rwgen."""
@@ -52,3 +56,14 @@ class ServerError(RwgenError, RuntimeError):
         """Make an error of a status."""
         super().__init__(f"expected an answer of the server. Received: {code}: {message}")
         self.code = code
+
+
+def reason_of(error: Any) -> str:
+    """The reason that an error of TensorFlow gives, in one line.
+
+    Args:
+        error: a `tf.errors.OpError`. Before the last paragraph of its message TensorFlow says
+            where in the program the graph was built, and after it which node failed.
+    """
+    text = str(error.message).rpartition("\n\n")[2].partition("\n\t [[")[0]
+    return " ".join(text.split()) or type(error).__name__

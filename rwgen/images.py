@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import secrets
 import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, TypeAlias
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +17,7 @@ from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 
 from rwgen.errors import ImageError, InvalidInputError, OutputError
-
-_FileName: TypeAlias = str | os.PathLike[str]
+from rwgen.files import FileName, atomic_write, check_writable, failure_reported
 
 DEFAULT_MAX_PIXELS: int = 100_000_000  # 1.2 GB as float32; a forged header promises terabytes
 # No other decoder can be reached, whatever a file claims to be. MPO is opened by the JPEG one.
@@ -28,7 +26,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 def read_image(
-    source: _FileName | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS
+    source: FileName | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS
 ) -> NDArray[np.float32]:
     """Reads a picture as sRGB, upright and opaque; of an animation the first frame.
 
@@ -58,7 +56,7 @@ def read_image(
         return _grey16_to_rgb(image) if image.mode[0] in "IF" else _to_rgb(image)
 
 
-def read_metadata(source: _FileName) -> dict[str, str]:
+def read_metadata(source: FileName) -> dict[str, str]:
     """Reads the text chunks of a PNG, keyword to text; empty if there are none.
 
     Raises:
@@ -69,7 +67,7 @@ def read_metadata(source: _FileName) -> dict[str, str]:
 
 
 def write_image(
-    destination: _FileName, image: NDArray[Any], *, metadata: Mapping[str, str] | None = None
+    destination: FileName, image: NDArray[Any], *, metadata: Mapping[str, str] | None = None
 ) -> None:
     """Writes an image, whole or not at all; equal input gives equal bytes.
 
@@ -95,33 +93,14 @@ def write_image(
         texts.add_itxt(key, text.encode("utf-8", "backslashreplace"))
     options = {"pnginfo": texts, "quality": 95, "subsampling": 0, "lossless": True}
     buffer = io.BytesIO()
-    with _failure(OutputError, f"a picture that fits into {kind}", destination, "Try .png."):
+    with failure_reported(
+        OutputError, f"a picture that fits into {kind}", destination, "Try .png."
+    ):
         Image.fromarray(pixels).save(buffer, kind, **options)  # each takes what it knows
     atomic_write(destination, buffer.getvalue())
 
 
-def atomic_write(destination: _FileName, data: bytes | memoryview, label: str = "") -> None:
-    """Writes a file whole or not at all: after a failure the old file is still there.
-
-    A symbolic link is followed, a replaced file keeps its permissions, and `"-"` (standard
-    output), devices and pipes are written directly. A process that is killed meanwhile leaves a
-    file `.rwgen-LABEL*.tmp` behind.
-
-    Raises:
-        OutputError: The bytes could not be written.
-    """
-    with _failure(OutputError, "a writable place", destination, "Check path, rights and space."):
-        target = Path(destination).resolve()
-        if destination == "-":
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        elif target.exists() and not target.is_file():
-            target.write_bytes(data)  # /dev/null must not become an ordinary file
-        else:
-            _replace(target, data, label)
-
-
-def check_destination(destination: _FileName) -> None:
+def check_destination(destination: FileName) -> None:
     """Finds out before any long work whether :func:`write_image` could write there.
 
     Raises:
@@ -129,20 +108,6 @@ def check_destination(destination: _FileName) -> None:
     """
     _format(destination)
     check_writable(destination)
-
-
-def check_writable(destination: _FileName) -> None:
-    """Finds out before any long work whether :func:`atomic_write` could write there.
-
-    Raises:
-        InvalidInputError: A directory, or in no directory that can be written.
-    """
-    with _failure(InvalidInputError, "a writable place", destination, "Choose another one."):
-        target = Path(destination).resolve()
-        if target.is_dir():
-            raise IsADirectoryError("it is a directory")
-        if destination != "-" and not os.access(target.parent, os.W_OK | os.X_OK):
-            raise PermissionError("its directory is missing or not writable")
 
 
 def resize_image(image: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
@@ -244,7 +209,9 @@ def _mend_transparency(image: ImageFile.ImageFile) -> None:
 @contextlib.contextmanager
 def _opened(source: Any, limit: int, formats: tuple[str, ...]) -> Iterator[ImageFile.ImageFile]:
     """Yields an image of permitted size, not yet decoded; any failure becomes an ImageError."""
-    failure = _failure(ImageError, f"an intact {'/'.join(formats)} file", source, "Check the file.")
+    failure = failure_reported(
+        ImageError, f"an intact {'/'.join(formats)} file", source, "Check the file."
+    )
     with failure, warnings.catch_warnings(action="ignore"), contextlib.ExitStack() as stack:
         stream = sys.stdin.buffer if source == "-" else source
         if is_file := isinstance(stream, (str, os.PathLike)):
@@ -253,49 +220,22 @@ def _opened(source: Any, limit: int, formats: tuple[str, ...]) -> Iterator[Image
             stream = io.BytesIO(stream.read())
         if not stream.read(1):
             raise EOFError("it is empty")
-        image = Image.open(stream, formats=formats)
+        try:
+            image = Image.open(stream, formats=formats)
+        except UnidentifiedImageError:
+            raise ValueError("in no known format") from None
         if not 0 < image.width * image.height <= limit:
             raise ValueError(f"{image.width}x{image.height} pixels; shrink to max_pixels={limit}")
         yield image
 
 
-@contextlib.contextmanager
-def _failure(kind: type[Exception], expected: str, place: Any, advice: str) -> Iterator[None]:
-    """Turns any failure into one line about a source or destination."""
-    name = os.fspath(place) if isinstance(place, os.PathLike) else getattr(place, "name", place)
-    try:
-        yield
-    except Exception as error:  # on damaged data Pillow raises nearly every kind there is
-        unknown = "in no known format" if isinstance(error, UnidentifiedImageError) else ""
-        reason = unknown or getattr(error, "strerror", None) or str(error) or repr(error)
-        reason = " ".join(reason.split())
-        raise kind(f"Expected {expected}. Received: {name!r} ({reason}). {advice}") from error
-
-
-def _format(destination: _FileName) -> str:
+def _format(destination: FileName) -> str:
     """Returns the name of Pillow's writer for a destination."""
-    with _failure(InvalidInputError, f"a suffix of {_SUFFIXES}", destination, "Change it."):
+    with failure_reported(InvalidInputError, f"a suffix of {_SUFFIXES}", destination, "Change it."):
         suffix = ".png" if destination == "-" else Path(destination).suffix.lower()
         if suffix not in _SUFFIXES:
             raise ValueError(f"the suffix is {suffix!r}")
         return Image.registered_extensions()[suffix]
-
-
-def _replace(target: Path, data: bytes | memoryview, label: str) -> None:
-    """Writes `data` beside `target` and moves it there in one step."""
-    # Opening with "x", unlike `tempfile`, lets the system apply the umask and default ACLs.
-    temporary = target.with_name(f".rwgen-{label}{secrets.token_hex(8)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        if target.exists():
-            temporary.chmod(target.stat().st_mode & 0o7777)
-        temporary.replace(target)
-    finally:  # also after Ctrl-C; after the move there is nothing left to remove
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def _checked(image: NDArray[Any]) -> NDArray[Any]:

@@ -15,15 +15,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from rwgen.checkpoint import Checkpoint, fingerprint
-from rwgen.config import InversionConfig
 from rwgen.errors import InvalidInputError
 from rwgen.metrics import psnr
-from rwgen.networks import load_recipe
-from rwgen.preprocess import network_input
-from rwgen.recipe import HALF_NORMAL_NETWORK, Recipe, Selection
-from rwgen.tasks import invert
-from rwgen.vgg import build_network, weight_fingerprints
+from rwgen.network.lookup import load_recipe
+from rwgen.network.preprocess import network_input
+from rwgen.network.recipe import HALF_NORMAL_NETWORK, Recipe, Selection
+from rwgen.network.vgg import build_network, weight_fingerprints
+from rwgen.optimize.checkpoint import Checkpoint, fingerprint
+from rwgen.synthesis.config import InversionConfig
+from rwgen.synthesis.tasks import invert
 from rwgen.workers import Runner
 
 MAX_PSNR = 200.0

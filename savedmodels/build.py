@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 
 from rwgen import Recipe, build_network, weight_fingerprints
-from rwgen.recipe import DEFAULT_NETWORK, HALF_NORMAL_NETWORK, ZERO_BIAS_NETWORK
+from rwgen.network.recipe import DEFAULT_NETWORK, HALF_NORMAL_NETWORK, ZERO_BIAS_NETWORK
 
 RECIPES = (
     Recipe(name=DEFAULT_NETWORK),

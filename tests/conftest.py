@@ -16,7 +16,7 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
 def small_network():
     """Builds a network of two blocks in float64, for which differences are exact enough."""
     from rwgen import Recipe, build_network
-    from rwgen.architecture import Architecture
+    from rwgen.network.architecture import Architecture
 
     def build(**recipe):
         values = {"name": "small", "kernel_stddev": 0.4, "bias_stddev": 0.2, **recipe}

@@ -20,7 +20,7 @@ from rwgen import (
     select_weights,
     weight_fingerprints,
 )
-from rwgen.checkpoint import fingerprint
+from rwgen.optimize.checkpoint import fingerprint
 from rwgen.selection import CandidateTrial, judge_candidate
 from rwgen.workers import process_runner
 

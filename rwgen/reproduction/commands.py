@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from rwgen.images import atomic_write
-from rwgen.networks import load_recipe, network_names
-from rwgen.recipe import Recipe
+from rwgen.files import atomic_write
+from rwgen.network.lookup import load_recipe, network_names
+from rwgen.network.recipe import Recipe
 from rwgen.reproduction.parts import Stack
 from rwgen.reproduction.setting import Parts, Setting
 from rwgen.reproduction.store import Store

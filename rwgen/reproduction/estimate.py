@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rwgen.architecture import VGG19
+from rwgen.network.architecture import VGG19
 from rwgen.reproduction.parts import Part, Search
 from rwgen.reproduction.store import PartResult
 

@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen import metrics
-from rwgen.checkpoint import Checkpoint
 from rwgen.errors import CheckpointError
 from rwgen.images import read_image, write_image
-from rwgen.recipe import Recipe
+from rwgen.network.recipe import Recipe
+from rwgen.network.vgg import build_network
+from rwgen.optimize.checkpoint import Checkpoint
+from rwgen.optimize.solution import Solution, Step
 from rwgen.reproduction.parts import ImagePart, Inversion, Part, Stack, Texture
 from rwgen.reproduction.quality import coarse_correlation, distance_of_plain, mean_distance
 from rwgen.reproduction.store import Store
 from rwgen.selection import select_weights
-from rwgen.solution import Solution, Step
-from rwgen.tasks import invert, synthesize_texture, transfer_style
-from rwgen.vgg import build_network
+from rwgen.synthesis.tasks import invert, synthesize_texture, transfer_style
 from rwgen.workers import process_runner
 
 CHECKPOINT_EVERY = 50

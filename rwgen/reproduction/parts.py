@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import rwgen
-from rwgen.architecture import VGG19
-from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
-from rwgen.recipe import Recipe
+from rwgen.network.architecture import VGG19
+from rwgen.network.recipe import Recipe
+from rwgen.optimize.config import OptimizerConfig
 from rwgen.reproduction.pictures import Picture
-from rwgen.scales import image_sizes
+from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
+from rwgen.synthesis.pyramid import image_sizes
+from rwgen.version import __version__
 
 FORMAT_VERSION = 1
 """Counts up when a part of the same settings gives other files or numbers."""
@@ -257,7 +258,7 @@ Part = ImagePart | Stack
 
 def part_key(part: Part) -> str:
     """A name for the part's folder: its kind and a hash of all that decides its result."""
-    facts = {"format": FORMAT_VERSION, "rwgen": rwgen.__version__, **part.identity}
+    facts = {"format": FORMAT_VERSION, "rwgen": __version__, **part.identity}
     text = json.dumps(facts, sort_keys=True)
     return f"{part.kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 

@@ -12,9 +12,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.checkpoint import fingerprint
 from rwgen.errors import InvalidInputError
 from rwgen.images import central_square, read_image, resize_image, write_image
+from rwgen.optimize.checkpoint import fingerprint
 
 Role = Literal["photo", "texture", "painting"]
 

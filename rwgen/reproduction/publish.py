@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rwgen.images import atomic_write
+from rwgen.files import atomic_write
 from rwgen.reproduction.commands import part_commands, reproduce_command
 from rwgen.reproduction.drawing import draw_figure
 from rwgen.reproduction.estimate import Estimate

@@ -13,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import rwgen
 from rwgen.errors import InvalidInputError
+from rwgen.network.lookup import load_recipe
 from rwgen.reproduction.commands import reproduce_command
 from rwgen.reproduction.estimate import Costs, Estimate, estimate, part_work
-from rwgen.reproduction.figures import FIGURES, choose_figures
+from rwgen.reproduction.figures.index import FIGURES, choose_figures
 from rwgen.reproduction.order import Order, fulfil
 from rwgen.reproduction.parts import Part, Stack, part_key, stacks_of
 from rwgen.reproduction.pictures import PictureSource
 from rwgen.reproduction.scale import FULL, QUICK, Scale
 from rwgen.reproduction.setting import Figure, Setting
 from rwgen.reproduction.store import MARK, PartResult, Store
+from rwgen.version import __version__
 from rwgen.workers import Runner
 
 PACKAGES = ("jinja2", "matplotlib", "skimage")
@@ -123,7 +124,7 @@ def reproduce(
         "scale": dataclasses.asdict(scale),
         "images": os.fspath(images) if images else None,
         "trained": trained,
-        "rwgen": rwgen.__version__,
+        "rwgen": __version__,
         "surroundings": surroundings(),
         "seconds_of_parts": sum(result.seconds for _, result in results),
         "full_scale_estimate": dataclasses.asdict(full),
@@ -187,7 +188,7 @@ def surroundings() -> dict[str, Any]:
 
 
 def _check_trained(trained: str | None) -> None:
-    if trained is not None and rwgen.load_recipe(trained).weights is None:
+    if trained is not None and load_recipe(trained).weights is None:
         raise InvalidInputError(
             f"--trained: expected imagenet or a file with trained weights. Received: {trained!r}, "
             "whose weights are drawn"

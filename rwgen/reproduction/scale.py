@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from rwgen.architecture import VGG19
 from rwgen.errors import InvalidInputError
+from rwgen.network.architecture import VGG19
 
 _CONV_AND_POOL = tuple(spec.name for spec in VGG19.layers() if spec.kind != "dense")
 _CONV = tuple(spec.name for spec in VGG19.layers() if spec.kind == "conv")

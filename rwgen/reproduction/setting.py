@@ -7,9 +7,9 @@ import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from rwgen.architecture import DENSE_INPUT_SIZE, VGG19
-from rwgen.networks import load_recipe
-from rwgen.recipe import HALF_NORMAL_NETWORK, STACKED_NETWORK, ZERO_BIAS_NETWORK, Recipe
+from rwgen.network.architecture import DENSE_INPUT_SIZE, VGG19
+from rwgen.network.lookup import load_recipe
+from rwgen.network.recipe import HALF_NORMAL_NETWORK, STACKED_NETWORK, ZERO_BIAS_NETWORK, Recipe
 from rwgen.reproduction.parts import ImagePart, Inversion
 from rwgen.reproduction.pictures import Picture, PictureSource
 from rwgen.reproduction.report import Content, Tile

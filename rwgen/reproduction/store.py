@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rwgen.errors import InvalidInputError, OutputError
-from rwgen.images import atomic_write
+from rwgen.files import atomic_write
 from rwgen.reproduction.parts import Part, part_key
 
 MARK = "reproduction.json"

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.serving.logs import log
-from rwgen.serving.spec import Signature
+from rwgen.serving.models.spec import Signature
 from rwgen.serving.status import Code, ServingError
 
 Arrays = Mapping[str, NDArray[Any]]

@@ -17,9 +17,9 @@ from starlette.types import ASGIApp
 
 from rwgen.errors import InvalidInputError
 from rwgen.serving.config import ServerConfig
-from rwgen.serving.connections import limited_protocol
-from rwgen.serving.grpc_services import MODEL_SERVICE, PREDICTION_SERVICE
 from rwgen.serving.logs import log
+from rwgen.serving.rest.connections import limited_protocol
+from rwgen.serving.rpc.services import MODEL_SERVICE, PREDICTION_SERVICE
 
 KEEP_ALIVE = 60
 """Seconds that a REST connection may be idle between two requests."""

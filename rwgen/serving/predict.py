@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.serving.batching import Batcher, Task, deadline_exceeded
-from rwgen.serving.servable import Servable
-from rwgen.serving.spec import Signature
+from rwgen.serving.models.servable import Servable
+from rwgen.serving.models.spec import Signature
 
 INLINE_BYTES = 1 << 15
 """Messages up to this size are read and written at once; longer ones by another thread, so that

@@ -13,13 +13,13 @@ from rwgen.errors import InvalidInputError
 from rwgen.serving.admission import Gate
 from rwgen.serving.batching import Batcher
 from rwgen.serving.config import ModelConfig, ServerConfig
-from rwgen.serving.grpc_services import GrpcServices
 from rwgen.serving.listeners import Listeners
 from rwgen.serving.logs import log, silence
-from rwgen.serving.manager import ModelManager
 from rwgen.serving.metrics import Metrics
+from rwgen.serving.models.manager import ModelManager
 from rwgen.serving.predict import Predictor
-from rwgen.serving.rest import RestApp
+from rwgen.serving.rest.app import RestApp
+from rwgen.serving.rpc.services import GrpcServices
 
 CODEC_THREADS = 2
 """Long messages that are read or written at a time: what they take meanwhile is bounded by it."""

@@ -148,7 +148,7 @@ class FakeTasks:
         return self.seen[-1]
 
     def run(self, shape: tuple[int, ...], **seen: Any) -> Any:
-        from rwgen.optimize import Solution, Step, StopReason
+        from rwgen.optimize.minimizer import Solution, Step, StopReason
 
         self.seen.append(seen)
         if self.failure is not None:
@@ -168,8 +168,8 @@ class FakeTasks:
 @pytest.fixture
 def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
     """In place of network and optimisation: tasks that only note what they are given."""
-    import rwgen.tasks
-    import rwgen.vgg
+    import rwgen.network.vgg
+    import rwgen.synthesis.tasks
 
     fake = FakeTasks()
 
@@ -191,6 +191,6 @@ def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
         ("synthesize_texture", synthesize_texture),
         ("invert", invert),
     ):
-        monkeypatch.setattr(rwgen.tasks, name, function)
-    monkeypatch.setattr(rwgen.vgg, "build_network", build_network)
+        monkeypatch.setattr(rwgen.synthesis.tasks, name, function)
+    monkeypatch.setattr(rwgen.network.vgg, "build_network", build_network)
     return fake

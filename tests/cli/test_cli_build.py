@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from rwgen import build_network, load_recipe, network_names
-from rwgen.checkpoint import fingerprint
 from rwgen.images import read_image, resize_image
+from rwgen.optimize.checkpoint import fingerprint
 
 FAST = ("--candidates", 2, "--layers", "conv1_1", "--size", 16, "--iterations", 2)
 

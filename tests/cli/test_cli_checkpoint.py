@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from rwgen import Checkpoint
-from rwgen.checkpoint import FILE_NAME
+from rwgen.optimize.checkpoint import FILE_NAME
 
 Call = Callable[..., Any]
 RWGEN = [sys.executable, "-m", "rwgen.cli.main"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.evaluation import evaluate_style, evaluate_texture
-from rwgen.evaluation_config import EvaluationConfig
+from rwgen.evaluation.config import EvaluationConfig
+from rwgen.evaluation.table import evaluate_style, evaluate_texture
 from rwgen.images import read_image, resize_image
 
 Call = Callable[..., Any]

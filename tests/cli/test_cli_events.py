@@ -14,7 +14,7 @@ import tensorflow as tf
 from rwgen import InvalidInputError
 from rwgen.cli.events import IMAGES_PER_RUN, event_log
 from rwgen.images import read_image
-from rwgen.solution import Step
+from rwgen.optimize.solution import Step
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "astronaut.jpg"
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from rwgen.export_config import SIGNATURE_NAMES, ExportConfig
-from rwgen.manifest import read_manifest
+from rwgen.export.config import SIGNATURE_NAMES, ExportConfig
+from rwgen.export.manifest import read_manifest
 
 SMALL = ("--layers", "pool1, conv1_1", "--size", "24x16")
 
@@ -67,7 +67,7 @@ def test_the_defaults_are_those_of_the_library(
         seen.append(config)
         return tmp_path
 
-    monkeypatch.setattr("rwgen.export.export_network", export_network)
+    monkeypatch.setattr("rwgen.export.saved_model.export_network", export_network)
     assert call("export", "ranvgg19", "-o", tmp_path / "m").code == 0
     assert call("export", "ranvgg19", "-o", tmp_path / "m", "--layers", "fc6").code == 0
     assert seen[0] == ExportConfig()

@@ -15,7 +15,7 @@ import pytest
 import typer
 
 from rwgen.cli.main import app, main
-from rwgen.config import InversionConfig, StyleConfig, TextureConfig
+from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--checkpoint", "--checkpoint-every", "--parameterization",

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.architecture import VGG19
-from rwgen.config import InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
+from rwgen.network.architecture import VGG19
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
 Call = Callable[..., Any]
 

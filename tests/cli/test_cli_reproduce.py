@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.reproduction.figures import FIGURES
+from rwgen.reproduction.figures.index import FIGURES
 
 ROOT = Path(__file__).parent.parent.parent
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from rwgen.architecture import VGG19
 from rwgen.cli import resources
-from rwgen.memory import Workload, available_memory, network_workload
+from rwgen.compute.memory import Workload, available_memory, network_workload
+from rwgen.network.architecture import VGG19
 
 MIB = 2**20
 

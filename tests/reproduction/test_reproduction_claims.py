@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from rwgen.reproduction import convergence, inversions, styles, textures, variation
-from rwgen.reproduction.comparison import compare, quantiles
+from rwgen.reproduction.figures.comparison import compare, quantiles
 from rwgen.reproduction.setting import Setting
 from rwgen.reproduction.store import PartResult
 

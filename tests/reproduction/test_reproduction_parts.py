@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rwgen import InvalidInputError, Recipe, load_recipe
-from rwgen.architecture import VGG19
+from rwgen.network.architecture import VGG19
 from rwgen.reproduction.estimate import Costs, estimate, multiply_adds, search_work
 from rwgen.reproduction.parts import Inversion, Search, Stack, Style, Texture, part_key
 from rwgen.reproduction.pictures import Picture, PictureSource

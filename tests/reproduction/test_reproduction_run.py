@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from rwgen.errors import InvalidInputError, OptimizationError
-from rwgen.reproduction.figures import FIGURES
+from rwgen.reproduction.figures.index import FIGURES
 from rwgen.reproduction.run import plan_parts, reproduce
 from rwgen.reproduction.store import MARK
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from rwgen.serving.batching import Batcher, Task
-from rwgen.serving.spec import DTYPES, Signature, TensorInfo
+from rwgen.serving.models.spec import DTYPES, Signature, TensorInfo
 from rwgen.serving.status import Code, ServingError
 
 FLOAT = DTYPES[1]

@@ -11,9 +11,9 @@ import tensorflow as tf
 from serving_clients import rest
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
-from rwgen.serving.json_request import decode_request
-from rwgen.serving.json_response import encode_response
-from rwgen.serving.spec import DTYPES, TensorInfo
+from rwgen.serving.models.spec import DTYPES, TensorInfo
+from rwgen.serving.rest.json_request import decode_request
+from rwgen.serving.rest.json_response import encode_response
 from rwgen.serving.status import ServingError
 
 CASES = [

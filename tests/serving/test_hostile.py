@@ -8,7 +8,7 @@ import time
 import pytest
 from serving_clients import eventually, in_threads, raw, rest, running
 
-from rwgen.serving.rest_paths import find_route
+from rwgen.serving.rest.paths import find_route
 from rwgen.serving.status import ServingError
 
 PREDICT = "/v1/models/hp2:predict"

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from rwgen.serving.json_request import decode_request
-from rwgen.serving.json_response import encode_response
-from rwgen.serving.spec import DTYPES, TensorInfo
+from rwgen.serving.models.spec import DTYPES, TensorInfo
+from rwgen.serving.rest.json_request import decode_request
+from rwgen.serving.rest.json_response import encode_response
 from rwgen.serving.status import ServingError
 
 FLOAT, INT32, UINT8, STRING, BOOL = (

@@ -15,7 +15,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from rwgen import InvalidInputError
 from rwgen.serving import Server
-from rwgen.serving.folders import find_versions
+from rwgen.serving.models.folders import find_versions
 
 
 def states(server, version=""):

@@ -1,0 +1,50 @@
+"""Types of the lazily loaded public names; `rwgen/__init__.py` reads them from here."""
+
+from .client.client import FeaturesClient as FeaturesClient
+from .client.config import ClientConfig as ClientConfig
+from .compute.device import use_device as use_device
+from .errors import CheckpointError as CheckpointError
+from .errors import ImageError as ImageError
+from .errors import InvalidInputError as InvalidInputError
+from .errors import LayerError as LayerError
+from .errors import MemoryLimitError as MemoryLimitError
+from .errors import OptimizationError as OptimizationError
+from .errors import OutputError as OutputError
+from .errors import RecipeError as RecipeError
+from .errors import RwgenError as RwgenError
+from .errors import ServerError as ServerError
+from .errors import WorkerError as WorkerError
+from .export.config import ExportConfig as ExportConfig
+from .export.saved_model import export_network as export_network
+from .images import read_image as read_image
+from .images import resize_image as resize_image
+from .images import write_image as write_image
+from .network.features import feature_extractor as feature_extractor
+from .network.initializers import SeededNormal as SeededNormal
+from .network.lookup import load_recipe as load_recipe
+from .network.lookup import network_names as network_names
+from .network.preprocess import deprocess as deprocess
+from .network.preprocess import preprocess_input as preprocess_input
+from .network.recipe import Recipe as Recipe
+from .network.recipe import Selection as Selection
+from .network.unit_activations import unit_activations as unit_activations
+from .network.vgg import RanVGG19 as RanVGG19
+from .network.vgg import build_network as build_network
+from .network.vgg import weight_fingerprints as weight_fingerprints
+from .optimize.checkpoint import Checkpoint as Checkpoint
+from .optimize.config import OptimizerConfig as OptimizerConfig
+from .optimize.minimizer import Minimizer as Minimizer
+from .optimize.minimizer import minimize as minimize
+from .optimize.solution import Solution as Solution
+from .optimize.solution import Step as Step
+from .optimize.solution import StopReason as StopReason
+from .selection import CandidateScore as CandidateScore
+from .selection import select_weights as select_weights
+from .synthesis.config import InversionConfig as InversionConfig
+from .synthesis.config import StyleConfig as StyleConfig
+from .synthesis.config import TextureConfig as TextureConfig
+from .synthesis.tasks import invert as invert
+from .synthesis.tasks import synthesize_texture as synthesize_texture
+from .synthesis.tasks import transfer_style as transfer_style
+
+__version__: str

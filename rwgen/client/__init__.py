@@ -1,0 +1,1 @@
+"""Features from a server, a SavedModel or a network."""

@@ -1,0 +1,120 @@
+"""TF Serving's gRPC interface, as a transport of `rwgen.client.client`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import tensorflow as tf
+from numpy.typing import NDArray
+from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
+
+from rwgen.client.config import ClientConfig, Outputs, ServedModel, SignatureInput, signature_input
+from rwgen.errors import InvalidInputError, ServerError
+
+_METHOD = {"service": "tensorflow.serving.PredictionService"}
+
+
+class GrpcTransport:
+    """Tensors as protocol buffers; see `rwgen.client.client.Transport`."""
+
+    def __init__(self, served: ServedModel, config: ClientConfig) -> None:
+        """Make a channel; nothing is sent yet.
+
+        Raises:
+            InvalidInputError: the root certificates cannot be read.
+        """
+        self._served, self._timeout = served, config.timeout
+        policy = {
+            "maxAttempts": config.max_attempts,
+            "initialBackoff": f"{config.first_wait}s",
+            "maxBackoff": f"{config.first_wait * 2**config.max_attempts}s",
+            "backoffMultiplier": 2,
+            "retryableStatusCodes": ["UNAVAILABLE"],
+        }
+        service: dict[str, Any] = {"methodConfig": [{"name": [_METHOD]}]}
+        if config.max_attempts > 1:
+            service["methodConfig"][0]["retryPolicy"] = policy
+        channel_options = [
+            # Features of large images are more than gRPC's 4 MiB.
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.service_config", json.dumps(service)),
+        ]
+        if served.scheme == "grpcs":
+            credentials = grpc.ssl_channel_credentials(_read(config.root_certificates))
+            self._channel = grpc.secure_channel(served.address, credentials, channel_options)
+        else:
+            self._channel = grpc.insecure_channel(served.address, channel_options)
+        self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
+        self._inputs: dict[str, SignatureInput] = {}
+
+    def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
+        """See `rwgen.client.client.Transport`."""
+        request = predict_pb2.PredictRequest()
+        self._address(request.model_spec)
+        request.model_spec.signature_name = signature
+        for name, tensor in inputs.items():
+            request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
+        response = self._call(self._stub.Predict, request)
+        return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
+
+    def input_of(self, signature: str) -> SignatureInput:
+        """See `rwgen.client.client.Transport`."""
+        if signature not in self._inputs:
+            request = get_model_metadata_pb2.GetModelMetadataRequest()
+            self._address(request.model_spec)
+            request.metadata_field.append("signature_def")
+            response = self._call(self._stub.GetModelMetadata, request)
+            signatures = get_model_metadata_pb2.SignatureDefMap()
+            response.metadata["signature_def"].Unpack(signatures)
+            found = {
+                name: {key: (_dtype_name(t), _shape(t)) for key, t in definition.inputs.items()}
+                for name, definition in signatures.signature_def.items()
+            }
+            self._inputs[signature] = signature_input(signature, found)
+        return self._inputs[signature]
+
+    def close(self) -> None:
+        """See `rwgen.client.client.Transport`."""
+        self._channel.close()
+
+    def _address(self, spec: Any) -> None:
+        spec.name = self._served.name
+        if self._served.version is not None:
+            spec.version.value = self._served.version
+        if self._served.label is not None:
+            spec.version_label = self._served.label
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            raise ServerError(error.code().name, error.details() or "") from None
+
+
+def _dtype_name(tensor: Any) -> str:
+    name: str = (
+        type(tensor)
+        .DESCRIPTOR.fields_by_name["dtype"]
+        .enum_type.values_by_number[tensor.dtype]
+        .name
+    )
+    return name
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...]:
+    return tuple(None if dim.size < 0 else dim.size for dim in tensor.tensor_shape.dim)
+
+
+def _read(path: str | None) -> bytes | None:
+    try:
+        return None if path is None else Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(
+            f"expected certificates that can be read. Received: {path!r} ({reason})"
+        ) from None

@@ -1,0 +1,5 @@
+"""Textures and styles in numbers, beside baselines."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,47 @@
+"""Settings of an evaluation; the command line takes its defaults here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rwgen.errors import InvalidInputError, LayerError
+from rwgen.metrics.config import HELD_OUT_SEEDS
+from rwgen.network.architecture import VGG19
+from rwgen.seeds import check_seed
+from rwgen.synthesis.config import StyleConfig, TextureConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """How images are judged.
+
+    Attributes:
+        held_out_seeds: of the weights of the judging networks, one network each. An image made
+            with one of these seeds is judged by what made it.
+        texture_layers: layers whose Gram matrices textures are compared by.
+        style_layers: the same for styles.
+        content_layers: layers whose features keep the content.
+        seed: decides the random draws of the baselines.
+    """
+
+    held_out_seeds: tuple[int, ...] = HELD_OUT_SEEDS
+    texture_layers: tuple[str, ...] = TextureConfig().layers
+    style_layers: tuple[str, ...] = StyleConfig().style_layers
+    content_layers: tuple[str, ...] = StyleConfig().content_layers
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InvalidInputError: a field is out of range.
+            LayerError: a layer is unknown, or is dense and has no positions.
+        """
+        if not self.held_out_seeds:
+            raise InvalidInputError("held_out_seeds: expected at least one seed. Received: none")
+        for seed in (*self.held_out_seeds, self.seed):
+            check_seed(seed)
+        for layers in (self.texture_layers, self.style_layers, self.content_layers):
+            deepest = VGG19.deepest(layers)
+            if deepest.kind == "dense":
+                raise LayerError(f"expected conv or pool layers. Received: {deepest.name}")

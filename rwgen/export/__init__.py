@@ -1,0 +1,1 @@
+"""SavedModels: what is written, and what it says of itself."""

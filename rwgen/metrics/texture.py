@@ -1,0 +1,186 @@
+"""How close two images of any two sizes are in what textures consist of.
+
+All distances are zero for equal images; `copy_rate` is one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.errors import InvalidInputError
+from rwgen.images import resize_image
+from rwgen.seeds import standard_normal
+
+_DISTANCES = 1 << 26  # that are held at a time, between pairs of patches: 256 MiB
+
+
+def sliced_wasserstein(
+    image: NDArray[Any],
+    other: NDArray[Any],
+    *,
+    patch_size: int = 7,
+    num_scales: int = 3,
+    num_projections: int = 128,
+    seed: int = 0,
+) -> tuple[float, ...]:
+    """How far apart the distributions of two images' patches are, at several scales.
+
+    All patches are projected onto random directions; along each, the Wasserstein-2 distance is the
+    root mean square difference of the sorted values (Rabin et al., "Wasserstein Barycenter and its
+    Application to Texture Mixing", 2011).
+
+    Args:
+        image: [height, width, 3], RGB in 0..255.
+        other: the same of any size.
+        patch_size: side of a patch, in pixels of each scale.
+        num_scales: the images are halved this often less one.
+        num_projections: random directions.
+        seed: decides the directions.
+
+    Returns:
+        For each scale, from the finest, the root mean square over directions, in levels of 0..255
+        for a patch that differs by as much everywhere.
+
+    Raises:
+        InvalidInputError: an image is smaller than a patch at the coarsest scale.
+    """
+    shape = (patch_size * patch_size * 3, num_projections)
+    directions = standard_normal(seed, "sliced wasserstein", shape).astype(np.float64)
+    directions /= np.linalg.norm(directions, axis=0)
+    distances = []
+    for scale in range(num_scales):
+        values = [
+            np.sort(_patches(_halved(x, scale), patch_size) @ directions, axis=0)
+            for x in (image, other)
+        ]
+        count = max(len(sorted_values) for sorted_values in values)
+        first, second = (_quantiles(sorted_values, count) for sorted_values in values)
+        # A patch that is brighter by one everywhere has a projection of variance one.
+        distances.append(float(np.sqrt(np.mean((first - second) ** 2))))
+    return tuple(distances)
+
+
+def power_spectrum_distance(
+    image: NDArray[Any], other: NDArray[Any], *, num_bins: int = 32
+) -> float:
+    """Difference of the radial power spectra of two images.
+
+    Args:
+        image: [height, width, 3], RGB in 0..255.
+        other: the same of any size.
+        num_bins: rings of equal width between 0 and 0.5 cycles a pixel.
+
+    Returns:
+        Root mean square over rings of the difference of mean power, in decibels. Rings that no
+        frequency of one of the images falls into are left out.
+
+    Raises:
+        InvalidInputError: an image has a side under 8 pixels.
+    """
+    first, second = (_radial_power(x, num_bins) for x in (image, other))
+    found = np.isfinite(first) & np.isfinite(second)
+    return float(np.sqrt(np.mean((first[found] - second[found]) ** 2)))
+
+
+def copy_rate(image: NDArray[Any], source: NDArray[Any], *, patch_size: int = 8) -> float:
+    """Share of an image that is copied from a source piece by piece.
+
+    Every patch of a grid finds the nearest patch of the source. Where a texture is new, patches
+    that touch come from different places; where it is copied, from places that touch alike.
+
+    Args:
+        image: [height, width, 3], RGB in 0..255.
+        source: the same of any size.
+        patch_size: side of a patch, in pixels.
+
+    Returns:
+        Share of the pairs of patches side by side whose nearest patches lie side by side in the
+        same way: 1 for any part of the source, about 0 for noise.
+
+    Raises:
+        InvalidInputError: an image is smaller than two patches side by side.
+    """
+    step = max(1, patch_size // 4)
+    apart = -(-patch_size // step)  # cells of the grid; patches would match by what they share
+    if min(*image.shape[:2], *source.shape[:2]) < patch_size + step * apart:
+        raise InvalidInputError(
+            f"expected images of at least {patch_size + step * apart} pixels a side. Received: "
+            f"{image.shape} and {source.shape}"
+        )
+    columns = source.shape[1] - patch_size + 1
+    wanted = _patch_grid(image, patch_size)[::step, ::step]
+    grid = wanted.shape[:2]
+    flat = wanted.reshape(grid[0] * grid[1], -1).astype(np.float32)
+    nearest = _nearest(flat, _patches(source, patch_size).astype(np.float32)).reshape(grid)
+    rows, lines = nearest // columns, nearest % columns
+    across = rows[:, apart:] == rows[:, :-apart]
+    across &= lines[:, apart:] - lines[:, :-apart] == step * apart
+    down = lines[apart:] == lines[:-apart]
+    down &= rows[apart:] - rows[:-apart] == step * apart
+    return float(np.concatenate([across.ravel(), down.ravel()]).mean())
+
+
+def _halved(image: NDArray[Any], times: int) -> NDArray[Any]:
+    height, width = (max(1, side >> times) for side in image.shape[:2])
+    return resize_image(image.astype(np.float32), height, width) if times else image
+
+
+def _patch_grid(image: NDArray[Any], size: int) -> NDArray[Any]:
+    """[rows, columns, size * size * 3]; a view as long as nothing is done with it."""
+    if min(image.shape[:2]) < size:
+        raise InvalidInputError(
+            f"expected images of at least {size} pixels a side at every scale. Received: "
+            f"{image.shape[1]}x{image.shape[0]}"
+        )
+    windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(0, 1))
+    return windows.reshape(*windows.shape[:2], -1)
+
+
+def _patches(image: NDArray[Any], size: int) -> NDArray[Any]:
+    grid = _patch_grid(image, size)
+    return grid.reshape(-1, grid.shape[-1])
+
+
+def _quantiles(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """Sorted columns, stretched to `count` quantiles each."""
+    if len(values) == count:
+        return values
+    places = (np.arange(count) + 0.5) / count * len(values) - 0.5
+    known = np.arange(len(values))
+    return np.stack([np.interp(places, known, column) for column in values.T], axis=1)
+
+
+def _radial_power(image: NDArray[Any], num_bins: int) -> NDArray[np.float64]:
+    """Mean power of each ring of frequencies of a grey image, in decibels; NaN for empty rings."""
+    height, width = image.shape[:2]
+    if min(height, width) < 8:
+        raise InvalidInputError(
+            f"expected images of at least 8 pixels a side. Received: {width}x{height}"
+        )
+    grey = image.astype(np.float64).mean(axis=-1)
+    window = np.outer(np.hanning(height), np.hanning(width))
+    window /= np.sqrt(np.mean(window**2))
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * window)) ** 2 / grey.size
+    radius = np.hypot(np.fft.fftfreq(height)[:, np.newaxis], np.fft.fftfreq(width))
+    ring = np.minimum((radius * 2 * num_bins).astype(int), num_bins)  # the last: beyond 0.5
+    sums, counts = (
+        np.bincount(ring.ravel(), weights, num_bins + 1)[:num_bins]
+        for weights in (power.ravel(), None)
+    )
+    means = np.divide(sums, counts, out=np.full(num_bins, np.nan), where=counts > 0)
+    # Less than a thousandth of a squared level cannot be seen.
+    decibels: NDArray[np.float64] = 10 * np.log10(means + 1e-3)
+    return decibels
+
+
+def _nearest(wanted: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.int64]:
+    """For each row of `wanted`, the number of the nearest row of `known`."""
+    lengths = (known**2).sum(axis=1)
+    found = []
+    rows = max(1, _DISTANCES // len(known))
+    for chunk in np.array_split(wanted, -(-len(wanted) // rows)):
+        found.append(np.argmin(lengths - 2 * chunk @ known.T, axis=1))
+    return np.concatenate(found)

@@ -1,0 +1,1 @@
+"""What a ranVGG is: topology, recipe, weights, Keras model, features."""

@@ -1,0 +1,178 @@
+"""One version of a model: loaded, warmed up, and run."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_serving.apis import prediction_log_pb2
+
+from rwgen.errors import reason_of
+from rwgen.export.warmup import WARMUP_FILE
+from rwgen.serving.logs import log
+from rwgen.serving.models.folders import MODEL_FILE
+from rwgen.serving.models.spec import DTYPES, Signature, TensorInfo
+from rwgen.serving.models.tensor_proto import decode_inputs
+from rwgen.serving.status import Code, ServingError, invalid
+
+TAG = "serve"
+"""The tag of the graph that is served."""
+
+MAX_WARMUP_REQUESTS = 1000
+"""As in TensorFlow Serving, where more are an error."""
+
+MAX_WARMUP_BYTES = 2**31 - 1
+"""Of one warm-up request: its author is the model's."""
+
+
+class Servable:
+    """A loaded version.
+
+    Args:
+        path: folder of a SavedModel with the tag `serve`.
+        name: of the model.
+        version: the folder's number.
+
+    Attributes:
+        signature_defs: all SignatureDefs by name, as the file has them.
+        signatures: those that can be run.
+
+    Raises:
+        ServingError: it cannot be loaded, or a warm-up request fails.
+    """
+
+    def __init__(self, path: Path, name: str, version: int) -> None:
+        self.name = name
+        self.version = version
+        try:
+            self.signature_defs = _signature_defs(path)
+            # Kept, because its functions do not keep its variables.
+            self._model: Any = tf.saved_model.load(str(path), tags=[TAG])
+            self._functions: dict[str, Any] = dict(self._model.signatures)
+        except ServingError:
+            raise
+        except Exception as error:
+            raise as_serving_error(error) from error
+        self.signatures = {
+            key: _signature(key, self.signature_defs[key])
+            for key in self._functions
+            if key in self.signature_defs and _can_be_sent(self.signature_defs[key])
+        }
+        self._warm_up(path / WARMUP_FILE)
+
+    def signature(self, name: str) -> Signature:
+        """The signature of that name.
+
+        Raises:
+            ServingError: FAILED_PRECONDITION, in TensorFlow Serving's words.
+        """
+        if name not in self.signatures:
+            raise ServingError(
+                Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+            )
+        return self.signatures[name]
+
+    def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Give all outputs of a signature.
+
+        Args:
+            signature: its name.
+            inputs: all of its inputs, of the right types and shapes.
+
+        Raises:
+            ServingError: with the code of TensorFlow's error.
+        """
+        try:
+            tensors = {name: tf.constant(array) for name, array in inputs.items()}
+            outputs = self._functions[signature](**tensors)
+            return {name: np.asarray(output.numpy()) for name, output in outputs.items()}
+        except Exception as error:
+            raise as_serving_error(error) from error
+
+    def _warm_up(self, path: Path) -> None:
+        """Replay the requests that came with the model, so that no client waits for the first."""
+        if not path.is_file():
+            return
+        start, count = time.monotonic(), 0
+        try:
+            for record in tf.data.TFRecordDataset(str(path)).as_numpy_iterator():
+                count += 1
+                if count > MAX_WARMUP_REQUESTS:
+                    raise invalid(f"more than {MAX_WARMUP_REQUESTS} warm-up requests")
+                entry = prediction_log_pb2.PredictionLog.FromString(record)
+                if entry.WhichOneof("log_type") == "predict_log":
+                    self._replay(entry.predict_log.request)
+        except Exception as error:
+            failure = as_serving_error(error)
+            raise ServingError(failure.code, f"warm-up request {count}: {failure}") from error
+        log(
+            logging.INFO,
+            "warmed_up",
+            model=self.name,
+            version=self.version,
+            requests=count,
+            seconds=time.monotonic() - start,
+        )
+
+    def _replay(self, request: Any) -> None:
+        signature = self.signature(request.model_spec.signature_name or "serving_default")
+        signature.check_names(set(request.inputs))
+        inputs, _ = decode_inputs(request.inputs, signature, MAX_WARMUP_BYTES)
+        self.run(signature.name, {**signature.defaults, **inputs})
+
+
+def as_serving_error(error: Exception) -> ServingError:
+    """What a client is told of an exception: TensorFlow's codes are those of gRPC."""
+    if isinstance(error, ServingError):
+        return error
+    if isinstance(error, tf.errors.OpError):
+        return ServingError(Code(error.error_code), reason_of(error))
+    if isinstance(error, UnicodeDecodeError):
+        # Of TensorFlow's own, when it raises an error with a text from the request.
+        return invalid("The model refused the request, for a text that is not UTF-8")
+    if isinstance(error, MemoryError):
+        return ServingError(Code.RESOURCE_EXHAUSTED, "Not enough memory")
+    text = " ".join(str(error).split())
+    return ServingError(Code.INTERNAL, f"{type(error).__name__}: {text}")
+
+
+def _signature_defs(path: Path) -> dict[str, Any]:
+    try:
+        model = saved_model_pb2.SavedModel.FromString((path / MODEL_FILE).read_bytes())
+    except (OSError, DecodeError) as error:
+        raise invalid(f"expected a SavedModel in {path}. Received: {error}") from None
+    for graph in model.meta_graphs:
+        if TAG in graph.meta_info_def.tags:
+            return dict(graph.signature_def)
+    raise invalid(f"expected a SavedModel with the tag {TAG}. Received: none in {path}")
+
+
+def _can_be_sent(definition: Any) -> bool:
+    """Whether all tensors of a signature are of types that requests and answers can hold."""
+    tensors = (*definition.inputs.values(), *definition.outputs.values())
+    return all(info.dtype in DTYPES for info in tensors)
+
+
+def _signature(name: str, definition: Any) -> Signature:
+    return Signature(
+        name,
+        {key: _tensor_info(info) for key, info in definition.inputs.items()},
+        {key: _tensor_info(info) for key, info in definition.outputs.items()},
+        {key: tf.make_ndarray(value) for key, value in definition.defaults.items()},
+    )
+
+
+def _tensor_info(info: Any) -> TensorInfo:
+    shape = info.tensor_shape
+    if shape.unknown_rank:
+        return TensorInfo(DTYPES[info.dtype], None)
+    sides = tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
+    return TensorInfo(DTYPES[info.dtype], sides)

@@ -1,0 +1,189 @@
+"""REST bodies as arrays: TensorFlow Serving's row format and its columnar one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.serving.models.spec import TensorInfo, shown_shape
+from rwgen.serving.rest.json_values import dense_shape, format_error, is_base64, to_array
+from rwgen.serving.status import ServingError, invalid
+
+DEFAULT_SIGNATURE = "serving_default"
+"""The signature of a request that names none."""
+
+# What RapidJSON, with which TensorFlow Serving reads JSON, calls the same.
+_PARSE_ERRORS = {
+    "Expecting value": "Invalid value.",
+    "Extra data": "The document root must not be followed by other values.",
+    "Expecting property name enclosed in double quotes": "Missing a name for object member.",
+    "Illegal trailing comma before end of object": "Missing a name for object member.",
+    "Illegal trailing comma before end of array": "Invalid value.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Expecting ',' delimiter": "Missing a comma or closing bracket after an element.",
+    "Unterminated string starting at": "Missing a closing quotation mark in string.",
+    "Invalid control character at": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+
+
+@dataclass(frozen=True)
+class JsonRequest:
+    """A request in JSON.
+
+    Attributes:
+        signature_name: what it asks for.
+        row: whether it is in row format, in which the answer must then be.
+        inputs: by name.
+    """
+
+    signature_name: str
+    row: bool
+    inputs: Mapping[str, NDArray[Any]]
+
+
+def decode_request(
+    body: bytes, inputs_of: Callable[[str], Mapping[str, TensorInfo]]
+) -> JsonRequest:
+    """Read a request.
+
+    Args:
+        body: `{"signature_name": ..., "instances": [...]}`, or `inputs` in place of `instances`.
+        inputs_of: gives the inputs of a signature, or raises `ServingError`.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+    """
+    document = _parse(body)
+    if not isinstance(document, dict):
+        raise format_error(document, "Is not object")
+    name = document.get("signature_name", DEFAULT_SIGNATURE)
+    if not isinstance(name, str):
+        raise format_error(name, "'signature_name' key must be a string value")
+    if "instances" in document and "inputs" in document:
+        raise invalid("Not formatted correctly: expected only one of 'instances' and 'inputs' keys")
+    if "instances" not in document and "inputs" not in document:
+        raise invalid("Missing 'inputs' or 'instances' key")
+    infos = inputs_of(name or DEFAULT_SIGNATURE)
+    if not infos:
+        raise invalid(f"Signature {name!r} has no inputs")
+    reader = _Reader(infos)
+    row = "instances" in document
+    inputs = reader.rows(document["instances"]) if row else reader.columns(document["inputs"])
+    return JsonRequest(name or DEFAULT_SIGNATURE, row, inputs)
+
+
+def _parse(body: bytes) -> Any:
+    if not body.strip():
+        raise invalid("JSON Parse error: The document is empty.")
+    try:
+        return json.loads(body)
+    except json.JSONDecodeError as error:
+        reason = _PARSE_ERRORS.get(error.msg, error.msg + ".")
+        raise invalid(f"JSON Parse error: {reason} at offset: {error.pos}") from None
+    except UnicodeDecodeError as error:
+        raise invalid(
+            f"JSON Parse error: Invalid encoding in string. at offset: {error.start}"
+        ) from None
+    except ValueError:  # Python reads no integers of thousands of digits
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from None
+    except RecursionError:
+        raise invalid("JSON Parse error: The document is nested too deeply.") from None
+
+
+class _Reader:
+    def __init__(self, infos: Mapping[str, TensorInfo]) -> None:
+        self._infos = infos
+
+    def rows(self, instances: Any) -> dict[str, NDArray[Any]]:
+        """One element for each row: its value, or an object with the values of all inputs."""
+        if not isinstance(instances, list) or not instances:
+            raise format_error(instances, "Expecting 'instances' to be a list that is not empty")
+        if _is_object(instances[0]):
+            return self._named_rows(instances)
+        if len(self._infos) > 1:
+            raise invalid(
+                "instances is a plain list, but expecting list of objects as multiple input "
+                "tensors required as per tensorinfo_map"
+            )
+        for element in instances:
+            if _is_object(element):
+                raise format_error(element, "Expecting value/list but got object")
+        return {name: self._stack(name, instances) for name in self._infos}
+
+    def _named_rows(self, instances: list[Any]) -> dict[str, NDArray[Any]]:
+        for position, element in enumerate(instances):
+            if not _is_object(element):
+                raise format_error(element, "Expecting object but got list at input")
+            for name in element:
+                self._check_name(name)
+            if element.keys() != self._infos.keys():
+                raise invalid(
+                    f"Failed to process element: {position} of 'instances' list. JSON object: "
+                    f"keys must be equal to: {','.join(sorted(self._infos))}"
+                )
+        return {
+            name: self._stack(name, [element[name] for element in instances])
+            for name in self._infos
+        }
+
+    def columns(self, inputs: Any) -> dict[str, NDArray[Any]]:
+        """The tensors as they are: one by itself, or an object with each by its name."""
+        if not _is_object(inputs):
+            if len(self._infos) > 1:
+                raise invalid(
+                    "inputs is a plain value/list, but expecting an object as multiple input "
+                    "tensors required as per tensorinfo_map"
+                )
+            return {name: self._array(name, inputs) for name in self._infos}
+        for name in inputs:
+            self._check_name(name)
+        for name in self._infos:
+            if name not in inputs:
+                raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        return {name: self._array(name, inputs[name]) for name in self._infos}
+
+    def _check_name(self, name: str) -> None:
+        if name not in self._infos:
+            raise invalid(f"JSON object: does not have named input: {name}")
+
+    def _array(self, name: str, value: Any) -> NDArray[Any]:
+        return to_array(value, self._infos[name].dtype)
+
+    def _stack(self, name: str, items: list[Any]) -> NDArray[Any]:
+        """The values of one input in all rows, which must have one shape."""
+        try:
+            return self._array(name, items)
+        except ServingError:
+            # Row by row, for an error that says which one is wrong.
+            arrays = [self._row(name, items, position) for position in range(len(items))]
+            return np.stack(arrays)
+
+    def _row(self, name: str, items: list[Any], position: int) -> NDArray[Any]:
+        try:
+            array = self._array(name, items[position])
+            shape = dense_shape(items[0])
+            if array.size != (size := int(np.prod(shape))):
+                raise format_error(
+                    items[position], f"Expecting tensor size: {size} but got: {array.size}"
+                )
+            if array.shape != shape:
+                raise format_error(
+                    items[position],
+                    f"Expecting shape {shown_shape(shape)} but got: {shown_shape(array.shape)}",
+                )
+        except ServingError as error:
+            raise invalid(
+                f"Failed to process element: {position} of 'instances' list. Error: {error}"
+            ) from None
+        return array
+
+
+def _is_object(value: Any) -> bool:
+    return isinstance(value, dict) and not is_base64(value)

@@ -1,0 +1,172 @@
+"""JSON values as arrays, with TensorFlow Serving's rules and its words for what is wrong.
+
+Numbers go through NumPy as a whole. Only where that does not give what TensorFlow Serving would,
+values are taken one by one, which finds the first that is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import json
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.serving.models.spec import MAX_RANK, STRING, DType
+from rwgen.serving.status import ServingError, invalid
+
+MAX_SHOWN = 120
+"""Characters of a JSON value that messages show."""
+
+_KINDS: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}
+_TYPES = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
+
+
+def to_array(value: Any, dtype: DType) -> NDArray[Any]:
+    """A JSON value as a tensor.
+
+    Args:
+        value: a number, text, boolean or `b64` object, or nested lists of them.
+        dtype: the type that the elements must have.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+    """
+    array = _at_once(value, dtype)
+    if array is not None:
+        return array
+    shape = dense_shape(value)
+    values: list[Any] = []
+    _collect(value, 0, shape, dtype, values)
+    array = np.empty(len(values), dtype.numpy)
+    array[:] = values
+    return array.reshape(shape)
+
+
+def dense_shape(value: Any) -> tuple[int, ...]:
+    """The shape that nested lists have by their first elements.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, for more than `MAX_RANK` dimensions.
+    """
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if len(shape) > MAX_RANK:
+            raise invalid(f"JSON Value: expected at most {MAX_RANK} dimensions")
+        if not value:
+            break
+        value = value[0]
+    return tuple(shape)
+
+
+def is_base64(value: Any) -> bool:
+    """Whether a value is an object that stands for bytes."""
+    return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
+
+
+def format_error(value: Any, *words: object) -> ServingError:
+    """An error about a value, which is shown as far as it is short."""
+    return invalid(" ".join(["JSON Value:", _shown(value), *map(str, words)]))
+
+
+def _at_once(value: Any, dtype: DType) -> NDArray[Any] | None:
+    """The value by NumPy, None where it is ragged or has elements of another type."""
+    # References to the elements: texts would otherwise be copied at the length of the longest.
+    array = np.array(value, dtype=object)
+    if array.ndim > MAX_RANK:
+        return None
+    types: set[type] = set(map(type, array.reshape(-1).tolist()))
+    kind = dtype.numpy.kind
+    wanted = _KINDS.get(kind)
+    if wanted is None or not types <= wanted:
+        return None
+    try:
+        with np.errstate(over="ignore"):
+            return array.astype(dtype.numpy)
+    except OverflowError:
+        return None
+
+
+def _collect(
+    value: Any, level: int, shape: tuple[int, ...], dtype: DType, values: list[Any]
+) -> None:
+    """Append the elements of nested lists, which must be of this shape."""
+    rank = len(shape)
+    if not isinstance(value, list):
+        # All elements of a dense tensor are at the innermost level.
+        if level != rank:
+            raise format_error(
+                value, "Encountered value at unexpected level:", level, "expected:", rank
+            )
+        values.append(_element(value, dtype))
+        return
+    if level >= rank:
+        raise format_error(
+            value, "Encountered list at unexpected level:", level, "expected <", rank
+        )
+    if len(value) != shape[level]:
+        raise format_error(
+            value,
+            f"Encountered list at unexpected size: {len(value)} at level: {level} "
+            f"expected size: {shape[level]}",
+        )
+    for item in value:
+        _collect(item, level + 1, shape, dtype, values)
+
+
+def _element(value: Any, dtype: DType) -> Any:
+    if dtype is STRING:
+        if is_base64(value):
+            return _from_base64(value)
+        if isinstance(value, str):
+            try:
+                return value.encode()
+            except UnicodeEncodeError:  # half of a surrogate pair
+                raise _type_error(value, dtype) from None
+    elif dtype.numpy.kind == "b":
+        if isinstance(value, bool):
+            return value
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        if dtype.numpy.kind == "f":
+            try:
+                return float(value)
+            except OverflowError:
+                raise _type_error(value, dtype) from None
+        limits = np.iinfo(dtype.numpy)
+        if isinstance(value, int) and limits.min <= value <= limits.max:
+            return value
+    raise _type_error(value, dtype)
+
+
+def _from_base64(value: dict[str, str]) -> bytes:
+    text = value["b64"]
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise format_error(value, "not formatted correctly for base64 data") from None
+
+
+def _type_error(value: Any, dtype: DType) -> ServingError:
+    kind = _TYPES.get(type(value), "Number")
+    return format_error(value, f"Type: {kind} is not of expected type: {dtype.name}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, str):
+        value = value[:MAX_SHOWN]
+    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+        return "a number of many digits"
+    elif isinstance(value, float) and not math.isfinite(value):
+        return json.dumps(value)
+    # Piece by piece, because a value may be large, or nested deeper than the encoder can follow.
+    text = ""
+    for piece in itertools.islice(json.JSONEncoder().iterencode(value), MAX_SHOWN):
+        text += piece[:MAX_SHOWN]
+        if len(text) > MAX_SHOWN:
+            return text[:MAX_SHOWN] + "..."
+    return text

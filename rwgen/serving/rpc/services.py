@@ -1,0 +1,183 @@
+"""The gRPC interface: TensorFlow Serving's services, from message to message."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import grpc
+from google.protobuf.message import DecodeError
+from numpy.typing import NDArray
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    predict_pb2,
+)
+
+from rwgen.serving.admission import Gate
+from rwgen.serving.config import ServerConfig
+from rwgen.serving.metrics import Metrics
+from rwgen.serving.models.manager import ModelManager, ModelSpec
+from rwgen.serving.models.servable import Servable, as_serving_error
+from rwgen.serving.models.tensor_proto import decode_inputs, from_array
+from rwgen.serving.predict import Predictor, total_bytes
+from rwgen.serving.rest.json_request import DEFAULT_SIGNATURE
+from rwgen.serving.rpc.calls import Call, Handler, method_handler
+from rwgen.serving.status import Code, ServingError, invalid
+
+PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
+MODEL_SERVICE = "tensorflow.serving.ModelService"
+
+
+class GrpcServices:
+    """Answers gRPC requests.
+
+    Args:
+        config: limits.
+        manager: the models.
+        predictor: runs them.
+        gate: admits requests.
+        metrics: counts them.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        manager: ModelManager,
+        predictor: Predictor,
+        gate: Gate,
+        metrics: Metrics,
+    ) -> None:
+        self._config = config
+        self._manager = manager
+        self._predictor = predictor
+        self._gate = gate
+        self._metrics = metrics
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """What a server must be given to answer for both services."""
+        services: dict[str, dict[str, Handler]] = {
+            PREDICTION_SERVICE: {
+                "Predict": self._predict,
+                "GetModelMetadata": self._metadata,
+                "Classify": _unimplemented,
+                "Regress": _unimplemented,
+                "MultiInference": _unimplemented,
+            },
+            MODEL_SERVICE: {
+                "GetModelStatus": self._status,
+                "HandleReloadConfigRequest": _unimplemented,
+            },
+        }
+        timeouts = self._config.request_timeout, self._config.read_timeout
+        return [
+            grpc.method_handlers_generic_handler(
+                service,
+                {
+                    method: method_handler(method, handler, self._gate, *timeouts)
+                    for method, handler in methods.items()
+                },
+            )
+            for service, methods in services.items()
+        ]
+
+    async def _predict(self, call: Call) -> bytes:
+        name, status = "", Code.CANCELLED
+        try:
+            request = await self._predictor.convert(
+                len(call.data), _parse, predict_pb2.PredictRequest, call.data
+            )
+            spec = _spec(request)
+            name = spec.name if spec.name in self._manager.names else ""
+            with self._manager.lease(spec) as servable:
+                answer = await self._run(servable, request, call)
+            status = Code.OK
+            return answer
+        except Exception as error:
+            status = as_serving_error(error).code
+            raise
+        finally:
+            seconds = time.monotonic() - call.start
+            self._metrics.request(name, status.name, "predict", "GRPC", seconds)
+
+    async def _run(self, servable: Servable, request: Any, call: Call) -> bytes:
+        signature = servable.signature(request.model_spec.signature_name or DEFAULT_SIGNATURE)
+        signature.check_names(set(request.inputs))
+        wanted = signature.select_outputs(tuple(request.output_filter))
+        inputs, size = await self._predictor.convert(
+            len(call.data),
+            decode_inputs,
+            request.inputs,
+            signature,
+            self._config.max_request_bytes,
+        )
+        call.slot.grow(size)
+        outputs = await self._predictor.predict(servable, signature, inputs, call.deadline)
+        chosen = {key: outputs[key] for key in wanted}
+        return await self._predictor.convert(
+            total_bytes(chosen), _predict_response, servable, signature.name, chosen
+        )
+
+    async def _metadata(self, call: Call) -> bytes:
+        request = _parse(get_model_metadata_pb2.GetModelMetadataRequest, call.data)
+        spec = _spec(request)
+        if not request.metadata_field:
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+        for field in request.metadata_field:
+            if field != "signature_def":
+                raise invalid(f"Metadata field {field} is not supported")
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        with self._manager.lease(spec) as servable:
+            response.model_spec.name = servable.name
+            response.model_spec.version.value = servable.version
+            definitions = get_model_metadata_pb2.SignatureDefMap()
+            for name, definition in servable.signature_defs.items():
+                definitions.signature_def[name].CopyFrom(definition)
+        response.metadata["signature_def"].Pack(definitions)
+        return bytes(response.SerializeToString())
+
+    async def _status(self, call: Call) -> bytes:
+        request = _parse(get_model_status_pb2.GetModelStatusRequest, call.data)
+        response = get_model_status_pb2.GetModelStatusResponse()
+        for status in self._manager.statuses(_spec(request)):
+            entry = response.model_version_status.add()
+            entry.version = status.version
+            entry.state = status.state.value
+            entry.status.error_code = int(status.code)
+            entry.status.error_message = status.message
+        return bytes(response.SerializeToString())
+
+
+async def _unimplemented(_call: Call) -> bytes:
+    raise ServingError(Code.UNIMPLEMENTED, "Not implemented: only Predict runs a model here")
+
+
+def _parse(message: type[Any], data: bytes) -> Any:
+    try:
+        return message.FromString(data)
+    except DecodeError:
+        raise invalid(f"expected a {message.DESCRIPTOR.name} message. Received: none") from None
+
+
+def _spec(request: Any) -> ModelSpec:
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
+    spec = request.model_spec
+    choice = spec.WhichOneof("version_choice")
+    return ModelSpec(
+        spec.name,
+        spec.version.value if choice == "version" else None,
+        spec.version_label if choice == "version_label" else None,
+    )
+
+
+def _predict_response(
+    servable: Servable, signature_name: str, outputs: dict[str, NDArray[Any]]
+) -> bytes:
+    response = predict_pb2.PredictResponse()
+    response.model_spec.name = servable.name
+    response.model_spec.signature_name = signature_name
+    response.model_spec.version.value = servable.version
+    for name, array in outputs.items():
+        from_array(array, response.outputs[name])
+    return bytes(response.SerializeToString())

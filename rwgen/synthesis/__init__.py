@@ -1,0 +1,1 @@
+"""The three tasks: losses, weighting, objectives, coarse to fine."""

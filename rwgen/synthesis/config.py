@@ -1,0 +1,187 @@
+"""Settings of the optimizer and of the three tasks; the command line takes its defaults here."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from rwgen.checks import check_choice, check_count, check_layers, check_number
+from rwgen.errors import InvalidInputError
+from rwgen.network.recipe import STACKED_NETWORK, ZERO_BIAS_NETWORK
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.seeds import check_seed
+
+Weighting = Literal["magnitude", "signed"]
+"""How equations 4 and 8 average an input gradient: its magnitudes, or literally the values."""
+
+ParameterizationName = Literal["pixel", "fourier", "box", "fourier-box"]
+"""What L-BFGS moves: pixels, as in the paper; their frequencies, coarse ones further; either mapped
+smoothly onto the range of valid pixels."""
+
+CONTENT_UNIT = 1 / 300
+"""What one unit of content weight multiplies eq. 1 by; see docs/math.md, "The ratio"."""
+
+TV_UNIT = 1 / 20_000
+"""What one unit of total variation weight multiplies the sum of eq. 9 by; see docs/math.md."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleConfig:
+    """Settings of style transfer (paper, eq. 9).
+
+    Attributes:
+        network: a shipped network or the path of a recipe.
+        content_layers: layers whose features the content image gives (paper: conv2_2).
+        style_layers: layers whose Gram matrices the style images give (paper: conv1_1 to
+            conv5_1, the first of each block).
+        content_weight: alpha of eq. 9, in units of `CONTENT_UNIT`.
+        style_weight: beta of eq. 9.
+        tv_weight: gamma of eq. 9, in units of `TV_UNIT`.
+        style_blend: weight of each style image, divided by their sum; empty means equal weights.
+            The target is one mixture of all (docs/math.md).
+        weighting: how eq. 4 and 8 average.
+        shift_features: subtract the target's mean features before Gram matrices are taken; False
+            is the paper (docs/math.md).
+        octaves: how often the image is halved before the search begins on the smallest; 0 is
+            the paper, None chooses by size (docs/math.md).
+        parameterization: what L-BFGS moves, see `ParameterizationName`.
+        seed: decides the white noise that the search starts from.
+        optimizer: how L-BFGS runs.
+    """
+
+    network: str = ZERO_BIAS_NETWORK
+    content_layers: tuple[str, ...] = ("conv2_2",)
+    style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+    content_weight: float = 100.0
+    style_weight: float = 1.0
+    tv_weight: float = 1000.0
+    style_blend: tuple[float, ...] = ()
+    weighting: Weighting = "magnitude"
+    shift_features: bool = True
+    octaves: int | None = None
+    parameterization: ParameterizationName = "pixel"
+    seed: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InvalidInputError: a field is out of range.
+        """
+        for key in ("content_weight", "style_weight", "tv_weight"):
+            check_number(key, getattr(self, key))
+        if self.content_weight == 0 and self.style_weight == 0:
+            raise InvalidInputError(
+                "expected a content_weight or a style_weight above 0. Received: 0 and 0"
+            )
+        if self.style_blend:
+            for value in self.style_blend:
+                check_number("style_blend", value)
+            if sum(self.style_blend) == 0:
+                raise InvalidInputError("style_blend: expected a number above 0. Received: zeros")
+        check_layers("content_layers", self.content_layers)
+        check_layers("style_layers", self.style_layers)
+        check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_choice("weighting", self.weighting, get_args(Weighting))
+        check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        check_seed(self.seed)
+
+    def blend(self, num_styles: int) -> tuple[float, ...]:
+        """Share of each of `num_styles` style images; the shares sum to 1.
+
+        Raises:
+            InvalidInputError: `style_blend` is given and is not one number for each style.
+        """
+        weights = self.style_blend or (1.0,) * num_styles
+        if len(weights) != num_styles:
+            raise InvalidInputError(
+                f"expected one style_blend number for each of the {num_styles} style images. "
+                f"Received: {len(weights)}"
+            )
+        largest = max(weights)  # divided out first: the sum of huge weights would overflow
+        shares = [weight / largest for weight in weights]
+        return tuple(share / math.fsum(shares) for share in shares)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextureConfig:
+    """Settings of texture synthesis (paper, eq. 5).
+
+    Attributes:
+        network: a shipped network or the path of a recipe.
+        layers: layers whose Gram matrices the source gives.
+        weighting: how eq. 8 averages.
+        shift_features: subtract the target's mean features before Gram matrices are taken; False
+            is the paper (docs/math.md).
+        octaves: how often the image is halved before the search begins on the smallest; 0 is
+            the paper, None chooses by size (docs/math.md).
+        parameterization: what L-BFGS moves, see `ParameterizationName`.
+        seed: decides the white noise that the search starts from.
+        optimizer: how L-BFGS runs.
+    """
+
+    network: str = ZERO_BIAS_NETWORK
+    layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
+    weighting: Weighting = "magnitude"
+    shift_features: bool = True
+    octaves: int | None = None
+    parameterization: ParameterizationName = "pixel"
+    seed: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InvalidInputError: a field is out of range.
+        """
+        check_layers("layers", self.layers)
+        check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_choice("weighting", self.weighting, get_args(Weighting))
+        check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        check_seed(self.seed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionConfig:
+    """Settings of feature inversion (paper, eq. 1).
+
+    Attributes:
+        network: a shipped network or the path of a recipe.
+        weighting: how eq. 4 averages; it scales the reported loss and nothing else.
+        parameterization: what L-BFGS moves, see `ParameterizationName`; None chooses by the layers
+            (docs/math.md), `pixel` is the paper.
+        propagate_differences: compute how features differ from the target's without computing
+            either, which goes on where the rounding of float32 would end the search
+            (docs/math.md); False subtracts them. A network that is no chain of layers subtracts.
+        whiten_features: mix the channels of each conv or pool layer so that small changes of the
+            image change all mixtures alike; None does so for deep layers unless pixels are moved
+            (docs/math.md), False is the paper.
+        octaves: how often the image is halved before the search begins on the smallest; 0 is
+            the paper, None chooses by size (docs/math.md).
+        seed: decides the white noise that the search starts from.
+        optimizer: how L-BFGS runs.
+    """
+
+    network: str = STACKED_NETWORK
+    weighting: Weighting = "magnitude"
+    parameterization: ParameterizationName | None = None
+    propagate_differences: bool = True
+    whiten_features: bool | None = None
+    octaves: int | None = None
+    seed: int = 0
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+
+    def __post_init__(self) -> None:
+        """Check every field.
+
+        Raises:
+            InvalidInputError: a field is out of range.
+        """
+        check_choice("weighting", self.weighting, get_args(Weighting))
+        if self.parameterization is not None:
+            check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_seed(self.seed)

@@ -1,0 +1,136 @@
+"""Feature inversion in float32 beyond the rounding of features.
+
+Where biases dominate, features of an image and of its target agree to six digits long before the
+images do, and their difference is rounding. Here the difference itself is propagated: exact at the
+input, it passes convolutions without the bias, and each nonlinearity as the difference of its
+outputs, written so that nothing cancels (docs/math.md, "Differences").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rwgen.network.features import feature_extractor, layer_names
+
+_Step = Callable[[tf.Tensor], tf.Tensor]
+"""Difference of a layer's inputs to difference of its outputs."""
+
+DifferenceExtractor = Callable[[tf.Tensor], dict[str, tf.Tensor]]
+"""Network input [1, height, width, 3] to {layer: F(x) - F(x0)}."""
+
+
+def difference_extractor(
+    network: keras.Model, image: NDArray[Any], layers: Sequence[str]
+) -> DifferenceExtractor | None:
+    """A function that computes how features differ from those of a target.
+
+    Args:
+        network: a chain of convolutions, pools and dense layers with ReLU or no activation, such
+            as a ranVGG.
+        image: [1, height, width, 3], network input of the target x0.
+        layers: layer names of the network.
+
+    Returns:
+        The function, or None where the network is not such a chain.
+
+    Raises:
+        LayerError: a layer is unknown.
+    """
+    names = layer_names(network, layers)
+    extractor = feature_extractor(network, names)
+    target = tf.convert_to_tensor(image)
+    steps: list[tuple[str, _Step]] = []
+    features, found = target, {}
+    for layer in extractor.layers[1:]:
+        step = _step(layer, features)
+        if step is None:
+            return None
+        try:
+            features = layer(features)
+        except ValueError:  # the shape says that the layers are not in a row
+            return None
+        steps.append((layer.name, step))
+        if layer.name in names:
+            found[layer.name] = features
+    if not _are_same(extractor(target), found):
+        return None
+
+    def differences(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
+        difference, wanted = candidate - target, {}
+        for name, step in steps:
+            difference = step(difference)
+            if name in names:
+                wanted[name] = difference
+        return wanted
+
+    return differences
+
+
+def relu_difference(preactivation: tf.Tensor, difference: tf.Tensor) -> tf.Tensor:
+    """relu(p + d) - relu(p) without cancellation.
+
+    Args:
+        preactivation: p, of the target.
+        difference: d, of the same shape.
+
+    Returns:
+        max(d, -p) where p > 0, else max(p + d, 0).
+    """
+    return tf.where(
+        preactivation > 0,
+        tf.maximum(difference, -preactivation),
+        tf.maximum(preactivation + difference, 0),
+    )
+
+
+def _step(layer: keras.layers.Layer, inputs: tf.Tensor) -> _Step | None:
+    """How a layer passes a difference on from `inputs`, the target's; None for unknown layers."""
+    kinds = keras.layers
+    if isinstance(layer, kinds.AveragePooling2D | kinds.Flatten):
+        return lambda difference: layer(difference)
+    if isinstance(layer, kinds.MaxPooling2D):
+        return _max_pool_step(layer, inputs)
+    if not isinstance(layer, kinds.Conv2D | kinds.Dense):
+        return None
+    if layer.activation is keras.activations.linear:
+        return _linear(layer)
+    if layer.activation is keras.activations.relu:
+        linear = _linear(layer)
+        preactivation = linear(inputs)
+        if layer.use_bias:
+            preactivation += layer.bias
+        return lambda difference: relu_difference(preactivation, linear(difference))
+    return None
+
+
+def _linear(layer: keras.layers.Conv2D | keras.layers.Dense) -> _Step:
+    """The layer without bias and activation."""
+    if isinstance(layer, keras.layers.Dense):
+        return lambda tensor: tf.matmul(tensor, layer.kernel)
+    return lambda tensor: layer.convolution_op(tensor, layer.kernel)
+
+
+def _max_pool_step(layer: keras.layers.MaxPooling2D, inputs: tf.Tensor) -> _Step | None:
+    """max(a + d) - max(a) over each window, as max(d - (max(a) - a))."""
+    if layer.pool_size != layer.strides or layer.padding != "valid":
+        return None
+    height, width = layer.pool_size
+    largest = tf.repeat(tf.repeat(layer(inputs), height, axis=1), width, axis=2)
+    # The rows and columns that no window covers are left out.
+    rows, columns = largest.shape[1:3]
+    gaps = largest - inputs[:, :rows, :columns]
+    return lambda difference: layer(difference[:, :rows, :columns] - gaps)
+
+
+def _are_same(outputs: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> bool:
+    return all(
+        name in found
+        and found[name].shape == output.shape
+        and bool(tf.reduce_all(found[name] == output))
+        for name, output in outputs.items()
+    )

@@ -1,0 +1,113 @@
+"""The search for one image: pixels in and out, any parameterisation in between."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rwgen.network.preprocess import PIXEL_RANGE, deprocess, network_input
+from rwgen.noise import white_noise
+from rwgen.optimize.checkpoint import Checkpoint
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.optimize.minimizer import TermsFunction, minimize
+from rwgen.optimize.solution import Callback, Solution, Step
+from rwgen.seeds import standard_normal
+from rwgen.synthesis.config import ParameterizationName
+from rwgen.synthesis.parameterization import make_parameterization
+
+PERTURBATION = 0.05
+"""Standard deviation of small random changes of an image, as a share of that range."""
+
+
+class ImageSearch:
+    """L-BFGS on images of one size, seen from outside as pixels."""
+
+    def __init__(
+        self, size: Sequence[int], dtype: Any, parameterization: ParameterizationName, seed: int
+    ) -> None:
+        """Prepare a search.
+
+        Args:
+            size: (height, width) of the image.
+            dtype: of the network input, float32 or float64.
+            parameterization: what L-BFGS moves.
+            seed: decides the noise it starts from where no start is given.
+        """
+        self._shape = (*size, 3)
+        self._dtype = np.dtype(dtype)
+        self._space = make_parameterization(parameterization, size, dtype)
+        self._seed = seed
+
+    def minimize(
+        self,
+        objective: TermsFunction,
+        start: NDArray[Any] | None,
+        config: OptimizerConfig,
+        callback: Callback | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> Solution:
+        """Minimise an objective of network input [1, height, width, 3].
+
+        Args:
+            objective: see `rwgen.synthesis.objectives.Objective`.
+            start: [height, width, 3], RGB in 0..255; None means noise.
+            config: how L-BFGS runs.
+            callback: gets RGB in 0..255, like the solution.
+            checkpoint: see `rwgen.optimize.minimizer.Minimizer`.
+
+        Raises:
+            OptimizationError: the loss is not finite.
+        """
+
+        def at(position: tf.Tensor) -> dict[str, tf.Tensor]:
+            return objective(self._space.image(position))
+
+        def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
+            return callback(step, lambda: self._pixels(best())) if callback else None
+
+        position = self._noise() if start is None else self._position(start)
+        solution = minimize(at, position, config, in_pixels, checkpoint)
+        return dataclasses.replace(solution, image=self._pixels(solution.image))
+
+    def perturbed(self, image: NDArray[Any], number: int) -> NDArray[Any]:
+        """An image changed a little, by a random step in what is searched.
+
+        Args:
+            image: network input [1, height, width, 3].
+            number: of the draw, from 0.
+
+        Returns:
+            The same, plus a change whose mean square is that of `PERTURBATION`.
+        """
+        position = self._space.position(image)
+        draw = standard_normal(self._seed, f"perturbation/{number}", self._shape)
+        moved, still = (
+            self._space.image(tf.constant(place)).numpy()
+            for place in (position + draw.astype(self._dtype), position)
+        )
+        change = moved - still
+        factor = self._dtype.type(PERTURBATION / np.sqrt(np.mean(change**2)))
+        perturbed: NDArray[Any] = image + change * factor
+        return perturbed
+
+    def _noise(self) -> NDArray[Any]:
+        """Noise around mid grey in what is searched: white in pixels, 1/f in frequencies.
+
+        White noise of pixels would stay in an image whose high frequencies hardly move.
+        """
+        grey = np.full(self._shape, PIXEL_RANGE / 2, np.float32)
+        noise = (white_noise(self._seed, self._shape) - grey) / np.float32(PIXEL_RANGE)
+        position: NDArray[Any] = self._position(grey) + noise.astype(self._dtype)
+        return position
+
+    def _position(self, image: NDArray[Any]) -> NDArray[Any]:
+        return self._space.position(network_input(image, self._dtype.name))
+
+    def _pixels(self, position: NDArray[Any]) -> NDArray[Any]:
+        pixels: NDArray[Any] = deprocess(self._space.image(tf.constant(position)).numpy()[0])
+        return pixels

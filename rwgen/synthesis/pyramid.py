@@ -1,0 +1,141 @@
+"""Coarse to fine: the same problem on smaller images first, each result starting the next.
+
+Gram matrices see structure up to the size of a receptive field. On an image of a quarter of the
+size the same field covers four times as much of the scene, so long structure is settled there
+and kept (docs/math.md, "Coarse to fine").
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rwgen.images import resize_image
+from rwgen.optimize.checkpoint import Checkpoint
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.optimize.solution import Callback, Solution, Step, StopReason
+
+SMALLEST_SIDE = 32
+"""Shortest side, in pixels, that images are halved to; below it little of a scene is left."""
+
+AUTOMATIC_SIDE = 80
+"""The same where the number of octaves is left open: on smaller images the Gram matrices hold
+more numbers than the image, and textures copy their source (docs/math.md)."""
+
+Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
+"""Solves the problem at (height, width): from a start in pixels or its own, with a configuration
+and a callback."""
+
+
+def image_sizes(
+    size: tuple[int, int], octaves: int | None, shortest_side: int
+) -> tuple[tuple[int, int], ...]:
+    """Sizes of the result from coarse to fine.
+
+    Args:
+        size: (height, width) of the finest.
+        octaves: how often it is halved at the most; None means as often as `AUTOMATIC_SIDE`
+            allows.
+        shortest_side: shortest side of all images of the problem; it is not halved to less than
+            `SMALLEST_SIDE`.
+
+    Returns:
+        (height, width) of each, at least `size`.
+    """
+    smallest = AUTOMATIC_SIDE if octaves is None else SMALLEST_SIDE
+    possible = max(0, int(math.log2(shortest_side / smallest)))
+    sizes = [size]
+    for octave in range(1, min(possible, possible if octaves is None else octaves) + 1):
+        sizes.insert(0, (round(size[0] / 2**octave), round(size[1] / 2**octave)))
+    return tuple(sizes)
+
+
+def solve_coarse_to_fine(
+    solve: Solver,
+    sizes: Sequence[tuple[int, int]],
+    init: NDArray[Any] | None,
+    config: OptimizerConfig,
+    callback: Callback | None,
+    checkpoint: Checkpoint | None = None,
+) -> Solution:
+    """Solve at every size, each from the result of the one before.
+
+    The iterations are shared out equally; the finest size gets what an early stop before it
+    left over. Iterations, evaluations, restarts and seconds of the solution are those of all
+    sizes, the losses those of the finest.
+
+    Args:
+        solve: see `Solver`.
+        sizes: (height, width) from coarse to fine; the last is the result's.
+        init: start in pixels, resized to the coarsest, None for the solver's own.
+        config: of the whole; its iterations are shared.
+        callback: gets images of the result's size, whatever size is being solved.
+        checkpoint: where the results of the coarser sizes are kept, as its part `sizes`; sizes
+            that it holds are not solved again. The solver keeps the search at one size there.
+
+    Returns:
+        The solution at the last size; if the callback ended a coarser one, that one with its
+        image enlarged.
+    """
+    size = sizes[-1]
+    history: list[Step] = []
+    image, restarts, done = init, 0, 0
+    saved = checkpoint.get("sizes") if checkpoint else None
+    if saved:
+        image, restarts, done = saved["image"], saved["restarts"], saved["done"]
+        history = [Step(**step) for step in saved["history"]]
+    for number, current in enumerate(sizes[done:], start=done + 1):
+        before = history[-1] if history else None
+        used = before.iteration if before else 0
+        # What remains, in equal parts for the sizes that remain.
+        iterations = (config.max_iterations - used) // (len(sizes) - number + 1)
+
+        def total(step: Step, before: Step | None = before) -> Step:
+            return _after(before, step)
+
+        def report(
+            step: Step, best: Callable[[], NDArray[Any]], total: Callable[[Step], Step] = total
+        ) -> bool | None:
+            return callback(total(step), lambda: _enlarge(best(), size)) if callback else None
+
+        start = None if image is None else resize_image(np.clip(image, 0, 255), *current)
+        solution = solve(current, start, replace(config, max_iterations=iterations), report)
+        image = solution.image
+        restarts += solution.restarts
+        history += [total(step) for step in solution.history]
+        if solution.stop_reason is StopReason.CALLBACK:
+            break
+        if checkpoint and number < len(sizes):
+            steps = [asdict(step) for step in history]
+            sizes_done = {"done": number, "image": image, "restarts": restarts, "history": steps}
+            checkpoint.save(sizes=sizes_done, search=None)
+    return replace(
+        solution,
+        image=_enlarge(solution.image, size),
+        history=tuple(history),
+        iterations=history[-1].iteration,
+        evaluations=history[-1].evaluations,
+        restarts=restarts,
+        seconds=history[-1].seconds,
+    )
+
+
+def _after(before: Step | None, step: Step) -> Step:
+    """A step counted on from the last one of the coarser sizes."""
+    if before is None:
+        return step
+    return replace(
+        step,
+        iteration=before.iteration + step.iteration,
+        evaluations=before.evaluations + step.evaluations,
+        seconds=before.seconds + step.seconds,
+    )
+
+
+def _enlarge(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    return image if image.shape[:2] == size else resize_image(image, *size)

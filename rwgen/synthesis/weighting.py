@@ -1,0 +1,141 @@
+"""The automatic weighting factors: omega of equation 4 and mu of equation 8.
+
+Both are the reciprocal of an average input gradient, which is one vector-Jacobian product: the
+loss term is taken with the target's features (or Gram matrix) set to zero, and its gradient with
+respect to the features is pulled back to the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from rwgen.compute.readers import Reader, Reading
+from rwgen.errors import InvalidInputError
+from rwgen.network.features import gram_matrix
+from rwgen.synthesis.config import Weighting
+from rwgen.synthesis.losses import content_loss, gram_loss
+
+
+def content_factors(
+    read: Reader,
+    image: tf.Tensor,
+    layers: Sequence[str],
+    weighting: Weighting = "magnitude",
+    scales: Mapping[str, float] | None = None,
+) -> dict[str, float]:
+    """Omega of equation 4 for each layer.
+
+    Args:
+        read: reads features of an image, see `rwgen.compute.readers`.
+        image: [1, height, width, 3], network input of x0.
+        layers: layers that it reads.
+        weighting: `magnitude` averages |gradient|, `signed` takes the absolute value of the
+            average, as the equation is printed.
+        scales: divisor of each layer's features, 1 where none is given. Omega belongs to the
+            divided features: a product with their loss does not depend on the divisor.
+
+    Returns:
+        {layer: omega}.
+
+    Raises:
+        InvalidInputError: a layer's features do not depend on the image, so that no factor
+            exists.
+    """
+    gradients = input_gradients(
+        read, image, layers, lambda features: content_loss(features, 0.0), scales
+    )
+    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
+
+
+def style_factors(
+    read: Reader,
+    image: tf.Tensor,
+    layers: Sequence[str],
+    weighting: Weighting = "magnitude",
+    scales: Mapping[str, float] | None = None,
+    shifts: Mapping[str, tf.Tensor] | None = None,
+) -> dict[str, float]:
+    """Mu of equation 8 for each layer.
+
+    Args:
+        read: see `content_factors`.
+        image: see `content_factors`.
+        layers: see `content_factors`.
+        weighting: see `content_factors`.
+        scales: see `content_factors`.
+        shifts: what is subtracted from each layer's divided features, [1, 1, 1, channels].
+
+    Returns:
+        {layer: mu}.
+
+    Raises:
+        InvalidInputError: see `content_factors`.
+    """
+    gradients = input_gradients(
+        read,
+        image,
+        layers,
+        lambda features: gram_loss(gram_matrix(features), 0.0),
+        scales,
+        shifts,
+    )
+    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
+
+
+def input_gradients(
+    read: Reader,
+    image: tf.Tensor,
+    layers: Sequence[str],
+    loss: Callable[[tf.Tensor], tf.Tensor],
+    scales: Mapping[str, float] | None = None,
+    shifts: Mapping[str, tf.Tensor] | None = None,
+) -> dict[str, NDArray[np.floating]]:
+    """Gradient with respect to the image of a loss on each layer's features.
+
+    Args:
+        read: reads features of an image, see `rwgen.compute.readers`.
+        image: [1, height, width, 3], network input.
+        layers: layers that it reads.
+        loss: features to [1].
+        scales: divisor of each layer's features, 1 where none is given.
+        shifts: what is subtracted from the divided features, nothing where none is given.
+
+    Returns:
+        {layer: [1, height, width, 3]}.
+    """
+
+    def reading_of(name: str) -> Reading:
+        scale, shift = (scales or {}).get(name, 1.0), (shifts or {}).get(name, 0.0)
+        return lambda features: loss(features / scale - shift)
+
+    image = tf.convert_to_tensor(image)
+    with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
+        tape.watch(image)
+        losses = read(image, {name: reading_of(name) for name in layers})
+    return {name: tape.gradient(losses[name], image).numpy() for name in layers}
+
+
+def feature_scale(features: tf.Tensor) -> tf.Tensor:
+    """Root mean square of a layer's features, 1 where it is zero or not finite; [], float64.
+
+    Untrained features shrink by orders of magnitude with depth and Gram losses take their fourth
+    power, which leaves the range of float32. Features divided by this are of order one, and the
+    weighting factors take the divisor out again.
+    """
+    scale = tf.sqrt(tf.reduce_mean(tf.square(tf.cast(features, tf.float64))))
+    return tf.where(tf.math.is_finite(scale) & (scale > 0), scale, tf.ones_like(scale))
+
+
+def _reciprocal_mean(name: str, gradient: NDArray[np.floating], weighting: Weighting) -> float:
+    values = gradient.astype(np.float64)
+    mean = np.abs(values).mean() if weighting == "magnitude" else abs(values.mean())
+    if not (np.isfinite(mean) and mean > 0):
+        raise InvalidInputError(
+            f"expected an image whose features at {name} have a gradient to weigh by. Received: "
+            f"a mean gradient of {mean}; the image is uniform, or the layer does not see it"
+        )
+    return float(1 / mean)

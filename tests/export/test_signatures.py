@@ -1,0 +1,85 @@
+"""Encoded images in the graph: against Pillow, and those that must not be decoded."""
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from rwgen.export.signatures import MAX_ENCODED_PIXELS, decode_images
+
+PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
+
+
+def encoded(image, kind):
+    file = io.BytesIO()
+    image.save(file, kind)
+    return file.getvalue()
+
+
+def png(width, height):
+    """A PNG of a few bytes that declares any size."""
+
+    def chunk(name, data):
+        return (
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + body
+
+
+def jpeg(width, height):
+    """A JPEG of one grey pixel whose header declares another size."""
+    data = bytearray(encoded(Image.new("L", (1, 1)), "JPEG"))
+    at = data.index(b"\xff\xc0") + 5
+    data[at : at + 4] = struct.pack(">HH", height, width)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("kind", "mode"), [("PNG", "RGB"), ("PNG", "L"), ("PNG", "RGBA"), ("JPEG", "RGB")]
+)
+def test_images_are_those_of_pillow(kind, mode):
+    with Image.open(PHOTO) as photo:
+        image = photo.resize((60, 40)).convert(mode)
+    data = encoded(image, kind)
+    result = decode_images(tf.constant([data, data]), (40, 60)).numpy()
+    assert result.shape == (2, 40, 60, 3)
+    with Image.open(io.BytesIO(data)) as read:
+        expected = np.asarray(read.convert("RGB"), np.float32)
+        smaller = np.asarray(read.convert("RGB").resize((30, 20), Image.Resampling.BILINEAR))
+    # JPEG decoders differ by some levels.
+    np.testing.assert_allclose(result[1], expected, atol=0 if kind == "PNG" else 6)
+    small = decode_images(tf.constant([data]), (20, 30)).numpy()[0]
+    np.testing.assert_allclose(small, smaller, atol=1.01 if kind == "PNG" else 6)
+    assert 0 <= small.min() <= small.max() <= 255
+
+
+def test_an_empty_batch_has_no_images():
+    assert decode_images(tf.constant([], tf.string), (8, 9)).shape == (0, 8, 9, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "JPEG or PNG"),
+        (b"hello", "JPEG or PNG"),
+        (encoded(Image.new("RGB", (4, 4)), "GIF"), "JPEG or PNG"),
+        (encoded(Image.new("RGB", (4, 4)), "BMP"), "JPEG or PNG"),
+        (encoded(Image.new("RGB", (4, 4)), "PNG")[:20], "JPEG or PNG"),
+        (encoded(Image.new("RGB", (40, 40)), "PNG")[:50], "PNG"),
+        (encoded(Image.new("RGB", (40, 40)), "JPEG")[:30], "JPEG|jpeg"),
+        (png(1 << 14, 1 << 13), f"at most {MAX_ENCODED_PIXELS} pixels"),
+        (png(0xFFFFFFFF, 0xFFFFFFFF), f"at most {MAX_ENCODED_PIXELS} pixels"),
+        (jpeg(65_500, 65_500), f"at most {MAX_ENCODED_PIXELS} pixels"),
+    ],
+)
+def test_anything_else_is_refused_without_decoding_it(data, message):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        decode_images(tf.constant([data]), (8, 8))

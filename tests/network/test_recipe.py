@@ -1,0 +1,209 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rwgen import Recipe, RecipeError, load_recipe, network_names
+from rwgen.network.architecture import VGG19
+from rwgen.seeds import MAX_SEED
+
+LAYERS = [spec.name for spec in VGG19.layers() if spec.kind != "pool"]
+
+
+@given(
+    st.builds(
+        Recipe,
+        name=st.text(min_size=1, max_size=20).filter(str.isprintable),
+        pooling=st.sampled_from(["avg", "max"]),
+        kernel_stddev=st.floats(0, 1e3),
+        bias_stddev=st.floats(0, 1e3),
+        bias_distribution=st.sampled_from(["normal", "half_normal"]),
+        seed=st.integers(0, MAX_SEED),
+        candidates=st.dictionaries(st.sampled_from(LAYERS), st.integers(0, 100)),
+        weights_sha256=st.dictionaries(
+            st.sampled_from(LAYERS), st.text("0123456789abcdef", min_size=64, max_size=64)
+        ),
+    )
+)
+def test_every_recipe_survives_json(recipe):
+    assert Recipe.from_json(recipe.to_json()) == recipe
+
+
+@given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(str))
+def test_any_other_text_is_refused_with_one_line(text):
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": None}, "schema_version"),
+        ({"schema_version": True}, "schema_version"),
+        ({"colour": "red"}, "'colour'"),
+        ({"name": ""}, "name"),
+        ({"name": 3}, "name"),
+        ({"name": "a\nb"}, "name"),
+        ({"architecture": "vgg99"}, "vgg19"),
+        ({"pooling": "median"}, "pooling"),
+        ({"kernel_stddev": -0.1}, "kernel_stddev"),
+        ({"kernel_stddev": "0.1"}, "kernel_stddev"),
+        ({"bias_stddev": True}, "bias_stddev"),
+        ({"bias_distribution": "uniform"}, "bias_distribution"),
+        ({"bias_distribution": None}, "bias_distribution"),
+        ({"seed": -1}, "seed"),
+        ({"seed": 1.0}, "seed"),
+        ({"seed": MAX_SEED + 1}, "seed"),
+        ({"candidates": {"pool1": 1}}, "candidates"),
+        ({"candidates": {"block1_conv1": 1}}, "candidates"),
+        ({"candidates": {"conv9_9": 1}}, "conv9_9"),
+        ({"candidates": {"conv1_1": -1}}, "conv1_1"),
+        ({"candidates": [1]}, "object"),
+        ({"weights_sha256": {"conv1_1": "abc"}}, "64 hexadecimal"),
+    ],
+)
+def test_a_wrong_field_is_named(change, message):
+    values = {**Recipe().to_dict(), **change}
+    with pytest.raises(RecipeError, match=message) as caught:
+        Recipe.from_json(json.dumps(values))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"schema_version": 1, "seed": 1, "seed": 2}',
+        '{"schema_version": 1, "kernel_stddev": NaN}',
+        '{"schema_version": 1, "kernel_stddev": Infinity}',
+        "[" * 100_000,
+    ],
+)
+def test_malformed_json_is_refused(text):
+    with pytest.raises(RecipeError):
+        Recipe.from_json(text)
+
+
+def test_shipped_recipes_bear_their_names_and_fingerprints_of_every_layer():
+    assert set(network_names()) >= {
+        "ranvgg19",
+        "ranvgg19-half-normal",
+        "ranvgg19-stacked",
+        "ranvgg19-zero-bias",
+    }
+    for name in network_names():
+        recipe = load_recipe(name)
+        assert recipe.name == name
+        assert list(recipe.weights_sha256) == LAYERS
+
+
+def test_a_recipe_file_is_read(tmp_path):
+    path = tmp_path / "mine.json"
+    path.write_text(Recipe(seed=12).to_json(), encoding="utf-8")
+    assert load_recipe(str(path)).seed == 12
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe", b" " * (1 << 20) + b"{}", b"{}", None], ids=lambda c: str(c)[:12]
+)
+def test_a_file_that_is_no_recipe_is_named(tmp_path, content):
+    path = tmp_path / "bad.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecipeError, match=r"bad\.json"):
+        load_recipe(str(path))
+
+
+def test_an_unknown_network_is_answered_with_those_that_exist():
+    with pytest.raises(RecipeError, match=r"ranvgg19, .*ranvgg19-zero-bias.*'vgg'"):
+        load_recipe("vgg")
+
+
+RIGHT_TYPES = {
+    "schema_version": (),
+    "name": ("text",),
+    "architecture": (),
+    "pooling": (),
+    "kernel_stddev": ("whole", "fraction"),
+    "bias_stddev": ("whole", "fraction"),
+    "bias_distribution": (),
+    "seed": ("whole",),
+    "candidates": ("object",),
+    "weights_sha256": ("object",),
+}
+VALUES = {
+    "null": None,
+    "truth": True,
+    "text": "some text",
+    "whole": 2,
+    "fraction": 2.5,
+    "huge": 10**400,
+    "list": [],
+    "nested": [[1], {}],
+    "object": {},
+    "other object": {"a": 1},
+}
+
+
+@pytest.mark.parametrize("field", RIGHT_TYPES)
+@pytest.mark.parametrize("kind", VALUES)
+def test_every_field_takes_its_own_types_and_refuses_all_others(field, kind):
+    text = json.dumps({**Recipe().to_dict(), field: VALUES[kind]})
+    if kind in RIGHT_TYPES[field]:
+        assert getattr(Recipe.from_json(text), field) == VALUES[kind]
+        return
+    with pytest.raises(RecipeError, match="a" if kind == "other object" else field) as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value).splitlines()) == 1
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize("field", ["seed", "kernel_stddev", "candidates"])
+def test_numbers_of_absurd_length_are_refused(field):
+    text = f'{{"schema_version": 1, "{field}": {"1" * 5000}}}'
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_json(text)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "frame",
+    ["{}", '{{"schema_version": 1, "name": {}}}', '{{"schema_version": 1, "candidates": {}}}'],
+)
+def test_nesting_of_any_depth_is_refused(frame):
+    """Around the interpreter's limit too, where text can still be read but not be printed."""
+    for depth in [*range(2, 1010), 10_000, 200_000]:
+        with pytest.raises(RecipeError):
+            Recipe.from_json(frame.format("[" * depth + "]" * depth))
+
+
+@pytest.mark.parametrize(
+    "name", ["missing.json", "no-folder/x.json", "a\nb.json", "a\0b.json", "folder", "x" * 5000]
+)
+def test_a_path_that_cannot_be_read_is_refused_with_one_line(tmp_path, name):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(RecipeError, match="expected a recipe that can be read") as caught:
+        load_recipe(f"{tmp_path}/{name}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_bad_recipe_in_a_file_whose_name_has_two_lines_is_refused_with_one(tmp_path):
+    (tmp_path / "a\nb.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(RecipeError, match="schema_version") as caught:
+        load_recipe(str(tmp_path / "a\nb.json"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_recipe_of_the_largest_size_is_read(tmp_path):
+    text = Recipe(seed=5).to_json()
+    path = tmp_path / "padded.json"
+    path.write_text(text.ljust(1 << 20), encoding="utf-8")
+    assert load_recipe(str(path)) == Recipe(seed=5)
+    path.write_text(text.ljust((1 << 20) + 1), encoding="utf-8")
+    with pytest.raises(RecipeError, match="1 MiB"):
+        load_recipe(str(path))

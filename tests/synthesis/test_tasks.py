@@ -1,0 +1,323 @@
+"""The three tasks on small images, with the shipped networks."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+from skimage import data
+
+import rwgen
+from rwgen import (
+    InvalidInputError,
+    InversionConfig,
+    LayerError,
+    OptimizerConfig,
+    StyleConfig,
+    TextureConfig,
+)
+from rwgen.network.architecture import Architecture
+from rwgen.noise import white_noise
+
+
+def optimizer(iterations):
+    return OptimizerConfig(max_iterations=iterations)
+
+
+def picture(height, width, of=data.coffee):
+    return rwgen.resize_image(of().astype(np.float32), height, width)
+
+
+def psnr(image, other):
+    return 10 * np.log10(255**2 / np.mean((np.clip(image, 0, 255) - other) ** 2))
+
+
+def test_a_shallow_layer_is_inverted_almost_exactly():
+    image = picture(32, 32)
+    solution = rwgen.invert(image, "conv1_1", config=InversionConfig(optimizer=optimizer(60)))
+    assert psnr(solution.image, image) > 40
+    assert solution.image.shape == image.shape
+    assert set(solution.terms) == {"content"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("layer", "least"), [("conv1_1", 40), ("conv3_1", 25)])
+def test_a_photo_of_128_pixels_is_inverted_in_100_iterations(layer, least):
+    image = picture(128, 128, data.astronaut)
+    solution = rwgen.invert(image, layer, config=InversionConfig(optimizer=optimizer(100)))
+    assert solution.iterations <= 100
+    assert psnr(solution.image, image) > least
+
+
+def gram(image):
+    """Second moments of colour and its horizontal change: a texture statistic of no network."""
+    change = np.diff(image / 255, axis=1).reshape(-1, 3)
+    colour = (image / 255).reshape(-1, 3)
+    return np.concatenate([change.T @ change / len(change), colour.T @ colour / len(colour)])
+
+
+def test_a_texture_of_another_size_comes_near_the_statistics_of_its_source():
+    source = picture(48, 40, lambda: np.repeat(data.gravel()[:192, :160, None], 3, axis=2))
+    config = TextureConfig(layers=("conv1_1", "conv2_1"), optimizer=optimizer(40))
+    solution = rwgen.synthesize_texture(source, (32, 56), config=config)
+    assert solution.image.shape == (32, 56, 3)
+    assert solution.loss < 0.01 * solution.initial_loss
+    noise = white_noise(0, (32, 56, 3))
+    before, after = (np.linalg.norm(gram(x) - gram(source)) for x in (noise, solution.image))
+    assert after < 0.2 * before
+
+
+STYLE = StyleConfig(
+    content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"), optimizer=optimizer(15)
+)
+
+
+def test_style_transfer_takes_styles_of_other_sizes_and_more_weight_keeps_more_content():
+    content = picture(32, 40, data.astronaut)
+    styles = [picture(24, 36), picture(40, 20, lambda: data.coffee()[::-1])]
+    near, far = (
+        rwgen.transfer_style(
+            content, styles, config=dataclasses.replace(STYLE, content_weight=weight)
+        )
+        for weight in (100_000, 1)
+    )
+    assert near.image.shape == far.image.shape == content.shape
+    assert set(near.terms) == {"content", "style", "tv"}
+    assert near.loss == pytest.approx(sum(near.terms.values()), rel=1e-5)
+    assert psnr(near.image, content) > psnr(far.image, content) + 5
+
+
+def test_the_blend_moves_the_colour_from_one_style_to_the_other():
+    content = np.full((32, 32, 3), 128.0) + picture(32, 32) / 10
+    red, blue = (np.zeros((32, 32, 3)) for _ in range(2))
+    noise = np.random.default_rng(0).uniform(60, 250, (32, 32))
+    red[..., 0], blue[..., 2] = noise, noise
+    shades = []
+    for blend in ((1, 0), (1, 1), (0, 1)):
+        config = dataclasses.replace(STYLE, style_blend=blend, content_weight=0)
+        image = rwgen.transfer_style(content, [red, blue], config=config).image
+        shades.append(image[..., 0].mean() - image[..., 2].mean())
+    assert shades[0] > shades[1] + 20
+    assert shades[1] > shades[2] + 20
+
+
+def test_the_seed_decides_the_noise_and_with_it_the_image():
+    source = picture(32, 32)
+
+    def synthesize(seed):
+        config = TextureConfig(layers=("conv1_1",), seed=seed, optimizer=optimizer(4))
+        return rwgen.synthesize_texture(source, config=config).image
+
+    np.testing.assert_array_equal(synthesize(1), synthesize(1))
+    assert np.abs(synthesize(1) - synthesize(2)).mean() > 1
+
+
+def test_a_given_start_is_where_the_search_begins():
+    image = picture(32, 32)
+    config = InversionConfig(optimizer=optimizer(0))
+    solution = rwgen.invert(image, "conv1_1", init=image, config=config)
+    np.testing.assert_allclose(solution.image, image, atol=1e-3)
+    assert solution.loss < 1e-8
+
+
+def test_weights_of_zero_drop_their_terms():
+    content = picture(32, 32)
+    config = dataclasses.replace(STYLE, tv_weight=0, style_weight=0, optimizer=optimizer(1))
+    assert set(rwgen.transfer_style(content, [content], config=config).terms) == {"content"}
+
+
+def test_callbacks_see_pixels_and_totals_over_all_sizes():
+    seen = []
+    config = TextureConfig(layers=("conv1_1",), octaves=1, optimizer=optimizer(6))
+    solution = rwgen.synthesize_texture(
+        picture(64, 64), config=config, callback=lambda step, best: seen.append((step, best()))
+    )
+    assert [step.iteration for step, _ in seen] == [0, 1, 2, 3, 3, 4, 5, 6]
+    assert all(image.shape == (64, 64, 3) for _, image in seen)
+    assert 50 < seen[-1][1].mean() < 200
+    assert solution.iterations == 6
+
+
+def test_an_inversion_can_begin_on_a_smaller_image():
+    image = picture(64, 96)
+    config = InversionConfig(octaves=1, optimizer=optimizer(7))
+    small = dataclasses.replace(config, octaves=0, optimizer=optimizer(3))
+    large = dataclasses.replace(config, octaves=0, optimizer=optimizer(4))
+    first = rwgen.invert(rwgen.resize_image(image, 32, 48), "conv2_1", config=small)
+    begin = rwgen.resize_image(first.image.clip(0, 255), 64, 96)
+    expected = rwgen.invert(image, "conv2_1", config=large, init=begin)
+    solution = rwgen.invert(image, "conv2_1", config=config)
+    np.testing.assert_array_equal(solution.image, expected.image)
+    assert solution.iterations == 7
+    assert solution.loss == expected.loss
+
+
+@pytest.mark.parametrize("task", ["invert", "texture", "style"])
+def test_a_network_of_one_size_is_not_halved(task):
+    recipe, image = rwgen.Recipe(kernel_stddev=0.1), picture(64, 64)
+    network = rwgen.build_network(recipe, "conv1_2", input_shape=(64, 64, 3))
+    shared = {"octaves": 1, "optimizer": optimizer(2)}
+    if task == "invert":
+        config = InversionConfig(**shared)
+        solution = rwgen.invert(image, "conv1_2", network=network, config=config)
+    elif task == "texture":
+        config = TextureConfig(layers=("conv1_1",), **shared)
+        solution = rwgen.synthesize_texture(image, network=network, config=config)
+    else:
+        layers = {"content_layers": ("conv1_2",), "style_layers": ("conv1_1",)}
+        config = StyleConfig(**layers, **shared)
+        solution = rwgen.transfer_style(image, [image], network=network, config=config)
+    assert solution.image.shape == (64, 64, 3)
+    assert solution.loss < solution.initial_loss
+
+
+def test_a_network_of_the_users_own_is_taken_in_its_own_precision():
+    network = rwgen.build_network(rwgen.Recipe(seed=5), "conv1_2", dtype="float64")
+    config = InversionConfig(optimizer=optimizer(5))
+    solution = rwgen.invert(picture(32, 32), "block1_conv2", network=network, config=config)
+    assert solution.image.dtype == np.float64
+    assert solution.loss < solution.initial_loss
+
+
+def dense_network():
+    image = keras.Input((32, 32, 3))
+    pooled = keras.layers.GlobalAveragePooling2D()(image)
+    return keras.Model(image, keras.layers.Dense(4, name="fc2")(pooled))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: rwgen.invert(np.zeros((8, 8)), "conv1_1"), InvalidInputError, "shape"),
+        (lambda: rwgen.invert(picture(8, 8), "pool5"), InvalidInputError, "at least 32"),
+        (lambda: rwgen.invert(picture(64, 64), "fc6"), InvalidInputError, "256x256"),
+        (lambda: rwgen.invert(picture(8, 8), "conv7"), LayerError, "conv7"),
+        (
+            lambda: rwgen.invert(picture(8, 8) * np.nan, "conv1_1"),
+            InvalidInputError,
+            "finite",
+        ),
+        (lambda: rwgen.transfer_style(picture(32, 32), []), InvalidInputError, "style"),
+        (
+            lambda: rwgen.synthesize_texture(
+                picture(32, 32), network=dense_network(), config=TextureConfig(layers=("fc2",))
+            ),
+            LayerError,
+            "conv or pool",
+        ),
+        (
+            lambda: rwgen.transfer_style(picture(32, 32), [picture(32, 32)], init=picture(16, 16)),
+            InvalidInputError,
+            "init",
+        ),
+        (
+            lambda: rwgen.synthesize_texture(picture(32, 32), (4, 4)),
+            InvalidInputError,
+            "at least 8",
+        ),
+    ],
+)
+def test_what_cannot_be_done_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: StyleConfig(content_weight=-1),
+        lambda: StyleConfig(tv_weight=float("nan")),
+        lambda: StyleConfig(content_weight=0, style_weight=0),
+        lambda: StyleConfig(style_blend=(0, 0)),
+        lambda: StyleConfig(style_layers=()),
+        lambda: StyleConfig(style_layers="conv1_1"),
+        lambda: StyleConfig(style_blend=(1,)).blend(2),
+        lambda: TextureConfig(weighting="mean"),
+        lambda: TextureConfig(octaves=-1),
+        lambda: InversionConfig(octaves=-1),
+        lambda: TextureConfig(seed=-1),
+        lambda: InversionConfig(seed=1.5),
+        lambda: OptimizerConfig(max_iterations=-1),
+        lambda: OptimizerConfig(num_correction_pairs=0),
+        lambda: OptimizerConfig(first_step=0),
+        lambda: OptimizerConfig(line_search="newton"),
+    ],
+)
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InvalidInputError, match="expected"):
+        wrong()
+
+
+def test_blends_are_shares_of_their_sum_even_where_it_overflows():
+    assert StyleConfig(style_blend=(3, 1)).blend(2) == (0.75, 0.25)
+    assert StyleConfig().blend(4) == (0.25,) * 4
+    assert StyleConfig(style_blend=(1e308, 1e308)).blend(2) == (0.5, 0.5)
+
+
+SHALLOW = ("conv1_1", "conv2_1")
+
+
+def inversion(image, **rest):
+    config = InversionConfig(optimizer=optimizer(20))
+    return rwgen.invert(image, "conv2_1", config=config, **rest)
+
+
+def texture(image, **rest):
+    config = TextureConfig(layers=SHALLOW, optimizer=optimizer(20))
+    return rwgen.synthesize_texture(image, config=config, **rest)
+
+
+def style(image, **rest):
+    config = dataclasses.replace(STYLE, optimizer=optimizer(20))
+    return rwgen.transfer_style(image, [picture(40, 24)], config=config, **rest)
+
+
+TASKS = pytest.mark.parametrize("task", [inversion, texture, style])
+
+
+@TASKS
+def test_the_loss_falls_below_a_fifth_in_20_iterations(task):
+    solution = task(picture(32, 32, data.astronaut))
+    assert solution.loss < solution.initial_loss / 5
+    assert solution.loss == pytest.approx(sum(solution.terms.values()), rel=1e-5)
+    assert solution.image.shape == (32, 32, 3)
+    assert solution.image.dtype == np.float32
+
+
+@TASKS
+def test_networks_and_starts_in_float64_give_float64(task):
+    recipe = rwgen.Recipe(kernel_stddev=0.1)
+    small = Architecture("small", ((4, 2), (6, 1)))
+    network = rwgen.build_network(recipe, architecture=small, dtype="float64")
+    solution = task(picture(16, 20), network=network, init=np.full((16, 20, 3), 99.0))
+    assert solution.image.dtype == np.float64
+    assert solution.loss < solution.initial_loss
+
+
+@TASKS
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros(()), np.zeros(5), np.zeros((5, 3)), np.zeros((0, 5, 3)), np.zeros((1, 32, 32, 3))],
+    ids=lambda image: str(image.shape),
+)
+@pytest.mark.parametrize("own", [True, False], ids=["own network", "shipped network"])
+def test_arrays_that_are_no_image_are_refused(task, image, own):
+    rest = {"network": rwgen.build_network(rwgen.Recipe(), "conv2_1")} if own else {}
+    with pytest.raises(InvalidInputError, match="expected"):
+        task(image, **rest)
+
+
+@TASKS
+def test_images_too_small_for_a_network_of_the_users_own_are_refused(task):
+    """After the first pool nothing is left of a single pixel."""
+    network = rwgen.build_network(rwgen.Recipe(), "conv2_1")
+    with pytest.raises(InvalidInputError, match="expected"):
+        task(picture(1, 1), network=network)
+
+
+@pytest.mark.parametrize("size", [(0, 32), (32, 0), (-32, 32), (32.5, 32), (32,), (32, 32, 3)])
+@pytest.mark.parametrize("own", [True, False], ids=["own network", "shipped network"])
+def test_sizes_that_no_texture_can_have_are_refused(size, own):
+    rest = {"network": rwgen.build_network(rwgen.Recipe(), "conv2_1")} if own else {}
+    with pytest.raises(InvalidInputError, match="expected"):
+        texture(picture(32, 32), size=size, **rest)
