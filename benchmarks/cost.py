@@ -51,11 +51,11 @@ def main() -> None:
         minimizer = Minimizer(objective, images[2].shape)
         position = tf.reshape(tf.constant(images[2]), [-1])
         began = time.perf_counter()
-        minimizer._evaluate(position)
+        minimizer._objective.evaluate(position)
         compilation = time.perf_counter() - began
 
         def evaluate(minimizer: Minimizer = minimizer, position: tf.Tensor = position) -> None:
-            minimizer._evaluate(position)[0].numpy()
+            minimizer._objective.evaluate(position)[0].numpy()
 
         results[f"{size}x{size}"] = {
             "targets_seconds": targets,

@@ -73,7 +73,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
         minimizer = Minimizer(objective, point.shape)
 
         def evaluate() -> tuple[float, NDArray[Any]]:
-            loss, gradient, _ = minimizer._evaluate(position)
+            loss, gradient, _ = minimizer._objective.evaluate(position)
             return float(loss), gradient.numpy().reshape(point.shape)
 
         return evaluate

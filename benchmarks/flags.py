@@ -98,7 +98,7 @@ def _measure(size: int) -> float:
     seconds = []
     for _ in range(12):
         began = time.perf_counter()
-        minimizer._evaluate(position)[0].numpy()
+        minimizer._objective.evaluate(position)[0].numpy()
         seconds.append(time.perf_counter() - began)
     return float(np.median(seconds[1:]))
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from record import write_record
 
-from rwgen import InversionConfig, StyleConfig, load_recipe
-from rwgen.compute.memory import Workload, network_workload
+from rwgen import OptimizerConfig, StyleConfig, load_recipe
+from rwgen.compute.memory import Workload, architecture_workload
 from rwgen.network.recipe import DEFAULT_NETWORK
 
 TASKS = ("style", "conv5_1")
@@ -60,18 +60,23 @@ def main() -> None:
 
 
 def _workload(task: str, size: int) -> Workload:
-    image = (size, size)
     if task == "style":
         config = StyleConfig()
         topology = load_recipe(config.network).topology
         layers = (*config.content_layers, *config.style_layers)
-        pairs = config.optimizer.num_correction_pairs
-        content = config.content_layers
-        return network_workload(topology, layers, image, [image, image], content, pairs)
-    settings = InversionConfig()
-    topology = load_recipe(DEFAULT_NETWORK).topology
-    pairs = settings.optimizer.num_correction_pairs
-    return network_workload(topology, [task], image, [image], [task], pairs, True)
+        content, images = config.content_layers, 2
+    else:
+        topology = load_recipe(DEFAULT_NETWORK).topology
+        layers, content, images = (task,), (task,), 1
+    return architecture_workload(
+        topology,
+        layers,
+        size=(size, size),
+        targets=[(size, size)] * images,
+        content_layers=content,
+        num_correction_pairs=OptimizerConfig().num_correction_pairs,
+        propagate_differences=task != "style",
+    )
 
 
 def _in_a_process(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
@@ -93,9 +98,8 @@ def _in_a_process(task: str, size: int, way: str, iterations: int) -> dict[str, 
 def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     import tensorflow as tf
 
-    from rwgen import Minimizer, OptimizerConfig, build_network
-    from rwgen.compute.readers import plain_reader, rematerialized_reader
-    from rwgen.compute.winograd import with_winograd
+    from rwgen import Minimizer, build_network
+    from rwgen.compute.plan import ComputePlan
     from rwgen.network.preprocess import network_input
     from rwgen.noise import white_noise
     from rwgen.synthesis.objectives import inversion_objective, style_objective
@@ -103,14 +107,14 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     config = StyleConfig()
     recipe = load_recipe(config.network if task == "style" else DEFAULT_NETWORK)
     original = build_network(recipe, "conv5_1")
-    network = with_winograd(original)
+    plan = ComputePlan(recompute=way == "again", propagate_differences=True)
+    network = plan.network(original)
     content, style, start = (network_input(white_noise(seed, (size, size, 3))) for seed in range(3))
-    reader_of = rematerialized_reader if way == "again" else plain_reader
     began = time.perf_counter()
     if task == "style":
-        objective = style_objective(network, content, [style], config, reader_of)
+        objective = style_objective(network, content, [style], config, plan)
     else:
-        objective = inversion_objective(network, content, (task,), reader_of=reader_of)
+        objective = inversion_objective(network, content, (task,), plan=plan)
     targets = time.perf_counter() - began
     targets_peak = _peak()
     optimizer = OptimizerConfig(max_iterations=iterations, jit_compile=way == "kept")
@@ -121,7 +125,7 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     seconds = []
     for _ in range(7 if size <= 512 else 1):
         began = time.perf_counter()
-        minimizer._evaluate(position)[0].numpy()
+        minimizer._objective.evaluate(position)[0].numpy()
         seconds.append(time.perf_counter() - began)
     return {
         "peak_bytes": peak,

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import typer
-
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_metadata
-from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
 from rwgen.version import __version__
 
@@ -107,68 +104,3 @@ def _input_image(values: Any) -> InputImage:
     if not isinstance(image.path, str) or not image.path or "\0" in image.path:
         raise ValueError(f"an input image {image.path!r:.60}")
     return image
-
-
-class Settings:
-    """A command's options: those given, those of `--from`, and the defaults, in that order."""
-
-    def __init__(self, context: typer.Context, source: Provenance | None) -> None:
-        """Settings of one call.
-
-        Args:
-            context: the command's context.
-            source: what `--from` named, None without it.
-        """
-        self.source = source
-        self._context = context
-        self._used: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        """The option whose parameter is called `name`; remembered for `used`."""
-        value = self._context.params[name]
-        if self.source is not None and not self.is_given(name):
-            stored = self.source.options.get(name)
-            value = value if stored is None else self._checked(name, stored)
-        self._used[name] = value
-        return value
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """A stored option, held to what the command line accepts."""
-        parameters = {item.name: item for item in self._context.command.params}
-        try:
-            return parameters[name].process_value(self._context, value)
-        except typer.BadParameter as error:
-            raise InvalidInputError(
-                f"--from: expected an image with a usable setting {name}. "
-                f"Received: {value!r:.60} ({error.message})"
-            ) from None
-
-    def is_given(self, name: str) -> bool:
-        """Whether the option stands on the command line."""
-        source = self._context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
-
-    @property
-    def used(self) -> dict[str, Any]:
-        """The options that were read, for the provenance of the result."""
-        return dict(self._used)
-
-    def recipe(self) -> Recipe:
-        """The network's recipe; `network` is its option."""
-        if self.source is not None and not self.is_given("network"):
-            self._used["network"] = self.source.options.get("network", "")
-            return self.source.recipe
-        return load_recipe(self["network"])
-
-    def inputs(self, given: Sequence[tuple[str, str]]) -> tuple[InputImage, ...]:
-        """The input images: those given as (role, path), else those of `--from`.
-
-        Raises:
-            InvalidInputError: standard input is named twice.
-        """
-        images = tuple(InputImage(role, path) for role, path in given)
-        if not images and self.source is not None:
-            images = tuple(image for image in self.source.inputs if image.role != "init")
-        if sum(image.path == "-" for image in images) > 1:
-            raise InvalidInputError("expected standard input (-) once. Received: - twice")
-        return images
