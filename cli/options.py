@@ -190,7 +190,7 @@ def parse_size(text: str) -> tuple[int, int]:
     """Height and width from `WIDTHxHEIGHT`, or from one number for a square.
 
     Raises:
-        InvalidInputError: not of that form, or a side out of range.
+        InvalidInputError: the text has another form, or a side is out of range.
     """
     match = re.fullmatch(r"(\d{1,6})(?:[xX](\d{1,6}))?", text, flags=re.ASCII)
     if match:
@@ -207,7 +207,7 @@ def parse_memory(text: str) -> int:
     """Bytes from a number with a unit: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, in any case.
 
     Raises:
-        InvalidInputError: not of that form, or nothing.
+        InvalidInputError: the text has another form, or the number is zero.
     """
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kmgt]?)(i?)b", text.lower(), flags=re.ASCII)
     if match and (match[2] or not match[3]):
@@ -223,7 +223,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_numbers(option: str, text: str) -> tuple[float, ...]:
-    """Numbers from a comma-separated list; an empty text gives none.
+    """Numbers from a comma-separated list; an empty text has none.
 
     Raises:
         InvalidInputError: something is not a number.
@@ -232,5 +232,5 @@ def parse_numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:
         raise InvalidInputError(
-            f"{option}: expected numbers with commas between them, such as 2,1. Received: {text!r}"
+            f"{option}: expected comma-separated numbers, such as 2,1. Received: {text!r}"
         ) from None

@@ -1,4 +1,4 @@
-"""What made an image, kept in the image: written into the PNG, read again by `--from`."""
+"""What an image was made from: stored in the PNG, and read by `--from`."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ METADATA_KEY = "rwgen"
 """Keyword of the PNG text chunk."""
 
 FORMAT_VERSION = 1
-"""Version of the JSON in that chunk."""
+"""Version of the JSON in this chunk."""
 
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image that a command reads.
+    """An input image of a command.
 
     Attributes:
-        role: what it is for, such as `content`.
-        path: as it was given, `-` for standard input.
-        sha256: fingerprint of the decoded pixels that it must have, None for any.
+        role: its role, such as `content`.
+        path: path as given, `-` for standard input.
+        sha256: expected fingerprint of its decoded pixels; None accepts any.
     """
 
     role: str
@@ -39,10 +39,10 @@ class Provenance:
     """What an image was made from.
 
     Attributes:
-        command: the command's name.
-        inputs: the images read, in the command's order.
-        options: the command's settings by parameter name.
-        recipe: the network, whole, so that no recipe file is needed again.
+        command: name of the command.
+        inputs: input images, in the command's order.
+        options: settings of the command, by parameter name.
+        recipe: the whole recipe of the network, so that its file is not needed again.
     """
 
     command: str
@@ -65,14 +65,15 @@ class Provenance:
 
 
 def read_provenance(path: str, command: str) -> Provenance:
-    """What a PNG says it was made from.
+    """Read what a PNG was made from.
 
     Args:
         path: a PNG that rwgen wrote.
-        command: the command that must have made it.
+        command: name of the command that must have made it.
 
     Raises:
-        InvalidInputError: the file cannot be read, says nothing, or another command made it.
+        InvalidInputError: the file cannot be read, holds no settings, or was made by another
+            command.
     """
     text = read_metadata(path).get(METADATA_KEY)
     if text is None:

@@ -122,7 +122,7 @@ def test_the_same_facts_are_accepted(tmp_path):
 def test_a_checkpoint_of_another_run_is_refused_by_name(facts, named, tmp_path):
     saved(tmp_path)
     before = (tmp_path / FILE_NAME).read_bytes()
-    with pytest.raises(CheckpointError, match="Delete it to begin anew") as caught:
+    with pytest.raises(CheckpointError, match="Delete it to start over") as caught:
         Checkpoint(tmp_path).expect(**facts)
     assert named in str(caught.value)
     assert str(tmp_path / FILE_NAME) in str(caught.value)
