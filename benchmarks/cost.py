@@ -1,6 +1,7 @@
-"""What a user waits for: `rwgen --help`, the start of a run, and one evaluation of the objective.
+"""Time what a user waits for: `rwgen --help`, the start of a run, and one evaluation.
 
-Each figure is a median with its quartiles. Times of different runs or machines do not compare.
+Times of `--help` and of an evaluation are quartiles; the others are measured once. Do not compare
+times between runs or machines.
 """
 
 from __future__ import annotations

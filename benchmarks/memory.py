@@ -1,10 +1,9 @@
-"""Peak memory against pixels, features kept and computed again.
+"""Measure peak memory by number of pixels, with features kept and with features recomputed.
 
-Each size and way of working has a process of its own, whose largest resident size is what the
-system counted. It runs as `rwgen style --octaves 0` or `rwgen invert` does, with some iterations
-instead of many: the peak no longer grows after the second. Beside it stands the estimate of
-`rwgen.compute.memory`. Times of one evaluation come from the same processes; only their ratios
-count.
+Each size and mode runs in a separate process, whose peak resident size is taken from the system.
+The process does what `rwgen style --octaves 0` or `rwgen invert` does, with few iterations: the
+peak does not grow after the second. The record also has the estimate of `rwgen.compute.memory`, and
+the time of one evaluation in the same process. Compare these times as ratios only.
 """
 
 from __future__ import annotations
@@ -34,7 +33,9 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
     parser.add_argument("--iterations", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=12.0, help="GiB; more is not tried")
+    parser.add_argument(
+        "--limit", type=float, default=12.0, help="GiB; tasks with a larger estimate are skipped"
+    )
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--child", nargs=3, metavar=("TASK", "SIZE", "WAY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -81,7 +82,7 @@ def _workload(task: str, size: int) -> Workload:
 
 def _in_a_process(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", task, str(size), way]
-    # As the command line sets it: freed memory goes back to the system.
+    # As set by the command line where memory is scarce: freed memory goes back to the system.
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [*command, "--iterations", str(iterations)],
@@ -136,17 +137,17 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux reports KiB
 
 
 def _fit(rows: list[dict[str, Any]], way: str) -> dict[str, float] | None:
-    """Peak as a straight line over pixels, and how far off the line the worst size is."""
+    """Fit a straight line to peaks over pixels; None for fewer than three sizes."""
     found = [row for row in rows if row["features"] == way and "peak_bytes" in row]
     if len(found) < 3:
         return None
     pixels = np.array([row["size"] ** 2 for row in found], dtype=np.float64)
     peaks = np.array([row["peak_bytes"] for row in found], dtype=np.float64)
-    # Relative errors count: the largest size alone would decide the line otherwise.
+    # Weighted by relative error; otherwise the largest size alone would determine the line.
     slope, base = np.polyfit(pixels, peaks, 1, w=1 / peaks)
     error = np.max(np.abs(slope * pixels + base - peaks) / peaks)
     return {"bytes_per_pixel": slope, "base_bytes": base, "largest_relative_error": float(error)}
