@@ -51,7 +51,7 @@ def fresh_process():
             capture_output=True,
             text=True,
             env={**os.environ, **environment},
-            timeout=300,
+            timeout=600,
         )
         return result.stdout.strip().splitlines()[-1]
 

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rwgen
 from rwgen import Checkpoint, CheckpointError, InvalidInputError, OutputError
 from rwgen.optimize.checkpoint import FILE_NAME, fingerprint
 
@@ -132,7 +131,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(facts, named, tmp_path):
 
 def test_a_checkpoint_of_another_version_of_rwgen_is_refused(tmp_path, monkeypatch):
     saved(tmp_path)
-    monkeypatch.setattr(rwgen, "__version__", "99.0")
+    monkeypatch.setattr("rwgen.optimize.checkpoint.__version__", "99.0")
     with pytest.raises(CheckpointError, match=r"versions\.rwgen: .*, now '99\.0'"):
         Checkpoint(tmp_path)
 

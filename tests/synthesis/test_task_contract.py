@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import rwgen
 from rwgen import (
@@ -80,6 +81,14 @@ TASKS = {
         InversionConfig(octaves=0, optimizer=OPTIMIZER), ("conv2_1",), ("conv2_1",)
     ),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager_functions():
+    """Functions run eagerly: tracing the graph of L-BFGS takes longer than all else here."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module", params=TASKS)
