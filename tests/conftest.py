@@ -1,5 +1,7 @@
 """Small networks and images that several test modules work on."""
 
+import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_scale import TINY
 
 # The program decides by its task's memory: here for all tests, whichever runs first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
@@ -64,3 +67,26 @@ def clone(tmp_path, monkeypatch):
     (tmp_path / "examples").symlink_to(Path(__file__).parent.parent / "examples")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture
+def eager():
+    """Run TensorFlow functions op by op; tracing and compilation take most of a short search."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture
+def cheap_commands(monkeypatch, eager):
+    """Run `rwgen` eagerly, without worker processes, and with a tiny scale as the quick one."""
+    import rwgen.cli.build
+    import rwgen.cli.reproduce
+    from rwgen.reproduction.scale import SCALES
+
+    in_process = contextlib.nullcontext(map)
+    for command in (rwgen.cli.build, rwgen.cli.reproduce):
+        monkeypatch.setattr(command, "process_runner", lambda num_workers: in_process)
+    monkeypatch.setitem(SCALES, "quick", dataclasses.replace(TINY, name="quick"))

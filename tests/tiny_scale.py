@@ -33,4 +33,4 @@ TINY = dataclasses.replace(
     style_size=32,
     style_iterations=2,
 )
-"""Every figure at 32 pixels and a few iterations."""
+"""All figures at 32 pixels and a few iterations."""

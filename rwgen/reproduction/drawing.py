@@ -1,4 +1,4 @@
-"""Figures for print, and charts for a page, by Matplotlib; nothing is shown on a screen."""
+"""Figures for print and charts for the page, drawn with Matplotlib without a display."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from rwgen.palette import OKABE_ITO
 from rwgen.reproduction.report import BoxChart, Chart, Content, LineChart, Tile
 
 PRINT_DPI = 300
-"""Dots per inch of the PNGs."""
+"""Dots per inch of the PNG files."""
 
-_WIDTH = 7.0  # inches: a text block
+_WIDTH = 7.0  # inches, a text width
 _COLUMNS = 7
 _CHART_HEIGHT = 2.8
 _TITLE_HEIGHT = 0.35
@@ -26,17 +26,17 @@ _HEADING = 0.22
 _LABELS = 0.34
 
 LIGHT: Mapping[str, str] = {"ink": "#1b1b1f", "paper": "#ffffff", "grid": "#d5d5da"}
-"""Colours for a light page, and for print."""
+"""Colours of the light page and of prints."""
 
 DARK: Mapping[str, str] = {"ink": "#e8e8ec", "paper": "#17181c", "grid": "#3a3b42"}
-"""Colours for a dark page."""
+"""Colours of the dark page."""
 
 
 def draw_figure(title: str, content: Content) -> bytes:
-    """A figure for print.
+    """Draw a figure for print.
 
     Returns:
-        A PNG of 300 dots per inch; equal content gives equal bytes.
+        A PNG file of 300 dots per inch; equal content gives equal bytes.
     """
     rows = [
         (row.heading if start == 0 else "", row.tiles[start : start + _COLUMNS])
@@ -69,7 +69,7 @@ def draw_figure(title: str, content: Content) -> bytes:
 
 
 def draw_chart_svg(chart: Chart, colours: Mapping[str, str]) -> bytes:
-    """A chart for a page, as SVG whose letters are paths; equal charts give equal bytes."""
+    """Draw a chart as SVG with text as paths; equal charts give equal bytes."""
     with _style(colours):
         figure = Figure(figsize=(_WIDTH, 3.4))
         _draw_chart(figure.add_axes((0.1, 0.24, 0.87, 0.66)), chart, colours)

@@ -1,4 +1,4 @@
-"""What parts cost: their work in advance, and other scales by the seconds of finished parts."""
+"""Cost of parts: their work, and the time of other scales from that of finished parts."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rwgen.network.architecture import VGG19
 from rwgen.reproduction.parts import Part, Search
 from rwgen.reproduction.store import PartResult
 
-_PREPARATION = 3e11  # multiply-adds that take as long as tracing and compiling a part does
+_PREPARATION = 3e11  # multiply-adds that take as long as tracing and compiling a search
 
 
 def multiply_adds(layer: str, side: int) -> int:
-    """Multiply-adds of one forward pass of a square image up to a layer."""
+    """Return the multiply-adds of a forward pass of a square image up to a layer."""
     total = 0
     for spec in VGG19.up_to(layer):
         kernel = VGG19.kernel_shape(spec.name)
@@ -29,12 +29,12 @@ def multiply_adds(layer: str, side: int) -> int:
 
 
 def search_work(search: Search) -> float:
-    """Multiply-adds of all forward passes of a search."""
+    """Return the multiply-adds of all forward passes of a search."""
     return float(sum(multiply_adds(search.layer, side) * n for side, n in search.sizes))
 
 
 def part_work(part: Part) -> float:
-    """Work of a part in multiply-adds, its preparation included: for the time that is left."""
+    """Return the work of a part in multiply-adds, including tracing and compilation."""
     return sum(_PREPARATION * len(search.sizes) + search_work(search) for search in part.searches)
 
 
@@ -43,8 +43,8 @@ class Costs:
     """Measured costs of parts.
 
     Attributes:
-        rates: seconds of an evaluation by its forward multiply-adds, by kind of part and layer.
-        overheads: seconds of a part besides its evaluations, by kind.
+        rates: seconds of an evaluation per forward multiply-add, by kind of part and layer.
+        overheads: seconds per search beyond its evaluations, by kind of part.
     """
 
     rates: Mapping[tuple[str, str], float] = field(default_factory=dict)
@@ -52,7 +52,7 @@ class Costs:
 
     @classmethod
     def measured(cls, made: Iterable[tuple[Part, PartResult]]) -> Costs:
-        """Medians over finished parts, stacks aside."""
+        """Return medians over finished parts other than stacks."""
         rates: dict[tuple[str, str], list[float]] = {}
         overheads: dict[str, list[float]] = {}
         for part, result in made:
@@ -71,12 +71,12 @@ class Costs:
         )
 
     def seconds(self, part: Part) -> float | None:
-        """What a part of any scale should take: linear in its multiply-adds (docs/performance.md).
+        """Estimate the time of a part, linear in its multiply-adds (docs/performance.md).
 
         Returns:
-            Seconds; None where no part of its kind was measured. Draws of a stack count like
-            inversions of their layers; a layer that was not measured counts like the deepest one
-            that was, as the first layers have few multiply-adds for their time.
+            Seconds, or None if no part of its kind was measured. Draws of a stack count as
+            inversions of their layers. A layer that was not measured counts as the deepest
+            measured one, since the first layers take longer per multiply-add.
         """
         kind = "invert" if part.kind == "stack" else part.kind
         known = [layer for of, layer in self.rates if of == kind]
@@ -92,12 +92,12 @@ class Costs:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of a scale.
+    """Estimated cost of a scale.
 
     Attributes:
-        parts: how many there are.
-        seconds: of all, one after the other; parts of unmeasured kinds are left out.
-        seconds_by_kind: the same by kind of part.
+        parts: number of parts.
+        seconds: total time of the parts, run one after another, without unmeasured kinds.
+        seconds_by_kind: time by kind of part.
         unknown: kinds of which no part was measured.
     """
 
@@ -108,7 +108,7 @@ class Estimate:
 
 
 def estimate(parts: Iterable[Part], costs: Costs) -> Estimate:
-    """What parts should cost, each once."""
+    """Estimate the cost of parts."""
     by_kind: dict[str, float] = {}
     unknown: set[str] = set()
     count = 0

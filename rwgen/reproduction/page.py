@@ -1,4 +1,4 @@
-"""One page with everything: images and charts are in it, and nothing is fetched."""
+"""The HTML page of a reproduction, a single file that contains all images and charts."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ PAPER = (
     "K. He, Y. Wang, J. Hopcroft: A Powerful Generative Model Using Random Weights for the Deep "
     "Image Representation. NIPS 2016."
 )
-"""What is reproduced."""
+"""Citation of the reproduced paper."""
 
 
 @dataclass(frozen=True)
 class FigureOnPage:
-    """A figure as the page shows it.
+    """A figure on the page.
 
     Attributes:
-        number: the paper's.
-        title: what it shows.
-        content: what it shows, as data.
-        commands: of the shell, by part.
-        seconds: that its parts took, shared ones included.
+        number: number in the paper.
+        title: what the figure shows.
+        content: images, charts, tables and verdicts.
+        commands: shell commands by part.
+        seconds: time that its parts took, including shared ones.
     """
 
     number: int
@@ -45,13 +45,13 @@ class FigureOnPage:
 def render_page(
     setting: Setting, figures: Sequence[FigureOnPage], facts: Mapping[str, Any], full: Estimate
 ) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
-        setting: what was reproduced.
-        figures: in the paper's order.
-        facts: what `reproduction.json` says.
-        full: what the full scale should cost.
+        setting: setting of the reproduction.
+        figures: figures in the paper's order.
+        facts: content of `reproduction.json`.
+        full: estimated cost of the full scale.
     """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -69,7 +69,7 @@ def render_page(
 
 
 def duration(seconds: float) -> str:
-    """Seconds for readers."""
+    """Format seconds as s, min or h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     if seconds < 90 * 60:

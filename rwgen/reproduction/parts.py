@@ -1,7 +1,7 @@
-"""What the figures are made of: inversions, textures, styles, and stacked networks.
+"""The units that figures are made of: inversions, textures, style transfers and stacked networks.
 
-A part is plain data. Its key is a hash of everything that decides its result, so the same part is
-made once, whichever figures show it, and a changed setting makes only what it changes.
+A part is plain data. Its key is a hash of everything that determines its result, so a part is made
+once, whichever figures show it, and a changed setting remakes only the parts that it affects.
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -23,16 +22,16 @@ from rwgen.synthesis.pyramid import image_sizes
 from rwgen.version import __version__
 
 FORMAT_VERSION = 1
-"""Counts up when a part of the same settings gives other files or numbers."""
+"""Increased when a part with the same settings produces different files or numbers."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What a part optimises, for estimates of its time.
+    """The work of one optimization, from which its time is estimated.
 
     Attributes:
-        layer: the deepest layer that it evaluates.
-        sizes: side of the image and iterations, from coarse to fine.
+        layer: deepest layer that is evaluated.
+        sizes: (side of the image in pixels, iterations), from coarse to fine.
     """
 
     layer: str
@@ -40,16 +39,37 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stack:
-    """A stacked network: the best of several draws of each layer (`rwgen.select_weights`).
+class _Optimized:
+    """What all parts share.
 
     Attributes:
-        reference: the picture that the chosen layers keep most of.
+        iterations: maximum number of L-BFGS iterations.
+        seed: seed of the white noise that the search starts from.
+    """
+
+    kind: ClassVar[str]
+    iterations: int
+    seed: int = 0
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "seed": self.seed,
+            "optimizer": OptimizerConfig(max_iterations=self.iterations),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stack(_Optimized):
+    """A stacked network: the best of several draws of each layer (`rwgen.select_weights`).
+
+    `iterations` are those of the inversion that scores one draw.
+
+    Attributes:
+        reference: picture that the draws are scored on.
         base: recipe whose layers are drawn.
-        layers: convolutions that are chosen, in forward order.
-        candidates: draws of each.
-        iterations: of the inversion that judges a draw.
-        seed: decides the noise that it starts from.
+        layers: convolutions to select, in forward order.
+        candidates: number of draws of each layer.
     """
 
     kind: ClassVar[str] = "stack"
@@ -57,18 +77,20 @@ class Stack:
     base: Recipe
     layers: tuple[str, ...]
     candidates: int
-    iterations: int
-    seed: int
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Input images."""
+        return (self.reference,)
 
     @property
     def config(self) -> InversionConfig:
-        """How a draw is judged."""
-        optimizer = OptimizerConfig(max_iterations=self.iterations)
-        return InversionConfig(seed=self.seed, optimizer=optimizer)
+        """Settings of the inversion that scores a draw."""
+        return InversionConfig(**self._settings)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+        """Everything that determines the result."""
         return {
             "reference": self.reference.sha256,
             "base": _recipe_identity(self.base),
@@ -79,40 +101,19 @@ class Stack:
 
     @property
     def searches(self) -> tuple[Search, ...]:
-        """One for each draw; all at the full size."""
+        """One search for each draw, all at full size."""
         sizes = ((self.reference.side, self.iterations),)
         return tuple(Search(layer, sizes) for layer in self.layers for _ in range(self.candidates))
 
-    def command(self, network: str, output: str) -> str:
-        """The same from the shell.
-
-        Args:
-            network: the file or name of the base.
-            output: the recipe to write.
-        """
-        return _command(
-            "build",
-            output,
-            reference=self.reference.path,
-            network=network,
-            size=self.reference.side,
-            layers=",".join(self.layers),
-            candidates=self.candidates,
-            iterations=self.iterations,
-            seed=self.seed,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class Inversion:
+class Inversion(_Optimized):
     """A picture reconstructed from its features at a layer (`rwgen.invert`).
 
     Attributes:
-        picture: what the features are of.
-        network: a recipe, or the stack that makes one.
-        layer: the layer.
-        iterations: of L-BFGS at the most.
-        seed: decides the noise that it starts from.
+        picture: image whose features are inverted.
+        network: recipe, or the stack that yields one.
+        layer: name of the layer.
         snapshots: iterations after which the image is kept.
     """
 
@@ -120,22 +121,27 @@ class Inversion:
     picture: Picture
     network: Recipe | Stack
     layer: str
-    iterations: int
-    seed: int = 0
     snapshots: tuple[int, ...] = ()
 
     @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Input images."""
+        return (self.picture,)
+
+    @property
     def config(self) -> InversionConfig:
-        """How it is inverted."""
-        optimizer = OptimizerConfig(max_iterations=self.iterations)
-        return InversionConfig(seed=self.seed, optimizer=optimizer)
+        """Settings of the inversion."""
+        return InversionConfig(**self._settings)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+        """Everything that determines the result."""
+        network = self.network
         return {
             "picture": self.picture.sha256,
-            "network": _network_identity(self.network),
+            "network": part_key(network)
+            if isinstance(network, Stack)
+            else _recipe_identity(network),
             "layer": self.layer,
             "config": _without_network(self.config),
             "snapshots": self.snapshots,
@@ -143,113 +149,93 @@ class Inversion:
 
     @property
     def searches(self) -> tuple[Search, ...]:
-        """What is evaluated."""
+        """The one search of this part."""
         dense = VGG19.layer(self.layer).kind == "dense"
         return (_search(self.layer, self.picture.side, 0 if dense else None, self.iterations),)
 
-    def command(self, network: str, output: str) -> str:
-        """The same from the shell.
-
-        Args:
-            network: name or file of the network.
-            output: the image to write.
-        """
-        return _image_command(self, [self.picture], network, output, layer=self.layer)
-
 
 @dataclass(frozen=True, kw_only=True)
-class Texture:
-    """A texture with the correlations of a source (`rwgen.synthesize_texture`).
+class Texture(_Optimized):
+    """A texture with the Gram matrices of a source (`rwgen.synthesize_texture`).
 
     Attributes:
-        source: where the correlations are from.
-        network: the recipe.
-        layers: layers whose correlations count.
-        iterations: of L-BFGS at the most.
-        seed: decides the noise that it starts from.
+        source: image whose Gram matrices are matched.
+        network: recipe.
+        layers: layers whose Gram matrices are matched.
     """
 
     kind: ClassVar[str] = "texture"
     source: Picture
     network: Recipe
     layers: tuple[str, ...]
-    iterations: int
-    seed: int = 0
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Input images."""
+        return (self.source,)
 
     @property
     def config(self) -> TextureConfig:
-        """How it is synthesised."""
-        optimizer = OptimizerConfig(max_iterations=self.iterations)
-        return TextureConfig(layers=self.layers, seed=self.seed, optimizer=optimizer)
+        """Settings of the synthesis."""
+        return TextureConfig(layers=self.layers, **self._settings)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+        """Everything that determines the result."""
         return {
             "source": self.source.sha256,
-            "network": _network_identity(self.network),
+            "network": _recipe_identity(self.network),
             "config": _without_network(self.config),
         }
 
     @property
     def searches(self) -> tuple[Search, ...]:
-        """What is evaluated."""
+        """The one search of this part."""
         layer = VGG19.deepest(self.layers).name
         return (_search(layer, self.source.side, None, self.iterations),)
 
-    def command(self, network: str, output: str) -> str:
-        """The same from the shell; arguments as for `Inversion`."""
-        size = self.source.side
-        return _image_command(
-            self, [self.source], network, output, layer=self.layers, source_size=size
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
-class Style:
+class Style(_Optimized):
     """A photo in the style of a painting (`rwgen.transfer_style`).
 
     Attributes:
-        content: the photo.
-        painting: the style.
-        network: the recipe.
-        iterations: of L-BFGS at the most.
-        seed: decides the noise that it starts from.
+        content: photo.
+        painting: style image.
+        network: recipe.
     """
 
     kind: ClassVar[str] = "style"
     content: Picture
     painting: Picture
     network: Recipe
-    iterations: int
-    seed: int = 0
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Input images."""
+        return (self.content, self.painting)
 
     @property
     def config(self) -> StyleConfig:
-        """How it is made: the paper's layers and ratio."""
-        optimizer = OptimizerConfig(max_iterations=self.iterations)
-        return StyleConfig(seed=self.seed, optimizer=optimizer)
+        """Settings of the transfer: the paper's layers and ratio."""
+        return StyleConfig(**self._settings)
 
     @property
     def identity(self) -> dict[str, Any]:
-        """Everything that decides the result."""
+        """Everything that determines the result."""
         return {
             "content": self.content.sha256,
             "painting": self.painting.sha256,
-            "network": _network_identity(self.network),
+            "network": _recipe_identity(self.network),
             "config": _without_network(self.config),
         }
 
     @property
     def searches(self) -> tuple[Search, ...]:
-        """What is evaluated."""
+        """The one search of this part."""
         config = self.config
         layer = VGG19.deepest([*config.content_layers, *config.style_layers]).name
         return (_search(layer, self.content.side, None, self.iterations),)
-
-    def command(self, network: str, output: str) -> str:
-        """The same from the shell; arguments as for `Inversion`."""
-        return _image_command(self, [self.content, self.painting], network, output)
 
 
 ImagePart = Inversion | Texture | Style
@@ -257,14 +243,14 @@ Part = ImagePart | Stack
 
 
 def part_key(part: Part) -> str:
-    """A name for the part's folder: its kind and a hash of all that decides its result."""
+    """Name of the part's folder: its kind and a hash of everything that determines its result."""
     facts = {"format": FORMAT_VERSION, "rwgen": __version__, **part.identity}
     text = json.dumps(facts, sort_keys=True)
     return f"{part.kind}-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
 
 def stacks_of(parts: Iterable[ImagePart]) -> list[Stack]:
-    """The stacks that parts are inverted from, each once."""
+    """Return the stacks that parts are inverted from, each once."""
     stacks = [part.network for part in parts if isinstance(part.network, Stack)]
     return list({part_key(stack): stack for stack in stacks}.values())
 
@@ -280,7 +266,7 @@ def _search(layer: str, side: int, octaves: int | None, iterations: int) -> Sear
 
 
 def _recipe_identity(recipe: Recipe) -> dict[str, Any]:
-    """A recipe without what it is called, and with its file's content in place of its path."""
+    """Return the recipe without its name; a weights file counts by its content, not its path."""
     values = recipe.to_dict()
     del values["name"]
     if "weights_file_sha256" in values:
@@ -288,33 +274,8 @@ def _recipe_identity(recipe: Recipe) -> dict[str, Any]:
     return values
 
 
-def _network_identity(network: Recipe | Stack) -> Any:
-    return part_key(network) if isinstance(network, Stack) else _recipe_identity(network)
-
-
 def _without_network(config: InversionConfig | TextureConfig | StyleConfig) -> dict[str, Any]:
-    """Settings but the network's name: the recipe itself counts."""
+    """Return the settings without the network's name, as the recipe itself is in the identity."""
     values = dataclasses.asdict(config)
     del values["network"]
     return values
-
-
-def _image_command(
-    part: ImagePart, inputs: Sequence[Picture], network: str, output: str, **options: Any
-) -> str:
-    """Options that all image tasks have, after those of one."""
-    options |= {
-        "network": network,
-        "size": inputs[0].side,
-        "iterations": part.iterations,
-        "seed": part.seed,
-    }
-    return _command(part.kind, output, *inputs, **options)
-
-
-def _command(name: str, output: str, *inputs: Picture, **options: Any) -> str:
-    words = ["rwgen", name, *(str(picture.path) for picture in inputs)]
-    for option, value in options.items():
-        for item in value if isinstance(value, tuple) else (value,):
-            words += ["--" + option.replace("_", "-"), str(item)]
-    return shlex.join([*words, "-o", output])

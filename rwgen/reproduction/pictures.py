@@ -1,10 +1,11 @@
-"""The photos, textures and paintings of a reproduction: scikit-image's own, or a user's."""
+"""Photos, textures and paintings of a reproduction: those of scikit-image, or a user's."""
 
 from __future__ import annotations
 
 import importlib
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,29 +20,28 @@ from rwgen.optimize.checkpoint import fingerprint
 Role = Literal["photo", "texture", "painting"]
 
 FOLDERS: dict[Role, str] = {"photo": "photos", "texture": "textures", "painting": "paintings"}
-"""Where a user's images of each role lie, in order of their names."""
+"""Subfolder with a user's images of each role, used in order of their names."""
 
 DEFAULTS: dict[Role, tuple[str, ...]] = {
     "photo": ("astronaut", "chelsea", "coffee", "rocket"),
     "texture": ("brick", "immunohistochemistry", "gravel", "grass", "hubble_deep_field"),
     "painting": ("hubble_deep_field", "immunohistochemistry", "colorwheel", "retina", "gravel"),
 }
-"""Images that come with scikit-image, by the names of their functions. There are no paintings among
-them: colourful images stand in."""
+"""Names of functions of `skimage.data`. It has no paintings: colourful images replace them."""
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image as the parts of a reproduction see it: a square of 8-bit pixels, in a file.
+    """An input image of a part: a square of 8-bit pixels in a file.
 
     Attributes:
-        role: what it is for.
-        name: of the image it was made from.
-        path: the PNG.
-        side: pixels a side.
-        sha256: fingerprint of its pixels.
+        role: what the image is used for.
+        name: name of the original image.
+        path: PNG file.
+        side: side in pixels.
+        sha256: hash of the pixels.
     """
 
     role: Role
@@ -51,28 +51,27 @@ class Picture:
     sha256: str
 
     def read(self) -> NDArray[np.float32]:
-        """Its pixels, [side, side, 3], RGB in 0..255."""
+        """Return the pixels, [side, side, 3], RGB in 0..255."""
         return read_image(self.path)
 
 
 class PictureSource:
-    """Makes the pictures that a reproduction asks for."""
+    """Provides the pictures that a reproduction asks for."""
 
-    def __init__(self, inputs: Path, images: Path | None = None, *, write: bool = True) -> None:
-        """Find out which images there are.
+    def __init__(self, inputs: Path, images: Path | None = None) -> None:
+        """Find the available images.
 
         Args:
-            inputs: folder that the squares are written to, made when the first one is.
-            images: a user's folder with `photos`, `textures` or `paintings`, None for none. Roles
-                that it does not have are played by scikit-image's.
-            write: False makes pictures without their files, for estimates.
+            inputs: folder that the squares are written to.
+            images: a user's folder with `photos`, `textures` or `paintings`, or None. Images of
+                scikit-image replace the folders that it lacks.
 
         Raises:
-            InvalidInputError: `images` holds none of these folders, or one without images.
+            InvalidInputError: `images` has none of these folders, or one without images.
         """
-        self._inputs, self._write = inputs, write
+        self._inputs = inputs
         self._files: dict[Role, list[Path]] = {}
-        self._made: dict[tuple[Role, int, int], Picture] = {}
+        self._squares: dict[tuple[Role, int, int], tuple[Picture, NDArray[np.uint8]]] = {}
         if images is None:
             return
         for role, name in FOLDERS.items():
@@ -98,28 +97,45 @@ class PictureSource:
             )
 
     def count(self, role: Role) -> int:
-        """How many images play a role."""
+        """Return the number of images of a role."""
         return len(self._files.get(role, DEFAULTS[role]))
 
     def is_own(self, role: Role) -> bool:
-        """Whether the user gave the images of a role."""
+        """Return whether the images of a role are the user's."""
         return role in self._files
 
     def get(self, role: Role, number: int, side: int) -> Picture:
-        """The picture of a number from 0; after the last comes the first again.
+        """Return a picture, whose file exists once it has been passed to `write`.
+
+        Args:
+            role: what the picture is used for.
+            number: index of the image, from 0; indices beyond the last wrap around.
+            side: side of the square in pixels.
 
         Raises:
             ImageError: the file cannot be read.
             InvalidInputError: scikit-image is missing.
-            OutputError: the square cannot be written.
         """
-        number %= self.count(role)
-        key = (role, number, side)
-        if key not in self._made:
-            self._made[key] = self._make(*key)
-        return self._made[key]
+        key = (role, number % self.count(role), side)
+        if key not in self._squares:
+            self._squares[key] = self._square(*key)
+        return self._squares[key][0]
 
-    def _make(self, role: Role, number: int, side: int) -> Picture:
+    def write(self, pictures: Iterable[Picture]) -> None:
+        """Write the files of pictures that `get` returned, unless they exist.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        wanted = {picture.path for picture in pictures}
+        for picture, pixels in self._squares.values():
+            path = picture.path
+            if path not in wanted or (path.exists() and np.array_equal(read_image(path), pixels)):
+                continue
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_image(path, pixels)
+
+    def _square(self, role: Role, number: int, side: int) -> tuple[Picture, NDArray[np.uint8]]:
         if role in self._files:
             file = self._files[role][number]
             name, pixels = file.stem, read_image(file)
@@ -130,10 +146,7 @@ class PictureSource:
         rounded = np.rint(square).clip(0, 255).astype(np.uint8)
         plain = re.sub(r"[^A-Za-z0-9_]+", "_", name)
         path = self._inputs / f"{role}-{number + 1}-{plain}-{side}.png"
-        if self._write and not (path.exists() and np.array_equal(read_image(path), rounded)):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_image(path, rounded)
-        return Picture(role, name, path, side, str(fingerprint(rounded)))
+        return Picture(role, name, path, side, str(fingerprint(rounded))), rounded
 
 
 def _shipped(name: str) -> NDArray[np.float32]:

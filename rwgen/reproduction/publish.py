@@ -1,4 +1,4 @@
-"""Writes what figures show: their folders, and the page."""
+"""Writes the folders of figures, and the page."""
 
 from __future__ import annotations
 
@@ -13,45 +13,50 @@ from rwgen.reproduction.estimate import Estimate
 from rwgen.reproduction.page import FigureOnPage, render_page
 from rwgen.reproduction.parts import Part, Stack, stacks_of
 from rwgen.reproduction.report import Content, Verdict
-from rwgen.reproduction.setting import Figure, Setting
+from rwgen.reproduction.setting import Figure, Parts, Setting
 from rwgen.reproduction.store import PartResult, Store, copy_file
 
 
 def publish(
     store: Store,
     setting: Setting,
-    figures: Sequence[Figure],
+    plans: Mapping[Figure, Parts],
     facts: Mapping[str, Any],
     full: Estimate,
 ) -> dict[int, list[dict[str, str]]]:
-    """Draw figures from finished parts, and write the page.
+    """Write the folders of figures whose parts are finished, and the page.
+
+    Args:
+        store: folder of the reproduction.
+        setting: sizes, pictures and networks.
+        plans: figures with their parts, in the paper's order.
+        facts: content of `reproduction.json`.
+        full: estimated cost of the full scale.
 
     Returns:
         Verdicts by figure.
 
     Raises:
-        OutputError: something cannot be written.
+        OutputError: a file cannot be written.
     """
     shown, verdicts = [], {}
-    for figure in figures:
-        parts = figure.parts(setting)
-        images = None if facts["images"] is None else str(facts["images"])
+    for figure, parts in plans.items():
         commands = {
-            "figure": reproduce_command(store, setting, [figure.number], images),
+            "figure": reproduce_command(store, setting, [figure.number], facts["images"]),
             **part_commands(store, setting, parts),
         }
-        named = {f"stack-{stack.seed}": stack for stack in stacks_of(parts.values())}
-        everything: dict[str, tuple[Part, PartResult]] = {
+        stacks = {f"stack-{stack.seed}": stack for stack in stacks_of(parts.values())}
+        made: dict[str, tuple[Part, PartResult]] = {
             name: (part, result)
-            for name, part in {**named, **parts}.items()
+            for name, part in {**stacks, **parts}.items()
             if (result := store.load(part)) is not None
         }
-        results = {name: everything[name][1] for name in parts}
-        content = figure.content(setting, results)
-        _write_figure(store, figure, content, everything, commands, setting)
-        seconds = sum(result.seconds for _, result in everything.values())
+        content = figure.content(setting, {name: made[name][1] for name in parts})
+        values = [_verdict_values(verdict) for verdict in content.verdicts]
+        _write_figure(store, figure, content, made, commands, values, setting)
+        seconds = sum(result.seconds for _, result in made.values())
         shown.append(FigureOnPage(figure.number, figure.title, content, commands, seconds))
-        verdicts[figure.number] = [_verdict_values(verdict) for verdict in content.verdicts]
+        verdicts[figure.number] = values
     atomic_write(store.folder / "index.html", render_page(setting, shown, facts, full).encode())
     return verdicts
 
@@ -62,6 +67,7 @@ def _write_figure(
     content: Content,
     made: Mapping[str, tuple[Part, PartResult]],
     commands: Mapping[str, str],
+    verdicts: Sequence[Mapping[str, str]],
     setting: Setting,
 ) -> None:
     name = f"figure-{figure.number}"
@@ -78,7 +84,7 @@ def _write_figure(
         "caption": content.caption,
         "scale": dataclasses.asdict(setting.scale),
         "commands": dict(commands),
-        "verdicts": [_verdict_values(verdict) for verdict in content.verdicts],
+        "verdicts": verdicts,
         "numbers": dict(content.numbers),
         "tables": [dataclasses.asdict(table) for table in content.tables],
         "remarks": list(content.remarks),

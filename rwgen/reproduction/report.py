@@ -1,4 +1,4 @@
-"""What a figure shows, as plain data: images, charts, tables, and what became of the claims."""
+"""What a figure shows, as plain data: images, charts, tables and verdicts on claims."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from typing import Any, Literal
 
 Outcome = Literal["holds", "does not hold", "cannot be told"]
 
+NO_TRAINED = "no trained weights were given (--trained)"
+"""Reason why a comparison with the trained network is left open."""
+
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of the paper, and how it is measured here.
+    """A statement of the paper, and how it is measured here.
 
     Attributes:
-        paper: what the paper says, in its words.
-        reading: what must be measured for it to hold.
+        paper: quotation of the paper.
+        reading: condition under which the claim counts as true.
     """
 
     paper: str
@@ -25,12 +28,12 @@ class Claim:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What became of a claim.
+    """Verdict on a claim.
 
     Attributes:
         claim: the claim.
-        outcome: whether it holds.
-        measured: the numbers that say so.
+        outcome: whether the claim holds.
+        measured: the numbers behind the outcome.
     """
 
     claim: Claim
@@ -39,7 +42,7 @@ class Verdict:
 
 
 def judge(claim: Claim, holds: bool | None, measured: str) -> Verdict:
-    """The verdict for a condition; None where it cannot be told."""
+    """Return the verdict on a claim; `holds` is None if it cannot be decided."""
     if holds is None:
         return Verdict(claim, "cannot be told", measured)
     return Verdict(claim, "holds" if holds else "does not hold", measured)
@@ -50,11 +53,11 @@ class Tile:
     """One image of a figure.
 
     Attributes:
-        file: the image.
-        name: of its copy among the figure's raw images, without a suffix.
-        label: a line above it.
-        detail: a line below it, such as its quality.
-        description: what it shows, for those who cannot see it.
+        file: image file.
+        name: name of its copy among the figure's raw images, without suffix.
+        label: line above the image.
+        detail: line below the image, such as its quality.
+        description: alternative text.
     """
 
     file: Path
@@ -66,10 +69,10 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileRow:
-    """Images side by side.
+    """A row of images.
 
     Attributes:
-        heading: what they have in common.
+        heading: what the images have in common.
         tiles: the images.
     """
 
@@ -79,7 +82,7 @@ class TileRow:
 
 @dataclass(frozen=True)
 class Line:
-    """One curve: x and y values of equal length; `dashed` sets it apart."""
+    """A curve: x and y values of equal length, drawn dashed if `dashed`."""
 
     label: str
     x: Sequence[float]
@@ -89,17 +92,17 @@ class Line:
 
 @dataclass(frozen=True)
 class LineChart:
-    """Curves in one pair of axes.
+    """Curves in one plot.
 
     Attributes:
-        title: above it.
-        x_label: what x is.
-        y_label: what y is, with its unit.
+        title: title above the plot.
+        x_label: label of the x axis.
+        y_label: label of the y axis, with unit.
         lines: the curves.
-        description: what it shows, for those who cannot see it.
-        log_x: whether x is logarithmic.
-        log_y: whether y is logarithmic.
-        ticks: names of x values 0, 1, ..., where x is a category.
+        description: alternative text.
+        log_x: whether the x axis is logarithmic.
+        log_y: whether the y axis is logarithmic.
+        ticks: names of the x values 0, 1, ... if x is a category.
     """
 
     title: str
@@ -114,14 +117,14 @@ class LineChart:
 
 @dataclass(frozen=True)
 class BoxChart:
-    """Quartiles, extremes and means of several samples in each of several groups.
+    """Box plots of several samples in each of several groups: quartiles, extremes and means.
 
     Attributes:
-        title: above it.
-        y_label: what is measured, with its unit.
-        groups: names of the groups, along x.
-        samples: by kind, one sample for each group.
-        description: what it shows, for those who cannot see it.
+        title: title above the plot.
+        y_label: label of the y axis, with unit.
+        groups: names of the groups along the x axis.
+        samples: one sample per group, by kind.
+        description: alternative text.
     """
 
     title: str
@@ -136,12 +139,12 @@ Chart = LineChart | BoxChart
 
 @dataclass(frozen=True)
 class Table:
-    """Numbers in rows; the first cell of a row names it.
+    """A table whose rows begin with their names.
 
     Attributes:
-        caption: what it tells.
+        caption: what the table shows.
         header: names of the columns.
-        rows: texts.
+        rows: cells of each row.
     """
 
     caption: str
@@ -151,16 +154,16 @@ class Table:
 
 @dataclass(frozen=True)
 class Content:
-    """What a figure has to show.
+    """Content of a figure.
 
     Attributes:
-        caption: what it is, in a sentence or two.
+        caption: one or two sentences about the figure.
         rows: images.
-        charts: curves and boxes.
-        tables: numbers to read.
-        verdicts: the paper's claims about it.
-        numbers: what the figure adds to those of its parts, for its JSON.
-        remarks: what a reader must know, such as what stands in for what.
+        charts: charts.
+        tables: tables.
+        verdicts: verdicts on the paper's claims about the figure.
+        numbers: numbers for the figure's JSON file beyond those of its parts.
+        remarks: notes for the reader, such as replaced images.
     """
 
     caption: str
@@ -173,5 +176,5 @@ class Content:
 
 
 def decimals(value: float | None, digits: int = 1, unit: str = "") -> str:
-    """A number for readers; a dash where there is none."""
+    """Format a number; a dash for None."""
     return "-" if value is None else f"{value:.{digits}f}{unit}"

@@ -1,8 +1,9 @@
-"""The whole of a reproduction: plan, make what is missing, draw, and tell what it says."""
+"""Runs a reproduction: plans its parts, makes the missing ones, and publishes the figures."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib.metadata
 import importlib.util
 import os
@@ -18,29 +19,28 @@ from rwgen.network.lookup import load_recipe
 from rwgen.reproduction.commands import reproduce_command
 from rwgen.reproduction.estimate import Costs, Estimate, estimate, part_work
 from rwgen.reproduction.figures.index import FIGURES, choose_figures
-from rwgen.reproduction.order import Order, fulfil
-from rwgen.reproduction.parts import Part, Stack, part_key, stacks_of
+from rwgen.reproduction.parts import ImagePart, Part, Stack, part_key, stacks_of
 from rwgen.reproduction.pictures import PictureSource
 from rwgen.reproduction.scale import FULL, QUICK, Scale
-from rwgen.reproduction.setting import Figure, Setting
-from rwgen.reproduction.store import MARK, PartResult, Store
+from rwgen.reproduction.setting import Parts, Setting
+from rwgen.reproduction.store import MARK, Store
 from rwgen.version import __version__
 from rwgen.workers import Runner
 
 PACKAGES = ("jinja2", "matplotlib", "skimage")
-"""What the extra `reproduce` brings."""
+"""Packages of the extra `reproduce`."""
 
 _VERSIONS = ("tensorflow", "tensorflow-probability", "keras", "numpy", "scipy", "matplotlib")
 
 
 @dataclass(frozen=True)
 class Advance:
-    """How far a run is.
+    """Progress of a run.
 
     Attributes:
-        done: parts that are there.
-        total: parts that are needed.
-        seconds_left: estimate, None before the first part.
+        done: number of finished parts.
+        total: number of parts needed.
+        seconds_left: estimated remaining seconds, or None before the first part.
     """
 
     done: int
@@ -50,16 +50,16 @@ class Advance:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run gave.
+    """Result of a run.
 
     Attributes:
-        page: `index.html`.
-        figures: numbers of the figures that it shows.
-        parts: how many parts were needed.
-        made: how many of them this run made.
-        seconds: that it took.
-        verdicts: of the claims, by figure: the paper's words, the outcome, the numbers.
-        full: what the full scale should cost, by the parts that are there.
+        page: path of `index.html`.
+        figures: numbers of the figures on the page.
+        parts: number of parts needed.
+        made: number of parts that this run made.
+        seconds: duration of the run.
+        verdicts: verdicts by figure: the paper's words, the outcome and the measured numbers.
+        full: estimated cost of the full scale.
     """
 
     page: Path
@@ -81,25 +81,26 @@ def reproduce(
     run: Runner = map,
     progress: Callable[[Advance], None] | None = None,
 ) -> Outcome:
-    """Make the paper's figures, or go on with what an interrupted run left.
+    """Make figures of the paper, or resume an interrupted run.
 
     Args:
-        folder: where everything goes; missing, empty, or a reproduction.
-        figures: the paper's numbers, 2 to 10; none means all.
+        folder: output folder: missing, empty, or one of an earlier call.
+        figures: numbers of the figures, 2 to 10; empty for all.
         scale: sizes and counts.
-        images: a folder with `photos`, `textures` or `paintings`, in place of scikit-image's.
-        trained: trained weights to compare with, as `rwgen.load_recipe` takes them.
-        run: how parts are made; `rwgen.workers.process_runner` gives their memory back.
-        progress: is told when the work begins and after each part.
+        images: folder with `photos`, `textures` or `paintings` that replace scikit-image's, or
+            None.
+        trained: trained weights to compare with, as `rwgen.load_recipe` takes them, or None.
+        run: runs the parts; `rwgen.workers.process_runner` frees the memory that they took.
+        progress: called at the start and after each part.
 
     Returns:
-        What was made.
+        The outcome.
 
     Raises:
-        InvalidInputError: an argument is not what it must be, or the folder holds something else.
+        InvalidInputError: an argument is invalid, or the folder holds other files.
         OptimizationError: a loss is not finite.
         OutputError: the folder cannot be written.
-        RecipeError: the trained weights cannot be had.
+        RecipeError: the trained weights cannot be loaded.
     """
     began = time.perf_counter()
     chosen = choose_figures(figures)
@@ -107,22 +108,28 @@ def reproduce(
     _check_trained(trained)
     setting = Setting(scale, PictureSource(folder / "inputs", images), trained)
     store = Store(folder)
-    parts = plan_parts(setting, chosen)
+    plans = {figure: figure.parts(setting) for figure in FIGURES.values()}
+    parts = in_order(plans[figure] for figure in chosen)
+    setting.pictures.write(picture for part in parts for picture in part.pictures)
     missing = [part for part in parts if store.load(part) is None]
     _make(store, parts, missing, run, progress)
 
     from rwgen.reproduction.publish import publish
 
-    command = reproduce_command(store, setting, figures, os.fspath(images) if images else None)
-    # Figures of earlier calls stay; looking for them makes no inputs.
-    other = dataclasses.replace(setting, pictures=PictureSource(folder, images, write=False))
-    shown = [x for x in FIGURES.values() if x in chosen or _is_made(store, other, x)]
-    results = _results(store, plan_parts(setting, shown))
-    full = estimate_scale(setting, results, FULL, images)
+    shown = {  # figures of earlier calls stay on the page
+        figure: plan
+        for figure, plan in plans.items()
+        if figure in chosen or all(store.load(part) is not None for part in plan.values())
+    }
+    used = in_order(shown.values())
+    setting.pictures.write(picture for part in used for picture in part.pictures)
+    results = [(part, result) for part in used if (result := store.load(part)) is not None]
+    full = estimate(full_scale_parts(setting), Costs.measured(results))
+    given = os.fspath(images) if images else None
     facts = {
-        "command": command,
+        "command": reproduce_command(store, setting, figures, given),
         "scale": dataclasses.asdict(scale),
-        "images": os.fspath(images) if images else None,
+        "images": given,
         "trained": trained,
         "rwgen": __version__,
         "surroundings": surroundings(),
@@ -130,10 +137,11 @@ def reproduce(
         "full_scale_estimate": dataclasses.asdict(full),
     }
     verdicts = publish(store, setting, shown, facts, full)
-    store.write_json(MARK, {**facts, "figures": [x.number for x in shown], "verdicts": verdicts})
+    numbers = tuple(figure.number for figure in shown)
+    store.write_json(MARK, {**facts, "figures": numbers, "verdicts": verdicts})
     return Outcome(
         page=folder / "index.html",
-        figures=tuple(figure.number for figure in shown),
+        figures=numbers,
         parts=len(parts),
         made=len(missing),
         seconds=time.perf_counter() - began,
@@ -142,32 +150,26 @@ def reproduce(
     )
 
 
-def plan_parts(setting: Setting, figures: Iterable[Figure]) -> list[Part]:
-    """Every part of figures once, stacks before what is inverted from them."""
-    wanted = [part for figure in figures for part in figure.parts(setting).values()]
-    late = [part for part in wanted if isinstance(part.network, Stack)]
-    early = [part for part in wanted if not isinstance(part.network, Stack)]
+def in_order(plans: Iterable[Parts]) -> list[Part]:
+    """Return the parts of several figures, each once, stacks before what is inverted from them."""
+    wanted = [part for plan in plans for part in plan.values()]
+    late = [part for part in wanted if _needs_stack(part)]
+    early = [part for part in wanted if not _needs_stack(part)]
     parts: tuple[Part, ...] = (*early, *stacks_of(wanted), *late)
     return list({part_key(part): part for part in parts}.values())
 
 
-def estimate_scale(
-    setting: Setting,
-    results: Sequence[tuple[Part, PartResult]],
-    scale: Scale,
-    images: Path | None = None,
-) -> Estimate:
-    """What all figures at another scale should cost, by parts that have been made."""
-    source = PictureSource(Path("inputs"), images, write=False)
-    other = dataclasses.replace(setting, scale=scale, pictures=source)
-    return estimate(plan_parts(other, FIGURES.values()), Costs.measured(results))
+def full_scale_parts(setting: Setting) -> list[Part]:
+    """Return the parts of all figures at the full scale."""
+    full = dataclasses.replace(setting, scale=FULL)
+    return in_order(figure.parts(full) for figure in FIGURES.values())
 
 
 def check_packages() -> None:
-    """Refuse to begin without the packages that draw and show.
+    """Check that the packages for charts and pages are installed.
 
     Raises:
-        InvalidInputError: one is missing.
+        InvalidInputError: a package is missing.
     """
     missing = [name for name in PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
@@ -178,7 +180,7 @@ def check_packages() -> None:
 
 
 def surroundings() -> dict[str, Any]:
-    """Versions and machine that numbers were measured with."""
+    """Return the package versions and the machine of a measurement."""
     return {
         "python": platform.python_version(),
         "packages": {name: importlib.metadata.version(name) for name in _VERSIONS},
@@ -202,26 +204,28 @@ def _make(
     run: Runner,
     progress: Callable[[Advance], None] | None,
 ) -> None:
-    tell = progress or (lambda advance: None)
+    report = progress or (lambda advance: None)
     done, total = len(parts) - len(missing), len(parts)
-    tell(Advance(done, total, None))
-    if not missing:
-        return
+    report(Advance(done, total, None))
     began, finished = time.perf_counter(), 0.0
-    whole = sum(map(part_work, missing))
-    late = [x for x in missing if not isinstance(x, Stack) and isinstance(x.network, Stack)]
-    for stage in ([x for x in missing if x not in late], late):
-        orders = [Order(store.folder, part) for part in stage]
-        for part, _ in zip(stage, run(fulfil, orders), strict=True):
+    work = sum(map(part_work, missing))
+    for stage in (
+        [part for part in missing if not _needs_stack(part)],
+        [part for part in missing if _needs_stack(part)],
+    ):
+        made = run(functools.partial(_make_part, store.folder), stage)
+        for part, _ in zip(stage, made, strict=True):
             done, finished = done + 1, finished + part_work(part)
             elapsed = time.perf_counter() - began
-            tell(Advance(done, total, elapsed * (whole - finished) / finished))
+            report(Advance(done, total, elapsed * (work - finished) / finished))
 
 
-def _is_made(store: Store, setting: Setting, figure: Figure) -> bool:
-    return all(store.load(part) is not None for part in figure.parts(setting).values())
+def _make_part(folder: Path, part: Part) -> None:
+    """Make a part; the process that this runs in is the only one that imports TensorFlow."""
+    from rwgen.reproduction.make import make_part
+
+    make_part(part, Store(folder))
 
 
-def _results(store: Store, parts: Sequence[Part]) -> list[tuple[Part, PartResult]]:
-    found = [(part, store.load(part)) for part in parts]
-    return [(part, result) for part, result in found if result is not None]
+def _needs_stack(part: Part) -> bool:
+    return isinstance(part, ImagePart) and isinstance(part.network, Stack)

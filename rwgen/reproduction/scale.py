@@ -1,11 +1,11 @@
-"""How large a reproduction is: what the paper did, or what fits into the time of a coffee break."""
+"""Size of a reproduction: the paper's, or one that takes less than an hour."""
 
 from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
 
-from rwgen.errors import InvalidInputError
+from rwgen.checks import check_count, unexpected
 from rwgen.network.architecture import VGG19
 
 _CONV_AND_POOL = tuple(spec.name for spec in VGG19.layers() if spec.kind != "dense")
@@ -15,38 +15,38 @@ _POOLS = tuple(spec.name for spec in VGG19.layers() if spec.kind == "pool")
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """Sizes, iterations and counts of everything that the figures are made of.
+    """Sizes, iterations and counts of the parts of all figures.
 
-    Images are squares. An iteration of L-BFGS is close to one evaluation of loss and gradient.
+    Images are square. An L-BFGS iteration takes about one evaluation of loss and gradient.
 
     Attributes:
-        name: what the scale is called.
+        name: value of `--scale`.
         size: side of inverted images in pixels.
-        iterations: of an inversion (figures 2, 3, 4 and 7).
+        iterations: iterations of an inversion in figures 2, 3, 4 and 7.
         layers: convolutions and pools of figures 2 and 7.
-        dense_layers: dense layers of figures 2 and 7; their images have 256 pixels a side.
-        dense_iterations: of their inversions.
+        dense_layers: dense layers of figures 2 and 7; their images have a side of 256 pixels.
+        dense_iterations: iterations of their inversions.
         pools: layers of figures 3 and 4.
-        further_photos: photos of figure 4, besides the one of figures 2, 3 and 7.
-        curve_layer: the layer of figure 5.
-        curve_iterations: of the inversions of figure 5.
-        snapshots: iterations at which an inversion keeps its image.
-        seeds: networks of figure 6.
-        variation_size: side of its images.
-        variation_iterations: of its inversions.
-        variation_layers: layers that it inverts.
-        stack_layers: convolutions of a stack whose weights are chosen.
-        stack_size: side of the reference of a stack.
-        stack_iterations: of the inversion that judges a candidate.
-        candidates: draws of each layer of a stack.
-        textures: sources of figure 8.
-        texture_size: side of its images.
-        texture_iterations: of a texture.
-        style_layers: the layer sets of figure 8 are the first one, two, ... of these.
-        paintings: styles of figure 9.
-        scenes: pairs of a painting and a photo of figure 10.
-        style_size: side of images of figures 9 and 10.
-        style_iterations: of a style transfer.
+        further_photos: number of photos of figure 4, beyond the photo of figures 2, 3 and 7.
+        curve_layer: layer of figure 5.
+        curve_iterations: iterations of the inversions of figure 5.
+        snapshots: iterations after which an inversion keeps its image.
+        seeds: number of networks of each kind in figure 6, at least 3.
+        variation_size: side of the images of figure 6 in pixels.
+        variation_iterations: iterations of the inversions of figure 6.
+        variation_layers: layers of figure 6.
+        stack_layers: convolutions of a stack whose weights are selected.
+        stack_size: side of the reference image of a stack in pixels.
+        stack_iterations: iterations of the inversion that scores a draw of a stack.
+        candidates: number of draws of each layer of a stack.
+        textures: number of textures of figure 8.
+        texture_size: side of the textures in pixels.
+        texture_iterations: iterations of a texture.
+        style_layers: layers of figure 8, whose rows match the first one, two, ... of these.
+        paintings: number of styles of figure 9.
+        scenes: number of pairs of a painting and a photo in figure 10.
+        style_size: side of the images of figures 9 and 10 in pixels.
+        style_iterations: iterations of a style transfer.
     """
 
     name: str
@@ -78,22 +78,15 @@ class Scale:
     style_iterations: int
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-            LayerError: a layer is unknown.
-        """
+        """Check the fields."""
         for field in dataclasses.fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, int) and value < 1:
-                raise InvalidInputError(
-                    f"{field.name}: expected a number from 1. Received: {value}"
-                )
-            if isinstance(value, tuple) and not value and field.name != "dense_layers":
-                raise InvalidInputError(f"{field.name}: expected at least one. Received: none")
-        if self.seeds < 3:  # of two values both are as far from their median
-            raise InvalidInputError(f"seeds: expected a number from 3. Received: {self.seeds}")
+            if isinstance(value, tuple):
+                if not value and field.name != "dense_layers":
+                    raise unexpected(field.name, "at least one value", value)
+            elif not isinstance(value, str):
+                # Two values deviate from their median equally, so their spread has no meaning.
+                check_count(field.name, value, 3 if field.name == "seeds" else 1)
         for names, size in (
             ((*self.layers, *self.pools, self.curve_layer), self.size),
             (self.variation_layers, self.variation_size),
@@ -125,7 +118,7 @@ QUICK = Scale(
     style_size=96,
     style_iterations=100,
 )
-"""Every figure, small: inside 45 minutes on two cores (docs/reproduction.md)."""
+"""All figures at a small size: less than 45 minutes on two cores (docs/reproduction.md)."""
 
 FULL = Scale(
     name="full",
@@ -149,7 +142,7 @@ FULL = Scale(
     style_size=256,
     style_iterations=2000,
 )
-"""The paper's setting: 256 pixels, 2000 iterations, as many images and networks."""
+"""The paper's setting: 256 pixels, 2000 iterations, the same numbers of images and networks."""
 
 SCALES = {scale.name: scale for scale in (QUICK, FULL)}
 """Scales by name."""

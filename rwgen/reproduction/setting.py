@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from rwgen.network.architecture import DENSE_INPUT_SIZE, VGG19
@@ -17,20 +17,20 @@ from rwgen.reproduction.scale import Scale
 from rwgen.reproduction.store import PartResult
 
 Parts = Mapping[str, ImagePart]
-"""Parts of a figure by a name that tells them apart; raw images are called by it."""
+"""Parts of a figure by a name that is unique in the figure; its raw images have these names."""
 
 Results = Mapping[str, PartResult]
-"""What was made of them, by the same names."""
+"""Results of the parts, by the same names."""
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What decides a reproduction.
+    """Everything that determines a reproduction.
 
     Attributes:
         scale: sizes and counts.
-        pictures: where images come from.
-        trained: trained weights as `--network` takes them, None for none.
+        pictures: source of the input images.
+        trained: trained weights as `--network` takes them, or None.
     """
 
     scale: Scale
@@ -44,7 +44,7 @@ class Setting:
 
     @functools.cached_property
     def plain(self) -> Recipe:
-        """The network that it was selected from, with the first draw of each layer."""
+        """The network that `stacked` was selected from: the first draw of each layer."""
         return load_recipe(HALF_NORMAL_NETWORK)
 
     @functools.cached_property
@@ -54,26 +54,30 @@ class Setting:
 
     @functools.cached_property
     def trained_recipe(self) -> Recipe | None:
-        """The trained network."""
+        """The trained network, or None."""
         return None if self.trained is None else load_recipe(self.trained)
 
     @property
-    def rivals(self) -> dict[str, Recipe]:
-        """What the stacked network is compared with: trained weights if there are, else plain."""
-        trained = self.trained_recipe
-        return {"plain": self.plain} if trained is None else {"trained": trained}
+    def trained_networks(self) -> dict[str, Recipe]:
+        """The trained network by its name in figures; empty without trained weights."""
+        return {} if self.trained_recipe is None else {"trained": self.trained_recipe}
+
+    @property
+    def inverted_networks(self) -> dict[str, Recipe]:
+        """The stacked network and its rival: trained if there are trained weights, else plain."""
+        return {"stacked": self.stacked, **(self.trained_networks or {"plain": self.plain})}
 
     def seeded(self, seed: int) -> Recipe:
-        """The plain network of another seed."""
+        """Return the plain network with another seed."""
         return dataclasses.replace(self.plain, name=f"plain-{seed}", seed=seed, weights_sha256={})
 
     def photo(self, number: int, layer: str) -> Picture:
-        """A photo at the size that a layer is inverted at."""
+        """Return a photo at the size that a layer is inverted at."""
         dense = VGG19.layer(layer).kind == "dense"
         return self.pictures.get("photo", number, DENSE_INPUT_SIZE if dense else self.scale.size)
 
     def inversion(self, photo: int, layer: str, network: Recipe) -> Inversion:
-        """A part of figures 2, 3, 4, 5 and 7."""
+        """Return a part of figures 2, 3, 4, 5 and 7."""
         scale = self.scale
         iterations = scale.iterations
         if VGG19.layer(layer).kind == "dense":
@@ -88,16 +92,28 @@ class Setting:
             snapshots=tuple(n for n in scale.snapshots if n <= iterations),
         )
 
+    def inversions(
+        self, photos: Iterable[int], layers: Iterable[str], networks: Mapping[str, Recipe]
+    ) -> dict[str, ImagePart]:
+        """Return the inversions of photos from layers of networks, by `inversion_name`."""
+        layers = tuple(layers)
+        return {
+            inversion_name(photo, layer, name): self.inversion(photo, layer, network)
+            for photo in photos
+            for name, network in networks.items()
+            for layer in layers
+        }
+
 
 @dataclass(frozen=True)
 class Figure:
     """A figure of the paper.
 
     Attributes:
-        number: the paper's.
-        title: what it shows.
-        parts: what it needs, the stacks of its inversions not among them.
-        content: what it shows, from the results.
+        number: number in the paper.
+        title: what the figure shows.
+        parts: returns the parts of the figure, without the stacks of its inversions.
+        content: returns what to show, from the results of the parts.
     """
 
     number: int
@@ -106,8 +122,13 @@ class Figure:
     content: Callable[[Setting, Results], Content]
 
 
+def inversion_name(photo: int, layer: str, network: str) -> str:
+    """Return the name of a part that inverts a photo (its index from 0) with a named network."""
+    return f"photo_{photo + 1}-{layer}-{network}"
+
+
 def inversion_tile(name: str, label: str, result: PartResult) -> Tile:
-    """An inverted image with its quality."""
+    """Return an inverted image with its PSNR and SSIM."""
     psnr = result.numbers["psnr"]
     quality = "equal" if psnr is None else f"{psnr:.1f} dB"
     ssim = result.numbers["ssim"]
@@ -118,6 +139,6 @@ def inversion_tile(name: str, label: str, result: PartResult) -> Tile:
 
 
 def picture_tile(picture: Picture) -> Tile:
-    """An image as it was given."""
+    """Return an input image."""
     name = f"{picture.role}-{picture.name}"
     return Tile(picture.path, name, picture.name, "given", f"the {picture.role} {picture.name}")

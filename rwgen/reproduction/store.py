@@ -1,13 +1,13 @@
-"""The folder of a reproduction: inputs, parts, and what is shown of them.
+"""The folder of a reproduction: inputs, parts and figures.
 
-    reproduction.json     settings, verdicts, costs; marks the folder
-    index.html            everything on one page
+    reproduction.json     settings, verdicts and costs; identifies the folder
+    index.html            page with all figures
     figure-N/             figure.png, figure.json, commands.sh, images/
-    inputs/               the squares that parts were made from
-    networks/             recipes that commands name
-    parts/KEY/            part.json and the images of a part
+    inputs/               square input images
+    networks/             recipes that the commands refer to
+    parts/KEY/            part.json and images of a part
 
-A part is made in a folder of another name, which is renamed once it is whole.
+A part is made in a folder of another name, which is renamed once the part is complete.
 """
 
 from __future__ import annotations
@@ -26,26 +26,26 @@ from rwgen.files import atomic_write
 from rwgen.reproduction.parts import Part, part_key
 
 MARK = "reproduction.json"
-"""The file that says what a folder is."""
+"""File that identifies the folder of a reproduction."""
 
 FORMAT_VERSION = 1
-"""Version of that file; folders of other versions are refused."""
+"""Version of that file; folders of other versions are rejected."""
 
 _RESULT = "part.json"
 
 
 @dataclass(frozen=True)
 class PartResult:
-    """What was made of a part.
+    """Result of a part.
 
     Attributes:
-        key: of the part.
-        folder: where its files are.
-        numbers: what was measured, by name; None where a number has no finite value.
-        history: columns of equal length: iteration, evaluations, seconds, loss and, of inversions,
-            distance.
-        seconds: that it took.
-        seconds_per_evaluation: of its search at the finest size, None where it is not known.
+        key: key of the part.
+        folder: folder of its files.
+        numbers: measured numbers by name; None where a number has no finite value.
+        history: columns of equal length: iteration, evaluations, seconds, loss and, for
+            inversions, distance.
+        seconds: time that the part took.
+        seconds_per_evaluation: time of one evaluation at the finest size, or None if unknown.
         snapshots: iterations whose images were kept.
     """
 
@@ -59,16 +59,16 @@ class PartResult:
 
     @property
     def image(self) -> Path:
-        """The image that was made."""
+        """Path of the result."""
         return self.folder / "image.png"
 
     @property
     def recipe(self) -> Path:
-        """The recipe that was made of a stack."""
+        """Path of the recipe, for a stack."""
         return self.folder / "recipe.json"
 
     def snapshot(self, iteration: int) -> Path:
-        """The image of an iteration."""
+        """Return the path of the image after an iteration."""
         return self.folder / f"iteration-{iteration:06d}.png"
 
 
@@ -76,11 +76,11 @@ class Store:
     """The folder of one reproduction."""
 
     def __init__(self, folder: Path) -> None:
-        """Find out whether the folder can be used; make it where it is missing.
+        """Check the folder, and create it if it is missing.
 
         Raises:
-            InvalidInputError: it holds something else than a reproduction.
-            OutputError: it cannot be made.
+            InvalidInputError: the folder holds something other than a reproduction.
+            OutputError: the folder cannot be created.
         """
         self.folder = folder
         mark = folder / MARK
@@ -111,20 +111,24 @@ class Store:
 
     @property
     def parts(self) -> Path:
-        """Where finished parts are."""
+        """Folder of the finished parts."""
         return self.folder / "parts"
 
     def write_json(self, name: str, values: Mapping[str, Any]) -> None:
-        """Write values below the folder, whole or not at all.
+        """Write values to a JSON file atomically.
+
+        Args:
+            name: path relative to the folder.
+            values: content, to which the format version is added.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: the file cannot be written.
         """
         text = json.dumps({"format_version": FORMAT_VERSION, **values}, indent=1, allow_nan=False)
         atomic_write(self.folder / name, (text + "\n").encode())
 
     def load(self, part: Part) -> PartResult | None:
-        """The result of a part, None where it has not been made or is damaged."""
+        """Return the result of a part, or None if it is missing or damaged."""
         key = part_key(part)
         folder = self.parts / key
         try:
@@ -145,22 +149,22 @@ class Store:
         return result if all(file.is_file() for file in files) else None
 
     def workplace(self, part: Part) -> Path:
-        """The folder in which a part is made; what an interrupted run left is still in it."""
+        """Return the folder in which a part is made, with what an interrupted run left in it."""
         folder = self.parts / f".making-{part_key(part)}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def finish(self, part: Part, values: Mapping[str, Any]) -> None:
-        """Write what was measured of a part, and give its folder the part's name.
+        """Write the measurements of a part, and move its folder to its final name.
 
         Raises:
-            OutputError: it cannot be written.
+            OutputError: a file cannot be written.
         """
         workplace, folder = self.workplace(part), self.parts / part_key(part)
         described = {"kind": part.kind, **part.identity}
         text = json.dumps({"part": described, **values}, indent=1, allow_nan=False) + "\n"
         atomic_write(workplace / _RESULT, text.encode())
-        if folder.exists():  # damaged, or made meanwhile by another run
+        if folder.exists():  # damaged, or made by another run in the meantime
             shutil.rmtree(folder)
         try:
             workplace.rename(folder)
@@ -172,10 +176,10 @@ class Store:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, unless the copy is there already.
+    """Copy a file, unless an identical copy exists.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: the copy cannot be written.
     """
     data = source.read_bytes()
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""`rwgen reproduce`: options, refusals, and a figure that is really made."""
+"""`rwgen reproduce`: options, invalid calls, and figures that are really made."""
 
 from __future__ import annotations
 
@@ -22,16 +22,32 @@ from rwgen.reproduction.figures.index import FIGURES
 
 ROOT = Path(__file__).parent.parent.parent
 
-# The program, with the small scale in place of the quick one.
+# The program with the tiny scale. Its worker pauses in the middle of the first search: it creates a
+# file, and waits to be killed.
 PROGRAM = """
-import dataclasses, sys
-sys.path.insert(0, {folder!r})
+import dataclasses, pathlib, sys, threading
+sys.path.insert(0, {tests!r})
 from tiny_scale import TINY
 from rwgen.reproduction import scale
+
+scale.SCALES["quick"] = dataclasses.replace(TINY, name="quick")
 if __name__ == "__main__":
-    scale.SCALES["quick"] = dataclasses.replace(TINY, name="quick", curve_iterations={iterations})
     from rwgen.cli.main import main
     sys.exit(main(sys.argv[1:]))
+
+import tensorflow as tf
+from rwgen.reproduction import make
+
+tf.config.run_functions_eagerly(True)
+make.CHECKPOINT_EVERY = 2
+
+def stop(path, image):
+    if path.name == "iteration-000003.png":
+        pathlib.Path({reached!r}).touch()
+        threading.Event().wait()
+    write_image(path, image)
+
+write_image, make.write_image = make.write_image, stop
 """
 
 
@@ -46,7 +62,7 @@ if __name__ == "__main__":
         (("-o", "out", "--trained", "none.h5"), "expected weights that can be read"),
     ],
 )
-def test_wrong_calls_are_refused_before_any_work(
+def test_invalid_calls_are_refused_before_any_work(
     arguments: tuple[str, ...],
     expected: str,
     refused: Callable[..., str],
@@ -75,7 +91,7 @@ def test_missing_packages_are_named(
     assert 'pip install "rwgen[reproduce]"' in line
 
 
-def test_the_document_names_options_and_figures_that_there_are(call: Callable[..., Any]) -> None:
+def test_the_document_names_options_and_figures_that_exist(call: Callable[..., Any]) -> None:
     text = (ROOT / "docs" / "reproduction.md").read_text(encoding="utf-8")
     shown = call("reproduce", "--help").out.decode()
     named = set(re.findall(r"`(--[a-z-]+)", text))
@@ -85,34 +101,30 @@ def test_the_document_names_options_and_figures_that_there_are(call: Callable[..
     assert [int(n) for row in numbers for n in row.split(", ")] == list(FIGURES)
 
 
-def program(folder: Path, iterations: int = 4) -> list[str]:
-    path = folder / "program.py"
-    path.write_text(PROGRAM.format(folder=str(ROOT / "tests"), iterations=iterations))
-    return [sys.executable, str(path), "reproduce"]
-
-
 @pytest.mark.slow
 def test_a_figure_is_what_its_commands_make(
-    call: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    call: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cheap_commands: None,
 ) -> None:
-    """Figures 2, 6, 8 and 9 for one network each, and then every command of them."""
+    """Figures 2, 6, 8 and 9, and then each of their commands; of figure 6 those of one seed."""
     monkeypatch.chdir(tmp_path)
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
-    command = [*program(tmp_path), "2", "6", "8", "9", "-o", "out", "--json"]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    values = json.loads(run.stdout)
-    assert values["figures"] == [2, 6, 8, 9]
-    lines = run.stderr.splitlines()
-    assert lines[0] == f"rwgen: parts 0 of {values['parts']}"
-    assert lines[-1].startswith(f"rwgen: parts {values['parts']} of {values['parts']}")
+    command = ["reproduce", "2", "6", "8", "9", "-o", "out", "--json"]
+    run = call(*command)
+    assert run.json["figures"] == [2, 6, 8, 9]
+    parts = run.json["parts"]
+    lines = run.err.splitlines()
+    assert lines[0] == f"rwgen: parts 0 of {parts}"
+    assert lines[-1].startswith(f"rwgen: parts {parts} of {parts}")
 
     made = recipes = 0
     for number in (2, 6, 8, 9):
         figure = json.loads((tmp_path / f"out/figure-{number}/figure-{number}.json").read_text())
         wanted = {**figure["commands"]}
         del wanted["figure"]
-        if number == 6:  # one seed is as good as three
-            wanted = {name: c for name, c in wanted.items() if "-0" in name}
+        if number == 6:
+            wanted = {name: line for name, line in wanted.items() if "-0" in name}
         for name, line in wanted.items():
             assert call(*shlex.split(line)[1:], "--quiet").code == 0
             part = figure["parts"].get(name, {"kind": ""})
@@ -131,35 +143,43 @@ def test_a_figure_is_what_its_commands_make(
                     assert np.array_equal(np.asarray(image), np.asarray(other)), line
                 made += 1
     assert (made, recipes) == (2 + 2 + 2 + 1, 1)
-
-    again = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
-    assert json.loads(again.stdout)["made"] == 0
+    assert call(*command).json["made"] == 0
 
 
 @pytest.mark.slow
-def test_an_interrupted_run_goes_on_in_the_middle_of_a_part(tmp_path: Path) -> None:
-    """The search of figure 5 is stopped after its first checkpoint; the image is the same."""
-    command = [*program(tmp_path, iterations=400), "5", "--quiet", "-o"]
-    whole = tmp_path / "whole"
-    subprocess.run([*command, str(whole)], check=True, timeout=300)
-    for number in (signal.SIGINT, signal.SIGKILL):
-        check_interruption(number, [*command, str(tmp_path / number.name)], whole)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_run_resumes_in_the_middle_of_a_part(
+    number: signal.Signals,
+    call: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cheap_commands: None,
+) -> None:
+    """A search of figure 5 is interrupted after its first checkpoint; the result is the same."""
+    from rwgen.reproduction import make
 
-
-def check_interruption(number: signal.Signals, command: list[str], whole: Path) -> None:
-    folder = Path(command[-1])
-    process = subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("parts/.making-*/checkpoint/search.npz")):
-        assert time.monotonic() < deadline
+    folder, whole, reached = (tmp_path / name for name in ("out", "whole", "reached"))
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM.format(tests=str(ROOT / "tests"), reached=str(reached)))
+    process = subprocess.Popen(
+        [sys.executable, str(program), "reproduce", "5", "-o", str(folder)],
+        start_new_session=True,
+        stderr=subprocess.DEVNULL,
+    )
+    while not reached.exists():
         assert process.poll() is None
-        time.sleep(0.01)
+        time.sleep(0.05)
     os.killpg(process.pid, number)
-    assert process.wait(60) == (130 if number == signal.SIGINT else -number)
-    assert list(folder.glob("parts/.making-*"))
+    assert process.wait() == (130 if number == signal.SIGINT else -number)
+    (checkpoint,) = folder.glob("parts/.making-*/checkpoint/search.npz")
 
-    subprocess.run(command, check=True, timeout=300)
-    assert not list(folder.glob("parts/.making-*"))
+    begun = []
+    monkeypatch.setattr(make, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(make._Trace, "__call__", noted(make._Trace.__call__, begun))
+    assert call("reproduce", "5", "-o", folder).code == 0
+    assert begun[0] > 0, "the search began again"
+    assert not checkpoint.parent.parent.exists()
+    assert call("reproduce", "5", "-o", whole).code == 0
     for image in (whole / "parts").glob("*/*.png"):
         other = folder / image.relative_to(whole)
         assert image.read_bytes() == other.read_bytes()
@@ -171,3 +191,13 @@ def check_interruption(number: signal.Signals, command: list[str], whole: Path) 
         assert first.pop("seconds")
         assert second.pop("seconds")
         assert first == second
+
+
+def noted(function: Callable[..., Any], iterations: list[int]) -> Callable[..., Any]:
+    """Wrap a callback to append the number of each step."""
+
+    def callback(self: Any, step: Any, best: Any) -> Any:
+        iterations.append(step.iteration)
+        return function(self, step, best)
+
+    return callback

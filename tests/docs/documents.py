@@ -1,4 +1,4 @@
-"""Reading documents, and running what they say at small cost."""
+"""Read documents, and run their commands at small cost."""
 
 import contextlib
 import re
@@ -17,7 +17,7 @@ SMALL = {
     "export": ["--layers", "pool1"],
     "features": ["--size", "40"],
 }
-"""What makes a command cheap, given after its own options."""
+"""Options that make a command cheap, appended to its own."""
 
 
 def blocks(language, document):
@@ -25,13 +25,13 @@ def blocks(language, document):
 
 
 def fenced_blocks(document):
-    """Language and text of every fenced block, in order."""
+    """Return language and text of every fenced block, in order."""
     return re.findall(r"^```(\w*)\n(.*?)^```$", document, flags=re.DOTALL | re.MULTILINE)
 
 
 @contextlib.contextmanager
 def served(folder):
-    """The embedded server, and a function that puts its ports in place of the usual ones."""
+    """Run the embedded server; yields a function that replaces the usual ports with its ports."""
     models = [ModelConfig(name=folder.name, base_path=folder)]
     with Server(ServerConfig(rest_port=0, grpc_port=0), models) as server:
         ports = {"8500": server.grpc_port, "8501": server.rest_port}

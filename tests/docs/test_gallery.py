@@ -1,4 +1,4 @@
-"""The gallery's page, its pictures and the commands that make them agree."""
+"""The gallery's page agrees with its pictures and with the commands that make them."""
 
 import json
 import re
@@ -17,7 +17,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture
 def pictures(monkeypatch):
-    """The script that makes the pictures, as a module."""
+    """The script that makes the pictures, imported as a module."""
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     return __import__("pictures")
 
@@ -79,7 +79,7 @@ def test_every_option_in_the_gallery_exists(gallery, capsys):
 
 
 def test_the_script_makes_a_picture_with_its_own_command(pictures, gallery, monkeypatch, tmp_path):
-    command = "rwgen style examples/brick.jpg examples/grass.jpg --size 32 --iterations 1 -o a.png"
+    command = "rwgen invert examples/brick.jpg --layer conv1_1 --size 32 --iterations 1 -o a.png"
     monkeypatch.setitem(gallery.PICTURES, "a", gallery.Picture("A", command, ""))
     monkeypatch.setattr(pictures, "FOLDER", tmp_path)
     run = pictures.make("a")

@@ -1,4 +1,4 @@
-"""A scale that takes seconds, and parts that are made up."""
+"""A scale that takes seconds, and fake parts."""
 
 import math
 
@@ -25,7 +25,7 @@ def setting(tiny, tmp_path):
 
 
 class MadeUp:
-    """In place of searches: noise as images, and numbers that follow from a part's key."""
+    """Replaces searches: images are noise, and numbers follow from the part's key."""
 
     def __init__(self):
         self.made = []
@@ -90,7 +90,7 @@ def made_up(monkeypatch):
 
 @pytest.fixture(scope="session")
 def made_up_folder(tiny, tmp_path_factory):
-    """All figures of parts that are made up."""
+    """A folder with all figures of fake parts."""
     import rwgen.reproduction.make
 
     folder = tmp_path_factory.mktemp("reproduction") / "out"

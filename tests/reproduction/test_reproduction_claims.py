@@ -1,4 +1,4 @@
-"""Claims hold, do not hold, or cannot be told, as the numbers say."""
+"""Claims hold, do not hold, or cannot be told, depending on the numbers."""
 
 import dataclasses
 import itertools
@@ -8,14 +8,20 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from rwgen.reproduction import convergence, inversions, styles, textures, variation
+from rwgen.reproduction.figures import (
+    convergence,
+    inversions,
+    styles,
+    textures,
+    variation,
+)
 from rwgen.reproduction.figures.comparison import compare, quantiles
 from rwgen.reproduction.setting import Setting
 from rwgen.reproduction.store import PartResult
 
 
 def results(numbers, history=None):
-    """Results by name, of numbers by name."""
+    """Results by name from numbers by name."""
     return {
         name: PartResult(name, Path(name), values, history or {}, 1.0, 0.1)
         for name, values in numbers.items()
@@ -28,7 +34,7 @@ def outcomes(content):
 
 @pytest.fixture
 def trained(setting, tmp_path):
-    """The same with trained weights: a file that is never opened but for its hash."""
+    """The setting with trained weights: a file that is only hashed."""
     file = tmp_path / "vgg.h5"
     file.write_bytes(b"weights")
     return dataclasses.replace(setting, trained=str(file))
@@ -68,7 +74,7 @@ def test_comparison_agrees_with_scipy_and_with_all_exchanges():
     assert found.median_difference == pytest.approx(np.median(first - second))
 
 
-def test_equal_samples_differ_in_nothing():
+def test_equal_samples_do_not_differ():
     found = compare([1, 2, 3], [1, 2, 3])
     assert (found.spread_ratio, found.median_difference) == (1, 0)
     assert (found.spread_p, found.location_p) == (pytest.approx(1), 1)
@@ -88,7 +94,7 @@ def test_quantiles_are_numpys():
         (1, 0, ["cannot be told", "cannot be told"]),
     ],
 )
-def test_variation_is_told_whichever_way_it_falls(spread, shift, expected):
+def test_variation_is_judged_in_either_direction(spread, shift, expected):
     base = np.linspace(-1, 1, 12)
     wiggle = 0.01 * (-1.0) ** np.arange(12)
     verdicts = variation.compare_verdicts(compare(spread * base + shift + wiggle, base))
@@ -96,7 +102,7 @@ def test_variation_is_told_whichever_way_it_falls(spread, shift, expected):
     assert "p = " in verdicts[0].measured
 
 
-def test_figure_6_tells_by_its_seeds(tiny, setting):
+def test_figure_6_is_judged_by_its_seeds(tiny, setting):
     wide = dataclasses.replace(setting, scale=dataclasses.replace(tiny, seeds=12))
     numbers = {}
     for seed in range(12):
@@ -114,7 +120,7 @@ def test_figure_6_tells_by_its_seeds(tiny, setting):
 
 
 @pytest.mark.parametrize(("distance", "expected"), [(50.0, "holds"), (5.0, "does not hold")])
-def test_figure_6_beside_trained_weights(distance, expected, trained):
+def test_figure_6_with_trained_weights(distance, expected, trained):
     numbers = {}
     for seed in range(3):
         numbers[f"plain-{seed}-pool1"] = quality(distance=10 + seed / 10)
@@ -227,7 +233,7 @@ def test_figure_8_follows_the_layers(patches, expected, tiny, setting):
 @pytest.mark.parametrize(
     ("other", "expected"), [(0.8, ["holds", "holds"]), (0.1, ["does not hold", "holds"])]
 )
-def test_figure_8_beside_trained_weights(other, expected, trained):
+def test_figure_8_with_trained_weights(other, expected, trained):
     numbers = {
         f"texture_1-{row}": {"spectrum": 1.0, "covariances": 1.0, "copies": 0.0, "patches": value}
         for row, value in (("to_conv1_1", 4.0), ("to_conv2_1", 1.0), ("trained_to_conv2_1", other))
@@ -259,7 +265,7 @@ def test_figures_9_and_10_ask_for_style_and_scene(share, correlation, expected, 
 
 
 @pytest.mark.parametrize(("patches", "expected"), [(2.0, "holds"), (20.0, "does not hold")])
-def test_figure_9_beside_trained_weights(patches, expected, trained):
+def test_figure_9_with_trained_weights(patches, expected, trained):
     found = results(
         {"pair_1-untrained": styled(0.2, 0.8, patches), "pair_1-trained": styled(0.2, 0.8)}
     )

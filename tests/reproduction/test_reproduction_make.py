@@ -1,4 +1,4 @@
-"""Parts that are really made: their numbers, and what goes on in other processes."""
+"""Parts that are really optimized: their numbers, and draws in other processes."""
 
 import dataclasses
 import json
@@ -15,9 +15,12 @@ from rwgen.reproduction.quality import mean_distance
 from rwgen.reproduction.store import Store
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    return PictureSource(tmp_path / "inputs")
+@pytest.fixture(scope="module")
+def photo(tmp_path_factory):
+    source = PictureSource(tmp_path_factory.mktemp("inputs"))
+    picture = source.get("photo", 0, 32)
+    source.write([picture])
+    return picture
 
 
 @pytest.fixture
@@ -25,10 +28,9 @@ def store(tmp_path):
     return Store(tmp_path / "store")
 
 
-def test_an_inversion_keeps_its_image_numbers_and_steps(pictures, store):
-    picture = pictures.get("photo", 0, 32)
+def test_an_inversion_keeps_its_image_numbers_and_steps(photo, store, eager):
     part = Inversion(
-        picture=picture,
+        picture=photo,
         network=load_recipe("ranvgg19-stacked"),
         layer="conv1_1",
         iterations=5,
@@ -38,15 +40,15 @@ def test_an_inversion_keeps_its_image_numbers_and_steps(pictures, store):
     result = store.load(part)
 
     image = read_image(result.image)
-    assert result.numbers["psnr"] == pytest.approx(psnr(picture.read(), image))
-    assert result.numbers["distance"] == pytest.approx(mean_distance(picture.read(), image))
+    assert result.numbers["psnr"] == pytest.approx(psnr(photo.read(), image))
+    assert result.numbers["distance"] == pytest.approx(mean_distance(photo.read(), image))
     assert result.history["iteration"] == [0, 1, 2, 3, 4, 5]
     assert result.snapshots == (1, 3)
     for number in result.snapshots:
         shown = read_image(result.snapshot(number))
-        seen = mean_distance(picture.read(), shown)
+        seen = mean_distance(photo.read(), shown)
         assert seen == pytest.approx(result.history["distance"][number], rel=0.02)
-    # The written image is the last step's, but for its rounding.
+    # The written image is that of the last step, rounded.
     assert result.numbers["distance"] == pytest.approx(result.history["distance"][-1], abs=0.5)
     assert np.all(np.diff(result.history["loss"]) <= 0)
     assert {path.name for path in result.folder.iterdir()} == {
@@ -58,9 +60,9 @@ def test_an_inversion_keeps_its_image_numbers_and_steps(pictures, store):
     assert json.loads((result.folder / "part.json").read_text())["part"]["layer"] == "conv1_1"
 
 
-def test_a_search_whose_distances_were_lost_begins_anew(pictures, store, monkeypatch):
+def test_a_search_whose_distances_were_lost_starts_over(photo, store, monkeypatch, eager):
     part = Inversion(
-        picture=pictures.get("photo", 0, 32),
+        picture=photo,
         network=load_recipe("ranvgg19-stacked"),
         layer="conv1_1",
         iterations=4,
@@ -82,13 +84,13 @@ def test_a_search_whose_distances_were_lost_begins_anew(pictures, store, monkeyp
 
 
 @pytest.mark.slow
-def test_draws_are_judged_alike_in_other_processes(pictures, store, monkeypatch):
+def test_draws_are_scored_alike_in_other_processes(photo, store, monkeypatch):
     part = Stack(
-        reference=pictures.get("photo", 0, 32),
+        reference=photo,
         base=Recipe(name="base", seed=1),
         layers=("conv1_1",),
         candidates=2,
-        iterations=3,
+        iterations=1,
         seed=0,
     )
     make.make_part(part, store)

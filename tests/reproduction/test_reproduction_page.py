@@ -1,4 +1,4 @@
-"""The page holds everything that it shows, and a browser shows it well at any width."""
+"""The page is self-contained, and a browser shows it well at any width."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ CHROMIUM = next(
 )
 VOID = {"meta", "link", "img", "source", "br"}
 
-# Measures inside a frame of the page, whose own policy forbids scripts in it.
+# Measures the page from outside its frame, as its content policy forbids scripts.
 MEASURE = """<!DOCTYPE html><title>measure</title>
 <iframe id="page" style="width:{width}px;height:800px;border:0" src="index.html"></iframe>
 <script>
@@ -39,7 +39,7 @@ onload = () => {{
 
 
 class Reader(HTMLParser):
-    """Elements with their attributes, texts, and whether every element is closed."""
+    """Collects elements with attributes and texts, and checks that every element is closed."""
 
     def __init__(self):
         super().__init__()
@@ -109,7 +109,7 @@ def test_the_page_has_landmarks_headings_and_anchors(page):
             assert values["aria-labelledby"] in identifiers
 
 
-def test_the_page_says_what_the_json_says(made_up_folder, page):
+def test_the_page_agrees_with_the_json(made_up_folder, page):
     text = "".join(page.texts)
     values = json.loads((made_up_folder / "reproduction.json").read_text())
     assert values["command"] in text
@@ -124,12 +124,12 @@ def test_the_page_says_what_the_json_says(made_up_folder, page):
     ("seconds", "expected"),
     [(5, "5 s"), (89.9, "90 s"), (120, "2 min"), (5340, "89 min"), (5400, "1.5 h")],
 )
-def test_durations_are_for_readers(seconds, expected):
+def test_durations_are_readable(seconds, expected):
     assert duration(seconds) == expected
 
 
 def browse(folder, *arguments, scheme):
-    """Headless Chromium without a network; what it printed, and what it complained of."""
+    """Run headless Chromium without a network and return its output."""
     command = [
         CHROMIUM,
         "--headless=new",

@@ -1,7 +1,8 @@
-"""A reproduction is planned, made once, drawn, and goes on where it was interrupted."""
+"""A reproduction is planned, made once and drawn, and resumes where it was interrupted."""
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from PIL import Image
 
 from rwgen.errors import InvalidInputError, OptimizationError
 from rwgen.reproduction.figures.index import FIGURES
-from rwgen.reproduction.run import plan_parts, reproduce
+from rwgen.reproduction.run import in_order, reproduce
 from rwgen.reproduction.store import MARK
 
 
@@ -53,7 +54,7 @@ def test_all_figures_are_drawn_and_told(made_up, tiny, tmp_path):
     }
 
 
-def test_what_is_there_is_not_made_again(made_up, tiny, tmp_path):
+def test_a_finished_part_is_not_made_again(made_up, tiny, tmp_path):
     folder = tmp_path / "again"
     reproduce(folder, [2, 5], scale=tiny)
     parts = files_of(folder / "parts")
@@ -65,7 +66,7 @@ def test_what_is_there_is_not_made_again(made_up, tiny, tmp_path):
     assert (folder / "index.html").read_bytes() == page
 
 
-def test_a_run_that_was_interrupted_goes_on(made_up, tiny, tmp_path):
+def test_an_interrupted_run_resumes(made_up, tiny, tmp_path):
     folder = tmp_path / "stopped"
 
     def stop(advance):
@@ -96,16 +97,21 @@ def test_a_changed_setting_makes_only_what_it_changes(made_up, tiny, tmp_path):
     assert reproduce(folder, [2, 8], scale=changed).made == 2
 
 
+def parts_of(setting, *figures):
+    return in_order(FIGURES[number].parts(setting) for number in figures)
+
+
 def test_figures_share_parts(setting):
-    count = {n: len(plan_parts(setting, [FIGURES[n]])) for n in (2, 3, 4, 7)}
-    # Figure 7 needs nothing that 2 and 4 have not got; pool1 of the first photo is in 2 and 3.
-    assert len(plan_parts(setting, [FIGURES[n] for n in (2, 4, 7)])) == count[2] + count[4]
-    assert len(plan_parts(setting, [FIGURES[n] for n in (2, 3)])) == count[2] + count[3] - 1
+    count = {n: len(parts_of(setting, n)) for n in (2, 3, 4, 7)}
+    # Figures 2 and 4 have all parts of figure 7; pool1 of the first photo is in 2 and 3.
+    assert len(parts_of(setting, 2, 4, 7)) == count[2] + count[4]
+    assert len(parts_of(setting, 2, 3)) == count[2] + count[3] - 1
 
 
 def test_stacks_come_before_what_is_inverted_from_them(setting):
-    kinds = [part.kind for part in plan_parts(setting, [FIGURES[6]])]
-    stacked = [part for part in plan_parts(setting, [FIGURES[6]]) if part.kind == "invert"]
+    parts = parts_of(setting, 6)
+    kinds = [part.kind for part in parts]
+    stacked = [part for part in parts if part.kind == "invert"]
     assert kinds.count("stack") == 3
     needs = [getattr(part.network, "kind", None) == "stack" for part in stacked]
     assert needs == sorted(needs)
@@ -115,7 +121,23 @@ def test_stacks_come_before_what_is_inverted_from_them(setting):
 def test_figures_that_were_made_before_stay_on_the_page(made_up, tiny, tmp_path):
     folder = tmp_path / "two"
     reproduce(folder, [2], scale=tiny)
+    shutil.rmtree(folder / "inputs")  # written again for the figures of earlier calls too
     assert reproduce(folder, [8], scale=tiny).figures == (2, 8)
+    names = {path.name for path in (folder / "inputs").iterdir()}
+    assert names == {"photo-1-astronaut-32.png", "texture-1-brick-32.png"}
+
+
+def test_figures_are_planned_once(made_up, tiny, tmp_path, monkeypatch):
+    planned = []
+    for number, figure in FIGURES.items():
+
+        def parts(setting, plan=figure.parts):
+            planned.append(setting.scale.name)
+            return plan(setting)
+
+        monkeypatch.setitem(FIGURES, number, dataclasses.replace(figure, parts=parts))
+    reproduce(tmp_path / "out", [2], scale=tiny)
+    assert planned.count("tiny") == len(FIGURES)
 
 
 @pytest.mark.parametrize("content", ["{}", "[", '{"format_version": 99}'])
@@ -126,7 +148,7 @@ def test_a_folder_of_something_else_is_refused(content, tiny, tmp_path):
     assert (tmp_path / MARK).read_text() == content
 
 
-def test_a_folder_with_files_is_refused_and_stays_as_it_is(tiny, tmp_path):
+def test_a_folder_with_files_is_refused_and_unchanged(tiny, tmp_path):
     (tmp_path / "thesis.tex").write_text("x")
     with pytest.raises(InvalidInputError, match="holds something else"):
         reproduce(tmp_path, [2], scale=tiny)

@@ -1,1 +1,1 @@
-"""The paper's figures, one family a module."""
+"""The paper's figures, one family per module."""

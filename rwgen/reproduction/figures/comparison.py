@@ -1,4 +1,4 @@
-"""Whether networks of one kind vary less, and reconstruct nearer, than those of another."""
+"""Statistical comparison of two samples that share their seeds: spread and location."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from scipy import stats
 
 QUANTILES = (0, 25, 50, 75, 100)
-"""Percentiles that a box plot shows: minimum, quartiles and maximum."""
+"""Percentiles of a box plot: minimum, quartiles and maximum."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two samples of the same seeds, the first one supposed to be smaller and narrower.
+    """Comparison of two samples of the same seeds.
 
     Attributes:
-        spread_ratio: mean absolute deviation from the median, the first sample's divided by the
-            second's; None where the second does not vary.
-        spread_p: two-sided p-value of Brown and Forsythe's test of equal spread.
-        paired_spread_p: the same of the exact permutation test that exchanges both values of a
-            seed, each sample centred at its median.
-        median_difference: median of the first value minus the second's, over seeds.
-        location_p: two-sided p-value of Wilcoxon's signed-rank test.
+        spread_ratio: mean absolute deviation from the median of the first sample, divided by that
+            of the second; None if the second does not vary.
+        spread_p: two-sided p-value of the Brown-Forsythe test of equal spread.
+        paired_spread_p: two-sided p-value of a permutation test of equal spread that exchanges the
+            two values of a seed, after each sample is centred at its median.
+        median_difference: median over seeds of the first value minus the second.
+        location_p: two-sided p-value of the Wilcoxon signed-rank test.
     """
 
     spread_ratio: float | None
@@ -38,11 +38,11 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
     """Compare two samples, seed by seed.
 
     Args:
-        first: a value for each seed.
-        second: the same.
+        first: one value per seed.
+        second: values of the same seeds.
 
     Returns:
-        The comparison; its p-values are 1 where nothing differs.
+        The comparison; its p-values are 1 for equal samples.
     """
     one, other = np.asarray(first, float), np.asarray(second, float)
     centred = [x - np.median(x) for x in (one, other)]
@@ -59,7 +59,7 @@ def compare(first: Sequence[float], second: Sequence[float]) -> Comparison:
 
 
 def quantiles(values: Sequence[float]) -> list[float]:
-    """Minimum, quartiles and maximum."""
+    """Return minimum, quartiles and maximum."""
     return [float(value) for value in np.percentile(values, QUANTILES)]
 
 
@@ -68,7 +68,7 @@ def _paired_p(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
         spread: NDArray[np.float64] = np.mean(np.abs(x), axis) - np.mean(np.abs(y), axis)
         return spread
 
-    # Exact up to 13 seeds; beyond, a fixed number of random exchanges.
+    # Exact up to 13 seeds; a fixed number of random exchanges beyond.
     found = stats.permutation_test(
         (first, second),
         statistic,

@@ -1,10 +1,9 @@
-"""Figure 5: how fast inversions come near their photo."""
+"""Figure 5: how fast inversions approach their photo."""
 
 from __future__ import annotations
 
-from rwgen.network.recipe import Recipe
-from rwgen.reproduction.figures.inversions import NO_TRAINED
 from rwgen.reproduction.report import (
+    NO_TRAINED,
     Claim,
     Content,
     Line,
@@ -15,45 +14,43 @@ from rwgen.reproduction.report import (
     decimals,
     judge,
 )
-from rwgen.reproduction.setting import Figure, Parts, Results, Setting, picture_tile
+from rwgen.reproduction.setting import (
+    Figure,
+    Parts,
+    Results,
+    Setting,
+    inversion_name,
+    picture_tile,
+)
 from rwgen.reproduction.store import PartResult
 
 EARLY = 100
-"""Iterations after which the paper's untrained reconstructions are good."""
+"""Iterations after which the paper judges untrained reconstructions."""
 
 SETTLED = 1.1
-"""Distance, by that at the end, from which on a search counts as converged here."""
+"""Largest ratio of a distance to the final one at which a search counts as converged."""
 
 _QUICKLY = Claim(
     "The process on the untrained ranVGG converges quickly and yields higher quality results "
     "within 100 iterations.",
-    f"For every photo the distance after {EARLY} iterations is at most {SETTLED:g} times that at "
-    f"the end of a search of {2 * EARLY} iterations or more.",
+    f"For every photo, the distance after {EARLY} iterations is at most {SETTLED:g} times that at "
+    f"the end of a search of at least {2 * EARLY} iterations.",
 )
 _BEFORE_TRAINED = Claim(
     "[Its results within 100 iterations are of higher quality] as compared with the final results "
     "after 2000 iterations on the pretrained VGG.",
-    f"For every photo the distance after {EARLY} iterations is below the trained network's at the "
+    f"For every photo, the distance after {EARLY} iterations is below the trained network's at the "
     "end.",
 )
 _PHOTOS = (0, 1)
 
 
-def _networks(setting: Setting) -> dict[str, Recipe]:
-    return {"stacked": setting.stacked, **setting.rivals}
-
-
 def _parts(setting: Setting) -> Parts:
-    layer = setting.scale.curve_layer
-    return {
-        f"photo_{photo + 1}-{layer}-{name}": setting.inversion(photo, layer, network)
-        for photo in _PHOTOS
-        for name, network in _networks(setting).items()
-    }
+    return setting.inversions(_PHOTOS, [setting.scale.curve_layer], setting.inverted_networks)
 
 
 def _at(result: PartResult, iteration: int) -> float | None:
-    """The distance after so many iterations, None where the search was shorter."""
+    """Return the distance after an iteration, or None if the search was shorter."""
     history = result.history
     for number, distance in zip(history["iteration"], history["distance"], strict=True):
         if number == iteration:
@@ -66,17 +63,15 @@ def _content(setting: Setting, results: Results) -> Content:
     rows, table, charts = [], [], []
     early_shares, early, ends = [], [], []
     curves: dict[str, list[Line]] = {"distance": [], "loss": []}
-    rival = next(iter(setting.rivals))
+    rival = "plain" if setting.trained is None else "trained"
     for photo in _PHOTOS:
         picture = setting.photo(photo, layer)
-        for name in _networks(setting):
-            key = f"photo_{photo + 1}-{layer}-{name}"
+        for name in ("stacked", rival):
+            key = inversion_name(photo, layer, name)
             result = results[key]
-            rows.append(
-                TileRow(f"{picture.name}, {name}", [picture_tile(picture), *_tiles(key, result)])
-            )
             label, dashed = f"{picture.name}, {name}", name != "stacked"
-            iterations = result.history["iteration"][1:]  # zero has no place on the axis
+            rows.append(TileRow(label, [picture_tile(picture), *_tiles(key, result)]))
+            iterations = result.history["iteration"][1:]  # a logarithmic axis has no zero
             curves["distance"].append(
                 Line(label, iterations, result.history["distance"][1:], dashed)
             )
@@ -116,7 +111,7 @@ def _content(setting: Setting, results: Results) -> Content:
         )
     return Content(
         caption=f"Inversions of {layer}: mean Euclidean distance to the photo and loss over "
-        "iterations of L-BFGS, with images on the way.",
+        "L-BFGS iterations, with intermediate images.",
         rows=rows,
         charts=charts,
         tables=[
@@ -128,12 +123,14 @@ def _content(setting: Setting, results: Results) -> Content:
         ],
         verdicts=[
             judge(
-                _QUICKLY, quickly, f"distance after {EARLY} iterations by that at the end: {told}"
+                _QUICKLY,
+                quickly,
+                f"ratio of distances after {EARLY} iterations and at the end: {told}",
             ),
             judge(_BEFORE_TRAINED, sooner, compared),
         ],
         numbers={"early_by_end": early_shares},
-        remarks=["Losses of different networks are of different scale: distances compare."],
+        remarks=["Losses of different networks differ in scale; distances are comparable."],
     )
 
 

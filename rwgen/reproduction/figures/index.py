@@ -1,4 +1,4 @@
-"""The figures that there are."""
+"""The figures that can be reproduced."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FIGURES = {
         FIGURE_10,
     )
 }
-"""Figures of the paper by number; figure 1 draws the network."""
+"""Figures by their number in the paper; its figure 1 is a diagram of the network."""
 
 
 def choose_figures(numbers: Sequence[int] = ()) -> list[Figure]:
-    """Figures in the paper's order; no numbers choose all.
+    """Return figures in the paper's order; all of them if no numbers are given.
 
     Raises:
-        InvalidInputError: there is no such figure.
+        InvalidInputError: a figure does not exist.
     """
     unknown = sorted(set(numbers) - set(FIGURES))
     if unknown:

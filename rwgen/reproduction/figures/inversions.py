@@ -1,4 +1,4 @@
-"""Figures 2, 3, 4 and 7: what each layer keeps of a photo."""
+"""Figures 2, 3, 4 and 7: what each layer retains of a photo."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import numpy as np
 from scipy import stats
 
 from rwgen.network.architecture import VGG19
-from rwgen.network.recipe import Recipe
 from rwgen.reproduction.parts import ImagePart
 from rwgen.reproduction.report import (
+    NO_TRAINED,
     Claim,
     Content,
     Line,
@@ -27,50 +27,47 @@ from rwgen.reproduction.setting import (
     Parts,
     Results,
     Setting,
+    inversion_name,
     inversion_tile,
     picture_tile,
 )
 
 ACCURATE_SSIM = 0.5
-"""Structural similarity from which on a reconstruction counts as accurate here; the paper gives no
-number."""
+"""Smallest structural similarity of an accurate reconstruction; the paper gives no number."""
 
 ROUGH_CORRELATION = 0.5
-"""Correlation of 16x16 luminances from which on rough contours count as visible here."""
-
-NO_TRAINED = "no trained weights were given (--trained)"
-"""Why a comparison with the trained network is left open."""
+"""Smallest correlation of 16x16 luminances at which rough contours count as visible."""
 
 _ACCURATE = Claim(
     "All convolutional and pooling layers retain photographically accurate information about the "
     "image.",
-    f"The structural similarity (SSIM) of every such layer's reconstruction is {ACCURATE_SSIM} or "
-    "more.",
+    f"The structural similarity (SSIM) of every such layer's reconstruction is at least "
+    f"{ACCURATE_SSIM}.",
 )
 _DENSE = Claim(
     "We could still see the rough contours from the first two fully connected layers.",
-    f"Luminances scaled to 16x16 pixels correlate by {ROUGH_CORRELATION} or more.",
+    f"The correlation of luminances scaled to 16x16 pixels is at least {ROUGH_CORRELATION}.",
 )
 _HIGHER = Claim(
     "ranVGG demonstrates a higher perceptive quality [than the pretrained VGG], especially on the "
     "higher layers.",
-    "At every pool the stacked network's PSNR is above the trained one's (median over photos).",
+    "At every pool, the stacked network's PSNR is above the trained one's (median over photos).",
 )
 _NO_CONTOURS = Claim(
     "The pretrained VGG could rarely reconstruct even the contours from representations of the "
     "fifth pooling layer.",
-    "From its highest pool, luminances scaled to 16x16 pixels correlate by less than "
-    f"{ROUGH_CORRELATION} for most photos.",
+    "For most photos, the correlation of luminances scaled to 16x16 pixels is below "
+    f"{ROUGH_CORRELATION} at its highest pool.",
 )
 _DISTANCES = Claim(
     "Mean Euclidean distances on ranVGG.",
-    "The paper's text says no more of this figure. By figure 2 convolutions and pools retain the "
-    "image: at each of them the distance is below that of a plain image of its mean colour.",
+    "The paper says no more about this figure. By figure 2, convolutions and pools retain the "
+    "image: at each of them, the distance is below that of a plain image of its mean colour.",
 )
 
 
 _WITHOUT_ALEXNET = (
-    "The paper's third row, inversions of AlexNet by Mahendran and Vedaldi, is not made again."
+    "The paper's third row, inversions of AlexNet by Mahendran and Vedaldi, is not reproduced."
 )
 
 
@@ -79,7 +76,7 @@ def _all_layers(setting: Setting) -> tuple[str, ...]:
 
 
 def _every_layer(setting: Setting) -> dict[str, ImagePart]:
-    """Parts of figure 2, by layer."""
+    """Return the parts of figure 2 by layer."""
     return {layer: setting.inversion(0, layer, setting.stacked) for layer in _all_layers(setting)}
 
 
@@ -105,7 +102,7 @@ def _accuracy(setting: Setting, results: Results) -> Content:
         verdicts.append(judge(_DENSE, all(seen), f"correlation {told}"))
     return Content(
         caption=f"The photo {photo.name} reconstructed from each layer of the stacked network. "
-        "Below each image: PSNR and SSIM.",
+        "PSNR and SSIM are below each image.",
         rows=[TileRow("Stacked network", tiles)],
         verdicts=verdicts,
         remarks=_dense_remark(setting),
@@ -116,22 +113,9 @@ def _dense_remark(setting: Setting) -> list[str]:
     if not setting.scale.dense_layers:
         return []
     return [
-        f"{', '.join(setting.scale.dense_layers)} work on 256x256 pixels, the other layers on "
+        f"{', '.join(setting.scale.dense_layers)} use images of 256x256 pixels, other layers of "
         f"{setting.scale.size}x{setting.scale.size}."
     ]
-
-
-def _networks(setting: Setting) -> dict[str, Recipe]:
-    return {"stacked": setting.stacked, **setting.rivals}
-
-
-def _pools(setting: Setting, photos: Sequence[int]) -> Parts:
-    return {
-        f"photo_{photo + 1}-{layer}-{name}": setting.inversion(photo, layer, network)
-        for photo in photos
-        for name, network in _networks(setting).items()
-        for layer in setting.scale.pools
-    }
 
 
 def _further(setting: Setting) -> list[int]:
@@ -139,19 +123,19 @@ def _further(setting: Setting) -> list[int]:
 
 
 def _compare_pools(setting: Setting, results: Results, photos: Sequence[int]) -> Content:
-    pools, networks = setting.scale.pools, list(_networks(setting))
+    pools, networks = setting.scale.pools, list(setting.inverted_networks)
     rows = []
     for photo in photos:
         picture = setting.photo(photo, pools[0])
         for name in networks:
             tiles = [
-                inversion_tile(key := f"photo_{photo + 1}-{layer}-{name}", layer, results[key])
+                inversion_tile(key := inversion_name(photo, layer, name), layer, results[key])
                 for layer in pools
             ]
             rows.append(TileRow(f"{picture.name}, {name}", [picture_tile(picture), *tiles]))
 
     def median(name: str, layer: str, number: str) -> float | None:
-        found = [results[f"photo_{p + 1}-{layer}-{name}"].numbers[number] for p in photos]
+        found = [results[inversion_name(p, layer, name)].numbers[number] for p in photos]
         known = [value for value in found if value is not None]
         return float(np.median(known)) if known else None
 
@@ -176,12 +160,12 @@ def _compare_pools(setting: Setting, results: Results, photos: Sequence[int]) ->
         for layer in pools
     }
     told = ", ".join(f"{layer} {gain:+.1f} dB" for layer, gain in gains.items())
-    measured = f"PSNR, stacked less {rival}: {told}"
+    measured = f"PSNR, stacked minus {rival}: {told}"
     if rival != "trained":
         measured = f"{NO_TRAINED}; {measured}"
     above = all(gain > 0 for gain in gains.values()) if rival == "trained" else None
     return Content(
-        caption=f"Pool by pool: the stacked network beside the {rival} one.",
+        caption=f"Each pool of the stacked and the {rival} network.",
         rows=rows,
         tables=[table],
         verdicts=[judge(_HIGHER, above, measured)],
@@ -190,7 +174,7 @@ def _compare_pools(setting: Setting, results: Results, photos: Sequence[int]) ->
 
 
 def _first_photo(setting: Setting) -> Parts:
-    return _pools(setting, [0])
+    return setting.inversions([0], setting.scale.pools, setting.inverted_networks)
 
 
 def _compare_first_photo(setting: Setting, results: Results) -> Content:
@@ -199,7 +183,7 @@ def _compare_first_photo(setting: Setting, results: Results) -> Content:
 
 
 def _further_photos(setting: Setting) -> Parts:
-    return _pools(setting, _further(setting))
+    return setting.inversions(_further(setting), setting.scale.pools, setting.inverted_networks)
 
 
 def _compare_further_photos(setting: Setting, results: Results) -> Content:
@@ -213,7 +197,7 @@ def _contours_of_trained(setting: Setting, results: Results) -> Verdict:
         return judge(_NO_CONTOURS, None, NO_TRAINED)
     highest = VGG19.deepest(setting.scale.pools).name
     found = [
-        results[f"photo_{photo + 1}-{highest}-trained"].numbers["coarse_correlation"] or 0.0
+        results[inversion_name(photo, highest, "trained")].numbers["coarse_correlation"] or 0.0
         for photo in _further(setting)
     ]
     told = ", ".join(f"{value:.2f}" for value in found)
@@ -222,12 +206,9 @@ def _contours_of_trained(setting: Setting, results: Results) -> Verdict:
 
 
 def _all_distances(setting: Setting) -> Parts:
-    parts = _every_layer(setting)
-    for photo in _further(setting):
-        for layer in setting.scale.pools:
-            part = setting.inversion(photo, layer, setting.stacked)
-            parts[f"photo_{photo + 1}-{layer}-stacked"] = part
-    return parts
+    stacked = {"stacked": setting.stacked}
+    further = setting.inversions(_further(setting), setting.scale.pools, stacked)
+    return {**_every_layer(setting), **further}
 
 
 def _distances(setting: Setting, results: Results) -> Content:
@@ -237,7 +218,7 @@ def _distances(setting: Setting, results: Results) -> Content:
     plain = [results[layer].numbers["distance_of_plain"] for layer in depth]
     means = {}
     for layer in (layer for layer in pools if layer in results):
-        rest = [results[f"photo_{p + 1}-{layer}-stacked"] for p in _further(setting)]
+        rest = [results[inversion_name(p, layer, "stacked")] for p in _further(setting)]
         found = [result.numbers["distance"] for result in (results[layer], *rest)]
         means[layer] = float(np.mean(found))
     name = setting.photo(0, depth[0]).name
@@ -262,7 +243,7 @@ def _distances(setting: Setting, results: Results) -> Content:
     )
     return Content(
         caption="Mean Euclidean distance of pixels between photo and reconstruction, RGB in "
-        "0..255, layer by layer of the stacked network.",
+        "0..255, for each layer of the stacked network.",
         charts=[
             LineChart(
                 "Mean distance by layer",
@@ -290,7 +271,6 @@ def _distances(setting: Setting, results: Results) -> Content:
 
 
 FIGURE_2 = Figure(2, "One photo from every layer", _every_layer, _accuracy)
-FIGURE_3 = Figure(3, "Pools of one photo, network beside network", _first_photo,
-                  _compare_first_photo)  # fmt: skip
+FIGURE_3 = Figure(3, "Pools of one photo", _first_photo, _compare_first_photo)
 FIGURE_4 = Figure(4, "Pools of more photos", _further_photos, _compare_further_photos)
 FIGURE_7 = Figure(7, "Mean distance of every layer", _all_distances, _distances)

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rwgen.network.recipe import Recipe
-from rwgen.reproduction.figures.inversions import NO_TRAINED
 from rwgen.reproduction.parts import Style
 from rwgen.reproduction.pictures import Picture
 from rwgen.reproduction.report import (
+    NO_TRAINED,
     Claim,
     Content,
     Table,
@@ -23,16 +23,16 @@ from rwgen.reproduction.report import (
 from rwgen.reproduction.setting import Figure, Parts, Results, Setting, picture_tile
 
 MATCHED = 0.5
-"""Distance of covariances to the painting's, by the photo's, up to which a style counts as taken
-over here."""
+"""Largest ratio of the result's to the photo's distance to the painting's covariances at which a
+style counts as transferred."""
 
 KEPT = 0.5
-"""Correlation of 16x16 luminances from which on a scene counts as kept here."""
+"""Smallest correlation of 16x16 luminances at which a scene counts as kept."""
 
 _READING = (
-    f"For every pair: covariances under untrained networks of other seeds are at most {MATCHED:g} "
-    "times as far from the painting's as the photo's are, and luminances scaled to 16x16 pixels "
-    f"correlate with the photo's by {KEPT:g} or more."
+    "For every pair, covariances under untrained networks of other seeds are at most "
+    f"{MATCHED:g} times as far from the painting's as the photo's are, and the correlation of "
+    f"luminances with the photo's, scaled to 16x16 pixels, is at least {KEPT:g}."
 )
 _ARTISTIC = Claim(
     "By recasting the content of a university image in the style of the five artworks, we obtain "
@@ -42,8 +42,8 @@ _ARTISTIC = Claim(
 _COMPARABLE = Claim(
     "Our results are comparable to [Gatys et al.] on the pretrained VGG, and are in the same order "
     "of magnitude.",
-    "Distances of patches to the painting's (sliced Wasserstein), untrained by trained, are "
-    "between 0.1 and 10 (median over paintings).",
+    "The ratio of the untrained to the trained network's distance to the painting's patches "
+    "(sliced Wasserstein, median over paintings) is between 0.1 and 10.",
 )
 _CHINESE = Claim(
     "High perceptual artistic Chinese paintings that well combine the style of the painting and "
@@ -83,15 +83,15 @@ def _part(setting: Setting, pair: tuple[Picture, Picture], network: Recipe) -> S
     )
 
 
+def _networks(setting: Setting) -> dict[str, Recipe]:
+    return {"untrained": setting.untrained, **setting.trained_networks}
+
+
 def _parts_of_figure_9(setting: Setting) -> Parts:
-    networks = {"untrained": setting.untrained}
-    trained = setting.trained_recipe
-    if trained is not None:
-        networks["trained"] = trained
     return {
         f"pair_{number}-{name}": _part(setting, pair, network)
         for number, pair in enumerate(_pairs_of_figure_9(setting), start=1)
-        for name, network in networks.items()
+        for name, network in _networks(setting).items()
     }
 
 
@@ -109,8 +109,7 @@ def _artworks(setting: Setting, results: Results) -> Content:
             "photo and styles", [picture_tile(pairs[0][0]), *(picture_tile(p) for _, p in pairs)]
         )
     ]
-    names = ["untrained", *(["trained"] if setting.trained else [])]
-    for name in names:
+    for name in _networks(setting):
         tiles = [_tile(f"pair_{n}-{name}", pair, results) for n, pair in enumerate(pairs, start=1)]
         rows.append(TileRow(name, tiles))
     comparable = judge(_COMPARABLE, None, NO_TRAINED)
@@ -121,7 +120,7 @@ def _artworks(setting: Setting, results: Results) -> Content:
             for n in range(1, 1 + len(pairs))
         ]
         ratio = float(np.median(ratios))
-        comparable = judge(_COMPARABLE, 0.1 <= ratio <= 10, f"untrained by trained {ratio:.2f}")
+        comparable = judge(_COMPARABLE, 0.1 <= ratio <= 10, f"untrained / trained {ratio:.2f}")
     return Content(
         caption="One photo in the style of several images, with the paper's layers and ratio.",
         rows=rows,
@@ -145,7 +144,7 @@ def _scenes(setting: Setting, results: Results) -> Content:
         for number, (content, painting) in enumerate(pairs, start=1)
     ]
     return Content(
-        caption="Several photos, each in the style of an image of its own.",
+        caption="Several photos, each in the style of another image.",
         rows=rows,
         tables=[_table(pairs, results)],
         verdicts=[style_verdict(_CHINESE, pairs, results)],
@@ -156,7 +155,7 @@ def _scenes(setting: Setting, results: Results) -> Content:
 def style_verdict(
     claim: Claim, pairs: Sequence[tuple[Picture, Picture]], results: Results
 ) -> Verdict:
-    """Whether every result has its painting's correlations and its photo's scene."""
+    """Return the verdict on whether every result has its painting's style and its photo's scene."""
     holds, told = True, []
     for number, (content, painting) in enumerate(pairs, start=1):
         numbers = results[f"pair_{number}-untrained"].numbers
@@ -164,7 +163,7 @@ def style_verdict(
         kept = numbers["coarse_correlation"]
         holds &= share <= MATCHED and kept is not None and kept >= KEPT
         told.append(f"{content.name} / {painting.name}: {share:.2f}, {decimals(kept, 3)}")
-    return judge(claim, holds, "share of covariances, correlation: " + "; ".join(told))
+    return judge(claim, holds, "ratio of covariance distances, correlation: " + "; ".join(told))
 
 
 def _table(pairs: Sequence[tuple[Picture, Picture]], results: Results) -> Table:
@@ -182,8 +181,8 @@ def _table(pairs: Sequence[tuple[Picture, Picture]], results: Results) -> Table:
             )
         )
     return Table(
-        "Distance to the painting (in brackets the photo's), and likeness to the photo (in "
-        "brackets the painting's)",
+        "Distance to the painting (the photo's in parentheses), and similarity to the photo (the "
+        "painting's in parentheses)",
         ("photo / painting", "covariances", "patches", "correlation", "SSIM"),
         rows,
     )
@@ -201,7 +200,7 @@ def _tile(key: str, pair: tuple[Picture, Picture], results: Results) -> Tile:
 def _remarks(setting: Setting) -> list[str]:
     if setting.pictures.is_own("painting"):
         return []
-    return ["No paintings come with scikit-image: colourful images of it stand in for them."]
+    return ["scikit-image has no paintings; other colourful images of it are used instead."]
 
 
 FIGURE_9 = Figure(9, "A photo in several styles", _parts_of_figure_9, _artworks)

@@ -1,36 +1,45 @@
-"""Figure 8: textures whose correlations are matched at more and more layers."""
+"""Figure 8: textures whose Gram matrices are matched at an increasing number of layers."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from rwgen.network.recipe import Recipe
-from rwgen.reproduction.figures.inversions import NO_TRAINED
 from rwgen.reproduction.parts import Texture
 from rwgen.reproduction.pictures import Picture
-from rwgen.reproduction.report import Claim, Content, Table, Tile, TileRow, Verdict, decimals, judge
+from rwgen.reproduction.report import (
+    NO_TRAINED,
+    Claim,
+    Content,
+    Table,
+    Tile,
+    TileRow,
+    Verdict,
+    decimals,
+    judge,
+)
 from rwgen.reproduction.setting import Figure, Parts, Results, Setting, picture_tile
 
 ENOUGH = 0.8
-"""Share of the whole gain by which three layers count as high quality here."""
+"""Smallest share of the gain of all layers at which three layers count as high quality."""
 
 CLOSE = 1.5
-"""Ratio of distances up to which two textures count as equally good here."""
+"""Largest ratio of distances at which two textures count as equally good."""
 
 _MORE = Claim(
     "Increasing the number of layers on which we match the texture representation [...], we have "
     "higher organizations of the previous local structure.",
-    "The distance of patches to the source's (sliced Wasserstein, median over textures) falls with "
-    "each layer up to the third.",
+    "The distance to the source's patches (sliced Wasserstein, median over textures) decreases "
+    "with each layer up to the third.",
 )
 _THIRD = Claim(
     "The joint matching of conv1_1, conv2_1, and conv3_1 (third row) already exhibits high quality "
     "texture representations.",
-    f"Three layers give at least {ENOUGH:.0%} of what all layers gain over the first one.",
+    f"Three layers give at least {ENOUGH:.0%} of the gain of all layers over the first one.",
 )
 _FOURTH = Claim(
     "Adding one more layer of conv4_1 [fourth row] could slightly improve the natural textures.",
-    "The distance with all layers is below that with three.",
+    "The distance with all layers is below that with three layers.",
 )
 _TRAINED = Claim(
     "[Textures are] almost indistinguishable with the original texture and the synthesized texture "
@@ -39,8 +48,8 @@ _TRAINED = Claim(
 )
 _NEAT = Claim(
     "Trained VGG generates slightly better textures on neatly arranged original textures.",
-    "On the first texture (among scikit-image's a brick wall) the trained network's distance is "
-    "the smaller one.",
+    "For the first texture (with scikit-image's images, a brick wall), the trained network's "
+    "distance is smaller.",
 )
 
 
@@ -50,15 +59,14 @@ def _sources(setting: Setting) -> list[Picture]:
 
 
 def _rows(setting: Setting) -> dict[str, tuple[Recipe, tuple[str, ...]]]:
-    """Network and layers of each row, by what it is called."""
+    """Return network and layers of each row by its name."""
     layers = setting.scale.style_layers
     rows = {
         f"to_{layers[count - 1]}": (setting.untrained, layers[:count])
         for count in range(1, len(layers) + 1)
     }
-    trained = setting.trained_recipe
-    if trained is not None:
-        rows[f"trained_to_{layers[-1]}"] = (trained, layers)
+    for name, trained in setting.trained_networks.items():
+        rows[f"{name}_to_{layers[-1]}"] = (trained, layers)
     return rows
 
 
@@ -116,14 +124,14 @@ def _content(setting: Setting, results: Results) -> Content:
         verdicts += [judge(claim, None, NO_TRAINED) for claim in (_TRAINED, _NEAT)]
     judged = ("patches", "spectrum", "covariances", "copies")
     return Content(
-        caption="Textures from white noise. Each row matches the correlations of one more layer of "
-        "the untrained network.",
+        caption="Textures from white noise. Each row matches the Gram matrices of one more layer "
+        "of the untrained network.",
         rows=tiles,
         tables=[
             Table(
                 "Distance to the source, median over textures: patches (sliced Wasserstein), "
-                "spectrum (decibels), covariances under untrained networks of other seeds; and the "
-                "share of patches that were copied",
+                "spectrum (dB) and covariances under untrained networks of other seeds; and the "
+                "share of copied patches",
                 ("layers", *judged),
                 [
                     (

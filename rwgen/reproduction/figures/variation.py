@@ -1,4 +1,4 @@
-"""Figure 6: how much networks of different draws vary, stacked against plain and trained."""
+"""Figure 6: variation over the seeds of networks, stacked compared with plain and trained."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import numpy as np
 
 from rwgen.network.recipe import Recipe
 from rwgen.reproduction.figures.comparison import Comparison, compare, quantiles
-from rwgen.reproduction.figures.inversions import NO_TRAINED
 from rwgen.reproduction.parts import ImagePart, Inversion, Stack
+from rwgen.reproduction.pictures import Picture
 from rwgen.reproduction.report import (
+    NO_TRAINED,
     BoxChart,
     Claim,
     Content,
@@ -19,37 +20,39 @@ from rwgen.reproduction.report import (
     Tile,
     TileRow,
     Verdict,
+    decimals,
     judge,
 )
 from rwgen.reproduction.setting import Figure, Parts, Results, Setting, inversion_tile, picture_tile
 
 SIGNIFICANT = 0.05
-"""Largest p-value of a difference that counts as one."""
+"""Upper bound of the p-value of a significant difference."""
 
 SHOWN = 3
-"""Seeds whose images are shown; all are among the raw images."""
+"""Number of seeds whose images are shown; the raw images include all seeds."""
 
 _SPREAD = Claim(
     "As compared with the VGG with purely random weights, ranVGG, the VGG with stacked random "
     "weights, exhibits lower variations ...",
-    "Over seeds, mean over layers of the distance by the layer's median: a smaller mean absolute "
-    f"deviation, with p < {SIGNIFICANT} (Brown and Forsythe).",
+    "The score of a seed is the mean over layers of its distance divided by the layer's median. "
+    "The scores of stacked networks have a smaller mean absolute deviation from their median, with "
+    f"p < {SIGNIFICANT} (Brown-Forsythe test).",
 )
 _LOCATION = Claim(
     "... and lower reconstruction distances.",
-    f"The same number is smaller, seed by seed, with p < {SIGNIFICANT} (Wilcoxon).",
+    "The scores of stacked networks are smaller, seed by seed, with "
+    f"p < {SIGNIFICANT} (Wilcoxon signed-rank test).",
 )
 _TRAINED = Claim(
     "As compared with the trained VGG, both stacked ranVGG and VGG with purely random weights "
     "exhibit lower reconstruction distance with lower variations.",
-    "Medians and interquartile ranges of both are below the trained network's at every layer.",
+    "At every layer, medians and interquartile ranges of both are below the trained network's.",
 )
 
 
 def _parts(setting: Setting) -> Parts:
     scale = setting.scale
-    picture = setting.pictures.get("photo", scale.further_photos, scale.variation_size)
-    reference = setting.pictures.get("photo", 0, scale.stack_size)
+    picture, reference = _picture(setting), _reference(setting)
     parts: dict[str, ImagePart] = {}
     for seed in range(scale.seeds):
         base = setting.seeded(seed)
@@ -62,9 +65,7 @@ def _parts(setting: Setting) -> Parts:
             seed=seed,
         )
         networks: dict[str, Recipe | Stack] = {"stacked": stack, "plain": base}
-        trained = setting.trained_recipe
-        if trained is not None:
-            networks["trained"] = trained
+        networks |= setting.trained_networks
         for name, network in networks.items():
             for layer in scale.variation_layers:
                 parts[f"{name}-{seed}-{layer}"] = Inversion(
@@ -80,21 +81,21 @@ def _parts(setting: Setting) -> Parts:
 def _content(setting: Setting, results: Results) -> Content:
     scale = setting.scale
     layers, seeds = scale.variation_layers, range(scale.seeds)
-    names = ["stacked", "plain", *(["trained"] if setting.trained else [])]
+    names = ["stacked", "plain", *setting.trained_networks]
     samples = {
         name: [
             [results[f"{name}-{s}-{layer}"].numbers["distance"] for s in seeds] for layer in layers
         ]
         for name in names
     }
-    # One test over all layers, in which each counts alike; then layer by layer, to look at.
+    # The verdicts come from one test over all layers; those of single layers are for information.
     scores = _scores(samples, ("stacked", "plain"))
     overall = compare(scores["stacked"], scores["plain"])
     by_layer = {
         layer: compare(samples["stacked"][number], samples["plain"][number])
         for number, layer in enumerate(layers)
     }
-    picture = setting.pictures.get("photo", scale.further_photos, scale.variation_size)
+    picture = _picture(setting)
     rows = [
         TileRow(
             name,
@@ -138,7 +139,7 @@ def _content(setting: Setting, results: Results) -> Content:
                 ],
             ),
             Table(
-                "Stacked against plain",
+                "Stacked compared with plain",
                 ("layer", "spread ratio", "p of spread (paired)", "median difference", "p"),
                 [_row(label, c) for label, c in {"all": overall, **by_layer}.items()],
             ),
@@ -151,31 +152,39 @@ def _content(setting: Setting, results: Results) -> Content:
             "layers": {layer: dataclasses.asdict(found) for layer, found in by_layer.items()},
         },
         remarks=[
-            f"Stacks were chosen among {scale.candidates} draws of {', '.join(scale.stack_layers)} "
-            f"on another photo, {setting.pictures.get('photo', 0, scale.stack_size).name}, at "
+            f"Stacks were selected from {scale.candidates} draws of "
+            f"{', '.join(scale.stack_layers)} on another photo, {_reference(setting).name}, at "
             f"{scale.stack_size} pixels with {scale.stack_iterations} iterations."
         ],
     )
 
 
+def _picture(setting: Setting) -> Picture:
+    scale = setting.scale
+    return setting.pictures.get("photo", scale.further_photos, scale.variation_size)
+
+
+def _reference(setting: Setting) -> Picture:
+    return setting.pictures.get("photo", 0, setting.scale.stack_size)
+
+
 def compare_verdicts(found: Comparison) -> tuple[Verdict, Verdict]:
-    """What a comparison of stacked and plain networks says about spread and distance."""
+    """Return the verdicts on spread and distance of stacked and plain networks."""
     narrower: bool | None = None
     if found.spread_p < SIGNIFICANT:
         narrower = found.spread_ratio is not None and found.spread_ratio < 1
     nearer = found.median_difference < 0 if found.location_p < SIGNIFICANT else None
-    ratio = "-" if found.spread_ratio is None else f"{found.spread_ratio:.2f}"
     return (
         judge(
             _SPREAD,
             narrower,
-            f"stacked spreads {ratio} times as much as plain, p = {found.spread_p:.2g}; paired "
-            f"permutation test p = {found.paired_spread_p:.2g}",
+            f"the spread of stacked is {decimals(found.spread_ratio, 2)} times that of plain, "
+            f"p = {found.spread_p:.2g}; paired permutation test p = {found.paired_spread_p:.2g}",
         ),
         judge(
             _LOCATION,
             nearer,
-            f"median of stacked less plain {found.median_difference:+.3f} of the median distance, "
+            f"median of stacked minus plain {found.median_difference:+.3f} of the median distance, "
             f"p = {found.location_p:.2g}",
         ),
     )
@@ -184,7 +193,7 @@ def compare_verdicts(found: Comparison) -> tuple[Verdict, Verdict]:
 def _scores(
     samples: Mapping[str, Sequence[Sequence[float]]], names: Sequence[str]
 ) -> dict[str, list[float]]:
-    """For each seed, the mean over layers of its distance by the median of all in that layer."""
+    """Return for each seed the mean over layers of its distance, divided by the layer's median."""
     medians = np.median(np.concatenate([np.asarray(samples[n]) for n in names], axis=1), axis=1)
     safe = np.where(medians > 0, medians, 1.0)
     return {
@@ -210,10 +219,9 @@ def _against_trained(
 
 
 def _row(label: str, found: Comparison) -> tuple[str, ...]:
-    ratio = "-" if found.spread_ratio is None else f"{found.spread_ratio:.2f}"
     return (
         label,
-        ratio,
+        decimals(found.spread_ratio, 2),
         f"{found.spread_p:.2g} ({found.paired_spread_p:.2g})",
         f"{found.median_difference:+.3f}",
         f"{found.location_p:.2g}",
