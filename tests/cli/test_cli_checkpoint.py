@@ -38,6 +38,7 @@ def texture(pictures: Any, output: Path, *more: object) -> list[str]:
 
 KILLED_WHILE_RUNNING = """
 import os, signal, sys
+import tensorflow as tf
 from rwgen.cli.main import main
 from rwgen.optimize.checkpoint import Checkpoint
 
@@ -50,6 +51,7 @@ def save_and_die(self, **parts):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Checkpoint.save = save_and_die
+tf.config.run_functions_eagerly(True)  # as in the process that resumes
 main(sys.argv[2:])
 """
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 import rwgen
 from rwgen import (
@@ -83,12 +82,7 @@ TASKS = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def eager_functions():
-    """Functions run eagerly: tracing the graph of L-BFGS takes longer than all else here."""
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+pytestmark = pytest.mark.usefixtures("eager_module")
 
 
 @pytest.fixture(scope="module", params=TASKS)
