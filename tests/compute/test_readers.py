@@ -77,6 +77,7 @@ def test_the_network_is_cut_at_its_pools():
     assert names == [["conv1_1", "pool1"], ["conv2_1", "conv2_2", "pool2"], ["conv3_1"]]
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_pool_that_data_go_around_is_no_cut(smooth_image):
     keras.utils.set_random_seed(0)
     inputs = keras.Input((16, 16, 3), dtype="float64")
@@ -116,6 +117,7 @@ def test_only_the_inputs_of_segments_live_between_the_two_directions(smooth_imag
     assert (1, 16, 16, 6) not in shapes  # conv2_1 and conv2_2
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("kind", ["inversion", "texture", "style"])
 def test_objectives_are_the_same_either_way(smooth_image, kind):
     model = network()

@@ -116,6 +116,7 @@ def test_pixels_start_from_the_white_noise_and_frequencies_from_smoother_noise()
     assert len({start.tobytes() for start in starts.values()}) == 4
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_parameterisation_inverts(name):
     image = rwgen.resize_image(rwgen.read_image(EXAMPLES / "coffee.jpg"), 32, 32)
@@ -133,6 +134,7 @@ def test_an_unknown_name_is_refused():
         rwgen.StyleConfig(parameterization="wavelet")
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_inversion_chooses_by_the_layers_unless_told(monkeypatch):
     network = rwgen.build_network(rwgen.Recipe(), "pool5")
     for layer, expected in (
@@ -155,5 +157,5 @@ def test_an_inversion_chooses_by_the_layers_unless_told(monkeypatch):
     image = np.full((16, 16, 3), 90.0)
     for layer, name in (("conv1_1", None), ("conv1_1", "box"), ("pool3", None), ("pool3", "pixel")):
         config = rwgen.InversionConfig(parameterization=name, optimizer=optimizer)
-        rwgen.invert(image, layer, config=config)
+        rwgen.invert(image, layer, network=network, config=config)
     assert seen == ["pixel", "box", "fourier-box", "pixel"]

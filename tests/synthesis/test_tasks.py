@@ -55,6 +55,7 @@ def gram(image):
     return np.concatenate([change.T @ change / len(change), colour.T @ colour / len(colour)])
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_texture_of_another_size_comes_near_the_statistics_of_its_source():
     source = picture(48, 40, lambda: np.repeat(data.gravel()[:192, :160, None], 3, axis=2))
     config = TextureConfig(layers=("conv1_1", "conv2_1"), optimizer=optimizer(40))
@@ -71,6 +72,7 @@ STYLE = StyleConfig(
 )
 
 
+@pytest.mark.usefixtures("eager")
 def test_style_transfer_takes_styles_of_other_sizes_and_more_weight_keeps_more_content():
     content = picture(32, 40, data.astronaut)
     styles = [picture(24, 36), picture(40, 20, lambda: data.coffee()[::-1])]
@@ -86,6 +88,7 @@ def test_style_transfer_takes_styles_of_other_sizes_and_more_weight_keeps_more_c
     assert psnr(near.image, content) > psnr(far.image, content) + 5
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_blend_moves_the_colour_from_one_style_to_the_other():
     content = np.full((32, 32, 3), 128.0) + picture(32, 32) / 10
     red, blue = (np.zeros((32, 32, 3)) for _ in range(2))
@@ -100,12 +103,14 @@ def test_the_blend_moves_the_colour_from_one_style_to_the_other():
     assert shades[1] > shades[2] + 20
 
 
+@pytest.mark.usefixtures("eager")
 def test_weights_of_zero_drop_their_terms():
     content = picture(32, 32)
     config = dataclasses.replace(STYLE, tv_weight=0, style_weight=0, optimizer=optimizer(1))
     assert set(rwgen.transfer_style(content, [content], config=config).terms) == {"content"}
 
 
+@pytest.mark.usefixtures("eager")
 def test_callbacks_see_pixels_and_totals_over_all_sizes():
     seen = []
     config = TextureConfig(layers=("conv1_1",), octaves=1, optimizer=optimizer(6))
@@ -118,6 +123,7 @@ def test_callbacks_see_pixels_and_totals_over_all_sizes():
     assert solution.iterations == 6
 
 
+@pytest.mark.usefixtures("eager")
 def test_an_inversion_can_begin_on_a_smaller_image():
     image = picture(64, 96)
     config = InversionConfig(octaves=1, optimizer=optimizer(7))

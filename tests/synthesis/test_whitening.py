@@ -10,6 +10,7 @@ import tensorflow as tf
 
 import rwgen
 from rwgen import metrics
+from rwgen.compute.plan import ComputePlan
 from rwgen.compute.readers import plain_reader, recomputing_reader
 from rwgen.network.preprocess import network_input
 from rwgen.synthesis.differences import difference_extractor
@@ -93,9 +94,8 @@ def test_the_objective_is_equation_1_of_the_mixtures(small_network, smooth_image
     network, image, other = small_network(), smooth_image(8, 6), smooth_image(8, 6, seed=1)
     layers = ("conv2_1", "pool1")
     near = functools.partial(changed, image)
-    objective = inversion_objective(
-        network, image, layers, propagate_differences=propagate, perturbation=near
-    )
+    plan = ComputePlan(propagate_differences=propagate)
+    objective = inversion_objective(network, image, layers, plan=plan, perturbation=near)
     extractor = rwgen.feature_extractor(network, layers)
     read = plain_reader(extractor)
     targets, scales = target_features(read, image, layers)
@@ -125,6 +125,7 @@ def test_changes_are_small_random_and_the_seeds(parameterization):
     assert np.abs(other.perturbed(image, 1) - image - draws[1]).max() > PERTURBATION
 
 
+@pytest.mark.usefixtures("eager")
 def test_deep_layers_are_whitened_unless_pixels_are_moved(monkeypatch):
     seen = []
 
@@ -135,6 +136,7 @@ def test_deep_layers_are_whitened_unless_pixels_are_moved(monkeypatch):
     monkeypatch.setattr("rwgen.synthesis.tasks.inversion_objective", objective)
     optimizer = rwgen.OptimizerConfig(max_iterations=0, jit_compile=False)
     image = rwgen.read_image(PHOTO)[:16, :16]
+    network = rwgen.build_network(rwgen.load_recipe("ranvgg19-half-normal"), "pool3")
     for layer, settings in (
         ("conv2_2", {}),
         ("pool3", {}),
@@ -142,17 +144,20 @@ def test_deep_layers_are_whitened_unless_pixels_are_moved(monkeypatch):
         ("pool3", {"whiten_features": False}),
         ("conv2_2", {"whiten_features": True}),
     ):
-        rwgen.invert(image, layer, config=rwgen.InversionConfig(optimizer=optimizer, **settings))
+        config = rwgen.InversionConfig(optimizer=optimizer, **settings)
+        rwgen.invert(image, layer, network=network, config=config)
     assert seen == [False, True, False, False, True]
 
 
+@pytest.mark.usefixtures("eager")
 def test_more_of_a_photo_is_found_in_as_many_iterations():
-    photo = rwgen.resize_image(rwgen.read_image(PHOTO), 48, 48)
+    photo = rwgen.resize_image(rwgen.read_image(PHOTO), 32, 32)
+    network = rwgen.build_network(rwgen.load_recipe("ranvgg19-half-normal"), "pool4")
     found = {}
     for whiten in (False, True):
         config = rwgen.InversionConfig(
-            whiten_features=whiten, optimizer=rwgen.OptimizerConfig(max_iterations=60)
+            whiten_features=whiten, optimizer=rwgen.OptimizerConfig(max_iterations=40)
         )
-        solution = rwgen.invert(photo, "pool4", config=config)
+        solution = rwgen.invert(photo, "pool4", network=network, config=config)
         found[whiten] = metrics.psnr(photo, solution.image.clip(0, 255))
     assert found[True] > found[False] + 0.5
