@@ -1,4 +1,4 @@
-"""What importing costs, what the package exports, and what its wheel holds."""
+"""What importing costs, and what the package exports."""
 
 import ast
 import importlib
