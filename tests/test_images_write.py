@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rwgen.errors import ImageError, InvalidInputError, OutputError
+from rwgen.files import atomic_write
 from rwgen.images import (
-    atomic_write,
     check_destination,
     fit_longest_side,
     read_image,

@@ -75,9 +75,8 @@ def test_without_ray_the_way_to_install_it_is_told(monkeypatch):
 def test_a_local_ray_gives_the_same_and_passes_errors_on():
     pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
     # Functions that its processes can import, as those of rwgen.
-    with ray_runner("local") as run:
-        assert list(run(statistics.median, [[1, 2, 6], [3], [5, 4]])) == [2, 3, 4.5]
     with pytest.raises(InvalidInputError, match="seed"), ray_runner("local") as run:
+        assert list(run(statistics.median, [[1, 2, 6], [3], [5, 4]])) == [2, 3, 4.5]
         list(run(check_seed, [1, 2, -1]))
 
 
