@@ -35,7 +35,7 @@ DEFAULT_ITERATIONS = 100
 
 def build(
     reference: Annotated[
-        str, typer.Option(metavar="IMAGE", help="Image that the selected layers retain.")
+        str, typer.Option(metavar="IMAGE", help="Reference image for the selection.")
     ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE.json", help="Recipe to write.")

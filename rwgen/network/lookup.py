@@ -6,8 +6,8 @@ import contextlib
 import hashlib
 from collections.abc import Iterator
 from importlib import resources
+from io import BufferedReader
 from pathlib import Path
-from typing import BinaryIO
 
 from rwgen.errors import RecipeError
 from rwgen.network.recipe import IMAGENET, Recipe
@@ -77,7 +77,7 @@ def _recipe_of_weights(path: Path) -> Recipe:
 
 
 @contextlib.contextmanager
-def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
+def _opened(path: Path, what: str) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
             yield file

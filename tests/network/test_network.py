@@ -1,4 +1,4 @@
-"""ranVGG: topology, weights, serialisation, and life inside a user's model."""
+"""ranVGG: topology, weights, serialization, and use within other models."""
 
 import dataclasses
 import json
@@ -23,7 +23,7 @@ PLAIN = Recipe(name="plain", kernel_stddev=0.4, bias_stddev=0.2)
 
 
 def test_no_possible_draw_lies_near_a_rounding_boundary():
-    """So no difference between mathematical libraries, about 1e-15, can change a weight."""
+    """Differences between mathematical libraries, about 1e-15, therefore change no weight."""
     uniform = (np.arange(2**UNIFORM_BITS) + 0.5) * 2.0**-UNIFORM_BITS
     scaled = ndtri(uniform) / QUANTILE_GRID
     distance = np.abs(scaled - np.floor(scaled) - 0.5)
@@ -44,7 +44,7 @@ def test_draws_depend_on_position_alone_across_chunks():
 
 
 def test_draws_are_those_of_philox_keyed_by_the_hash():
-    """Written again from the description in docs/architecture.md, with another generator call."""
+    """Independent implementation of docs/architecture.md, with another method of the generator."""
     import hashlib
 
     key = hashlib.sha256(b"rwgen/7/weights/conv1_1/kernel/0").digest()[:16]
@@ -135,7 +135,7 @@ def test_features_equal_those_of_keras_vgg19_with_the_same_weights_and_max_pooli
 
 
 def numpy_forward(model, image):
-    """Convolution, ReLU and average pooling as loops over positions."""
+    """Convolution, ReLU and average pooling as loops over positions in NumPy."""
     outputs = {}
     for spec in SMALL.layers():
         if spec.kind == "pool":
