@@ -1,4 +1,4 @@
-"""`rwgen build`: choose the weights of a stacked network."""
+"""`rwgen build`: select the weights of a stacked network."""
 
 from __future__ import annotations
 
@@ -35,49 +35,56 @@ DEFAULT_ITERATIONS = 100
 
 def build(
     reference: Annotated[
-        str, typer.Option(metavar="IMAGE", help="Image that the chosen layers keep most of.")
+        str, typer.Option(metavar="IMAGE", help="Reference image for the selection.")
     ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE.json", help="Recipe to write.")
     ],
     candidates: Annotated[
-        int, typer.Option(min=1, metavar="K", help="Draws of each layer to choose from.")
+        int, typer.Option(min=1, metavar="K", help="Number of draws per layer to choose from.")
     ] = DEFAULT_CANDIDATES,
     layers: Annotated[
         str,
-        typer.Option(metavar="NAMES", help="Layers to choose, with commas.", show_default="conv"),
+        typer.Option(
+            metavar="NAMES",
+            help="Comma-separated layers to select.",
+            show_default="all convolutions",
+        ),
     ] = "",
     name: Annotated[
-        str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="its file's")
+        str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="file name")
     ] = "",
     network: options.Network = HALF_NORMAL_NETWORK,
     size: Annotated[
-        int, typer.Option(min=1, metavar="PIXELS", help="Side that the reference is scaled to.")
+        int, typer.Option(min=1, metavar="PIXELS", help="Side length of the resized reference.")
     ] = DENSE_INPUT_SIZE,
     iterations: options.Iterations = DEFAULT_ITERATIONS,
     seed: options.Seed = _DEFAULTS.seed,
     workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Candidates judged at a time.")
+        int, typer.Option(min=1, metavar="N", help="Number of parallel processes.")
     ] = 1,
     ray: Annotated[
         str | None,
-        typer.Option(metavar="ADDRESS", help="Judge candidates on a Ray cluster: local, auto, ..."),
+        typer.Option(
+            metavar="ADDRESS",
+            help="Use a Ray cluster: local (start one), auto (running one) or ray://HOST:PORT.",
+        ),
     ] = None,
     checkpoint: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Keep the scores there; the same command goes on from them.",
+            help="Save the scores there. The same command resumes from them.",
         ),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Choose, layer by layer, the random weights that keep most of an image."""
+    """Select, layer by layer, the random weights that retain most of an image."""
     base = load_recipe(network)
     path = _destination(output)
     if ray is not None and workers != 1:
-        raise InvalidInputError(f"--workers: expected none beside --ray. Received: {workers}")
+        raise InvalidInputError(f"--workers: expected no value with --ray. Received: {workers}")
     recipe = dataclasses.replace(base, name=name or path.stem)
     names = [word.strip() for word in layers.split(",")] if layers else None
     for layer in names or ():
@@ -125,12 +132,11 @@ def _destination(output: str) -> Path:
     if path.suffix != ".json" or path.is_dir():
         raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
     if not path.parent.is_dir():
-        raise InvalidInputError(f"--output: expected a folder that is there. Received: {output!r}")
+        raise InvalidInputError(f"--output: expected an existing folder. Received: {output!r}")
     return path
 
 
 def _show(score: CandidateScore) -> None:
-    """One line for every candidate, on standard error."""
     if sys.stderr is not None:
-        line = f"{score.layer} candidate {score.candidate}: loss {score.loss:.4g} of its start"
+        line = f"{score.layer} candidate {score.candidate}: loss {score.loss:.4g} of the initial"
         print(f"{line}, {score.psnr:.4g} dB", file=sys.stderr)

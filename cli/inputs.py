@@ -1,4 +1,4 @@
-"""The images that a command reads."""
+"""Input images of commands."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ from rwgen.images import read_image
 
 
 def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
-    """Read an input image; also the input with its fingerprint.
+    """Read an input image.
+
+    Args:
+        image: The image. If it has a fingerprint, its pixels must match.
+
+    Returns:
+        The image with its fingerprint, and its pixels [height, width, 3], RGB in 0..255.
 
     Raises:
-        InvalidInputError: it cannot be read, or is not the one that it must be.
+        InvalidInputError: The image cannot be read or does not match the fingerprint.
     """
     with native_stderr_hidden():  # libtiff
         pixels = read_image(image.path)
@@ -25,7 +31,8 @@ def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
     received = digest.hexdigest()
     if image.sha256 not in (None, received):
         raise InvalidInputError(
-            f"expected the {image.role} image that --from names. Received: {image.path}, which "
-            "has other pixels; name the images on the command line to use it all the same"
+            f"expected the {image.role} image recorded in the --from file. Received: "
+            f"{image.path}, which has other pixels; give the images on the command line to use it "
+            "anyway"
         )
     return InputImage(image.role, image.path, received), pixels

@@ -1,4 +1,4 @@
-"""`rwgen layers`: what a network consists of."""
+"""`rwgen layers`: list the layers of a network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from rwgen.network.recipe import DEFAULT_NETWORK
 def layers(
     network: options.Network = DEFAULT_NETWORK,
     size: Annotated[
-        str, typer.Option(metavar="WxH", help="Size of the image that the shapes are for.")
+        str, typer.Option(metavar="WxH", help="Size of the input image.")
     ] = f"{DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}",
     json: options.Json = False,
 ) -> None:
-    """List a network's layers, their output shapes and their parameters."""
+    """List the layers of a network with output shapes and numbers of parameters."""
     recipe = load_recipe(network)
     height, width = options.parse_size(size)
     topology = recipe.topology
@@ -47,10 +47,10 @@ def layers(
     from rich.table import Table
     from rich.text import Text
 
-    # As Text, because brackets in a recipe's name are no markup.
+    # As Text, so that brackets in the name of a recipe are not parsed as markup.
     title = Text(f"{recipe.name}, image {width}x{height}")
     table = Table(title=title, box=None, pad_edge=False)
-    for heading in ("layer", "Keras' name", "output"):
+    for heading in ("layer", "name in Keras", "output"):
         table.add_column(heading)
     table.add_column("parameters", justify="right")
     for row in rows:

@@ -1,4 +1,4 @@
-"""`rwgen networks`: which networks there are by name."""
+"""`rwgen networks`: list the available networks."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rwgen.network.recipe import IMAGENET, Recipe
 
 
 def networks(json: options.Json = False) -> None:
-    """List the networks that have a name; any of them is a --network."""
+    """List the networks that --network accepts by name."""
     recipes = [load_recipe(name) for name in (*network_names(), IMAGENET)]
     if json:
         print(json_module.dumps({"networks": [_entry(recipe) for recipe in recipes]}))
@@ -20,7 +20,7 @@ def networks(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "kernels", "biases", "pooling", "chosen of candidates"):
+    for heading in ("network", "kernels", "biases", "pooling", "candidates"):
         table.add_column(heading)
     for recipe in recipes:
         entry = _entry(recipe)

@@ -1,4 +1,4 @@
-"""Standard error kept for rwgen's own lines."""
+"""Suppression of messages that native libraries print on standard error."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 @contextlib.contextmanager
 def native_stderr_hidden() -> Iterator[None]:
-    """Keep what C and C++ libraries print off standard error, so that errors stay one line.
+    """Discard what C and C++ libraries print on standard error, so that errors stay one line.
 
-    TensorFlow prints at its start, before any setting of its log level applies, and libtiff on
-    damaged files. So the file descriptor itself is pointed elsewhere. Exceptions pass through.
+    TensorFlow prints during its import, before its log level applies, and libtiff for damaged
+    files. Therefore the file descriptor itself is redirected. Exceptions propagate.
     """
     if sys.stderr is not None:
         sys.stderr.flush()

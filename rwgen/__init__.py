@@ -1,8 +1,8 @@
 """rwgen: image synthesis and feature extraction with a VGG-19 that was never trained.
 
 Importing rwgen imports neither TensorFlow nor Keras: the public names, listed in `__init__.pyi`,
-are loaded on first use. `SeededNormal` is registered with Keras as soon as both are imported, in
-either order, so that `keras.models.load_model` finds it.
+are loaded on first use. `SeededNormal` is registered with Keras as soon as both packages are
+imported, in either order, so that `keras.models.load_model` finds it.
 """
 
 from importlib import import_module

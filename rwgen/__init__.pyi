@@ -1,4 +1,4 @@
-"""Types of the lazily loaded public names; `rwgen/__init__.py` reads them from here."""
+"""Public names with their types; `rwgen/__init__.py` loads them lazily from this list."""
 
 from .client.client import FeaturesClient as FeaturesClient
 from .client.config import ClientConfig as ClientConfig

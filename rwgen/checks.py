@@ -1,37 +1,54 @@
-"""The one way to refuse a value: the field, what was expected, and what was received."""
+"""Validation of arguments and fields: `field: expected X. Received: Y`, always one line."""
 
 from __future__ import annotations
 
 import math
+import re
 import reprlib
+import sys
 from collections.abc import Collection
 from typing import Any
 
 from rwgen.errors import InvalidInputError, RwgenError
 
-_REPR = reprlib.Repr()  # short, whatever a value holds and however deep it is nested
+_MAX_CHARACTERS = 100
+
+# Bounds the time as well as the length, whatever the size and depth of a value.
+_REPR = reprlib.Repr()
+_REPR.maxlevel = 3
 _REPR.maxstring = _REPR.maxother = 60
 
 
 def unexpected(
     key: str, expected: str, received: object, error: type[RwgenError] = InvalidInputError
 ) -> RwgenError:
-    """The error for a field: what was expected there, and a short form of what was received."""
-    return error(f"{key}: expected {expected}. Received: {_REPR.repr(received)}")
+    """Return, without raising it, the error for an invalid field.
+
+    Args:
+        key: Name of the field.
+        expected: Description of the accepted values.
+        received: The invalid value. The message shows at most about 100 characters of it.
+        error: Class of the error.
+    """
+    return error(f"{key}: expected {expected}. Received: {_short_repr(received)}")
 
 
 def is_count(value: object, least: int = 0, most: int | None = None) -> bool:
-    """Whether a value is an integer from `least` to `most`; a bool is not."""
-    number = isinstance(value, int) and not isinstance(value, bool)
-    return number and value >= least and (most is None or value <= most)  # type: ignore[operator]
+    """Return whether a value is an `int`, not a `bool`, from `least` to `most`."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return False
+    return value >= least and (most is None or value <= most)
 
 
 def is_number(value: object, least: float = 0.0, most: float = math.inf) -> bool:
-    """Whether a value is a finite integer or float from `least` to `most`; a bool is not."""
+    """Return whether a value is a finite `int` or `float`, not a `bool`, from `least` to `most`.
+
+    Integers too large for a `float` are not finite in this sense.
+    """
     if not isinstance(value, int | float) or isinstance(value, bool):
         return False
-    # NaN fails the comparison; an integer beyond every float passes none with a finite bound.
-    return least <= value <= most and abs(value) < math.inf
+    # NaN fails every comparison, and integers are compared with floats exactly.
+    return least <= value <= most and abs(value) <= sys.float_info.max
 
 
 def check_count(
@@ -41,10 +58,10 @@ def check_count(
     most: int | None = None,
     error: type[RwgenError] = InvalidInputError,
 ) -> None:
-    """Refuse anything but an integer from `least` to `most`.
+    """Check that a value is an integer from `least` to `most`.
 
     Raises:
-        InvalidInputError: or `error`.
+        InvalidInputError: It is not. `error` replaces the class.
     """
     if not is_count(value, least, most):
         span = f"from {least}" if most is None else f"from {least} to {most}"
@@ -61,25 +78,26 @@ def check_number(
     unit: str = "number",
     error: type[RwgenError] = InvalidInputError,
 ) -> None:
-    """Refuse anything but a finite number from `least` to `most`.
+    """Check that a value is a finite number from `least` to `most`.
 
     Args:
-        key: name of the field.
-        value: what it holds.
-        least: smallest accepted value.
-        most: largest accepted value.
-        exclusive: refuse `least` itself too.
-        unit: what is counted, for the message.
-        error: kind of error.
+        key: Name of the field.
+        value: Value of the field.
+        least: Smallest accepted value.
+        most: Largest accepted value.
+        exclusive: Whether to refuse `least` itself too.
+        unit: Unit for the message, such as `seconds`.
+        error: Class of the error.
 
     Raises:
-        InvalidInputError: or `error`.
+        InvalidInputError: It is not. `error` replaces the class.
     """
     if not is_number(value, least, most) or (exclusive and value == least):
-        span = f"{'above' if exclusive else 'from'} {least:g}"
-        span += f" to {most:g}" if most < math.inf else ""
-        article = "a finite number" if unit == "number" else unit
-        raise unexpected(key, f"{article} {span}", value, error)
+        noun = "a finite number" if unit == "number" else unit
+        span = f"above {least:g}" if exclusive else f"from {least:g}"
+        if most < math.inf:
+            span += f" and at most {most:g}" if exclusive else f" to {most:g}"
+        raise unexpected(key, f"{noun} {span}", value, error)
 
 
 def check_choice(
@@ -88,24 +106,30 @@ def check_choice(
     choices: Collection[str],
     error: type[RwgenError] = InvalidInputError,
 ) -> None:
-    """Refuse anything but one of some texts.
+    """Check that a value is one of several strings.
 
     Raises:
-        InvalidInputError: or `error`.
+        InvalidInputError: It is not. `error` replaces the class.
     """
     if not isinstance(value, str) or value not in choices:
         raise unexpected(key, f"one of {', '.join(choices)}", value, error)
 
 
 def check_layers(key: str, layers: Any) -> None:
-    """Refuse anything but a tuple of texts, at least one.
+    """Check that a value is a non-empty tuple of strings.
 
     Raises:
-        InvalidInputError: not such a tuple.
+        InvalidInputError: It is not.
     """
-    if (
-        not isinstance(layers, tuple)
-        or not layers
-        or not all(isinstance(layer, str) for layer in layers)
-    ):
+    names = isinstance(layers, tuple) and all(isinstance(layer, str) for layer in layers)
+    if not names or not layers:
         raise unexpected(key, "a tuple of layer names", layers)
+
+
+def _short_repr(value: object) -> str:
+    try:
+        text = _REPR.repr(value)
+    except ValueError:  # an integer of more digits than Python converts
+        text = f"<{type(value).__name__}>"
+    line = re.sub(r"\s*\n\s*", " ", text)  # arrays are shown in several lines
+    return line if len(line) <= _MAX_CHARACTERS else f"{line[: _MAX_CHARACTERS - 3]}..."

@@ -1,4 +1,4 @@
-"""Exceptions of rwgen: every error that a public function raises on purpose is one of these."""
+"""Exceptions. Public functions raise only these deliberately."""
 
 from __future__ import annotations
 
@@ -6,64 +6,63 @@ from typing import Any
 
 
 class RwgenError(Exception):
-    """Base of all errors raised by rwgen."""
+    """Base class of all errors that rwgen raises."""
 
 
 class InvalidInputError(RwgenError, ValueError):
-    """An argument, option or file is not what it must be: mend the call and try again."""
+    """An argument, option or file is invalid."""
 
 
 class ImageError(InvalidInputError):
-    """A file is not an image that can be read, or an image has an unusable shape."""
+    """A file is not a readable image, or an array is not a valid image."""
 
 
 class RecipeError(InvalidInputError):
-    """A recipe names an unknown network, is malformed, or does not match its fingerprints."""
+    """A network is unknown, a recipe is malformed, or weights do not match its fingerprints."""
 
 
 class LayerError(InvalidInputError):
-    """A layer name is unknown, or that layer cannot be used in the way it was asked for."""
+    """A layer name is unknown, or the layer cannot be used for the task."""
 
 
 class CheckpointError(InvalidInputError):
-    """A checkpoint is damaged, or belongs to another run or another version of the program."""
+    """A checkpoint is damaged, or belongs to another run or another version of rwgen."""
 
 
 class MemoryLimitError(InvalidInputError):
-    """A task needs more memory than it may take: choose smaller images or a larger limit."""
+    """A task needs more memory than its limit: use smaller images or raise the limit."""
 
 
 class OutputError(RwgenError, OSError):
-    """A result could not be written; what was there before is untouched."""
+    """A result could not be written. An existing file is unchanged."""
 
 
 class WorkerError(RwgenError, RuntimeError):
-    """Another process that worked for this one was lost."""
+    """A worker process terminated unexpectedly."""
 
 
 class OptimizationError(RwgenError, RuntimeError):
-    """An optimisation could not go on, for example because the loss is not finite."""
+    """An optimization could not continue, for example because the loss is not finite."""
 
 
 class ServerError(RwgenError, RuntimeError):
     """A server refused a request, failed, or could not be reached.
 
     Attributes:
-        code: name of the status, such as `NOT_FOUND`, as gRPC has them.
+        code: Name of the gRPC status code, such as `NOT_FOUND`.
     """
 
     def __init__(self, code: str, message: str) -> None:
-        """Make an error of a status."""
-        super().__init__(f"expected an answer of the server. Received: {code}: {message}")
+        super().__init__(f"expected a response from the server. Received: {code}: {message}")
         self.code = code
 
 
 def reason_of(error: Any) -> str:
-    """The reason that an error of TensorFlow gives, in one line.
+    """Return the reason that a TensorFlow error gives, in one line.
 
     Args:
-        error: a `tf.errors.OpError`. Before the last paragraph of its message TensorFlow says
-            where in the program the graph was built, and after it which node failed.
+        error: A `tf.errors.OpError`.
     """
+    # The last paragraph holds the reason, after where the graph was built, before the node.
     text = str(error.message).rpartition("\n\n")[2].partition("\n\t [[")[0]
     return " ".join(text.split()) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and failures told in one line."""
+"""Atomic file writing, and one-line errors for failed input and output."""
 
 from __future__ import annotations
 
@@ -16,33 +16,39 @@ FileName: TypeAlias = str | os.PathLike[str]
 
 
 def atomic_write(destination: FileName, data: bytes | memoryview, label: str = "") -> None:
-    """Writes a file whole or not at all: after a failure the old file is still there.
+    """Write a file atomically: after a failure the old file is unchanged.
 
-    A symbolic link is followed, a replaced file keeps its permissions, and `"-"` (standard
-    output), devices and pipes are written directly. A process that is killed meanwhile leaves a
-    file `.rwgen-LABEL*.tmp` behind.
+    Symbolic links are followed, and a replaced file keeps its permissions. `"-"` (standard
+    output), devices and pipes are written directly. A process that is killed while writing leaves
+    a file `.rwgen-LABEL*.tmp` behind.
+
+    Args:
+        destination: File name, or `"-"` for standard output.
+        data: Content of the file.
+        label: Part of the name of the temporary file.
 
     Raises:
-        OutputError: The bytes could not be written.
+        OutputError: The data could not be written.
     """
     with failure_reported(
-        OutputError, "a writable place", destination, "Check path, rights and space."
+        OutputError, "a writable place", destination, "Check path, permissions and free space."
     ):
         target = Path(destination).resolve()
         if destination == "-":
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()
         elif target.exists() and not target.is_file():
-            target.write_bytes(data)  # /dev/null must not become an ordinary file
+            target.write_bytes(data)  # replacing /dev/null would make it a regular file
         else:
             _replace(target, data, label)
 
 
 def check_writable(destination: FileName) -> None:
-    """Finds out before any long work whether :func:`atomic_write` could write there.
+    """Check, before any long work, that `atomic_write` can write to a destination.
 
     Raises:
-        InvalidInputError: A directory, or in no directory that can be written.
+        InvalidInputError: The destination is a directory, or its directory is missing or not
+            writable.
     """
     with failure_reported(
         InvalidInputError, "a writable place", destination, "Choose another one."
@@ -58,19 +64,29 @@ def check_writable(destination: FileName) -> None:
 def failure_reported(
     kind: type[Exception], expected: str, place: Any, advice: str
 ) -> Iterator[None]:
-    """Turns any failure into one line about a source or destination."""
+    """Convert any exception to a one-line error.
+
+    Args:
+        kind: Class of the error.
+        expected: What was expected of the source or destination.
+        place: The source or destination: a path, a stream, or `"-"`.
+        advice: What to do about it.
+
+    Raises:
+        Exception: of class `kind`, if the body of the `with` statement failed.
+    """
     name = os.fspath(place) if isinstance(place, os.PathLike) else getattr(place, "name", place)
     try:
         yield
-    except Exception as error:  # decoders raise nearly every kind there is on damaged data
+    except Exception as error:  # decoders of damaged data raise exceptions of almost any class
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         reason = " ".join(reason.split())
         raise kind(f"Expected {expected}. Received: {name!r} ({reason}). {advice}") from error
 
 
 def _replace(target: Path, data: bytes | memoryview, label: str) -> None:
-    """Writes `data` beside `target` and moves it there in one step."""
-    # Opening with "x", unlike `tempfile`, lets the system apply the umask and default ACLs.
+    # A new file next to the target, moved there in one step. Opening it with "x", unlike
+    # `tempfile`, lets the system apply the umask and default ACLs.
     temporary = target.with_name(f".rwgen-{label}{secrets.token_hex(8)}.tmp")
     try:
         with temporary.open("xb") as file:
@@ -80,6 +96,6 @@ def _replace(target: Path, data: bytes | memoryview, label: str) -> None:
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
         temporary.replace(target)
-    finally:  # also after Ctrl-C; after the move there is nothing left to remove
+    finally:  # after Ctrl-C too; after the move there is nothing to remove
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

@@ -1,10 +1,10 @@
-"""Every random number of rwgen: a pure function of a seed and a name.
+"""Reproducible random numbers: every draw is a pure function of a seed and a stream name.
 
-The draws are bit-identical on every machine. NumPy promises a stable stream for the *bits* of
+The draws are bit-identical on every machine. NumPy guarantees a stable stream for the *bits* of
 its Philox generator but not for its distributions, and TensorFlow's normals differ between
-devices in the last place. So the bits are turned into normals here, by a quantile function whose
-result is rounded to a grid far coarser than any difference between mathematical libraries
-(`QUANTILE_GRID`); a test shows that none of the possible values lies near a rounding boundary.
+devices in the last place. Therefore the bits are converted to normals here, by a quantile
+function whose result is rounded to a grid far coarser than any difference between mathematical
+libraries (`QUANTILE_GRID`). A test shows that no possible value lies near a rounding boundary.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.errors import InvalidInputError
+from rwgen.checks import check_count
 
 MAX_SEED = 2**63 - 1
 """Largest accepted seed."""
 
 UNIFORM_BITS = 24
-"""Random bits for one draw; a normal then lies within +-5.4 standard deviations."""
+"""Random bits per draw. Normals then lie within +-5.4 standard deviations."""
 
 QUANTILE_GRID = 2.0**-16
-"""Spacing of the standard normals that can be drawn; all of them are exact in float32."""
+"""Spacing of the possible standard normals. All of them are exact in float32."""
 
-_CHUNK = 1 << 20  # draws turned into normals at a time: bounds the float64 temporaries to 8 MiB
+_CHUNK = 1 << 20  # draws converted at a time: limits each float64 temporary to 8 MiB
 
 
 def standard_normal(seed: int, stream: str, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Independent standard normal draws.
+    """Draw independent standard normals.
 
-    The values depend on `seed`, `stream` and the position in C order alone: not on the device,
-    the number of threads, or what was drawn before.
+    Each value depends only on `seed`, `stream` and its position in C order: not on the device,
+    the number of threads, or earlier draws.
 
     Args:
-        seed: from 0 to `MAX_SEED`.
-        stream: names the use of the draws, such as `weights/conv1_1/kernel/0`. Two streams are
-            independent of each other.
-        shape: shape of the result.
+        seed: Integer from 0 to `MAX_SEED`.
+        stream: Name of the purpose of the draws, such as `weights/conv1_1/kernel/0`. Different
+            streams are independent of each other.
+        shape: Shape of the result.
 
     Returns:
-        Array of `shape`, float32, multiples of `QUANTILE_GRID`.
+        Array of `shape`, float32. Values are multiples of `QUANTILE_GRID`.
 
     Raises:
-        InvalidInputError: the seed is out of range.
+        InvalidInputError: The seed is out of range.
     """
-    from scipy.special import ndtri  # slow to import, and `rwgen --help` draws nothing
+    from scipy.special import ndtri  # slow to import, and not needed for `rwgen --help`
 
     check_seed(seed)
     digest = hashlib.sha256(f"rwgen/{seed}/{stream}".encode()).digest()
@@ -65,10 +65,9 @@ def standard_normal(seed: int, stream: str, shape: Sequence[int]) -> NDArray[np.
 
 
 def check_seed(seed: int) -> None:
-    """Refuse a seed that is not an integer from 0 to `MAX_SEED`.
+    """Check that a seed is an integer from 0 to `MAX_SEED`.
 
     Raises:
-        InvalidInputError: as said.
+        InvalidInputError: It is not.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed <= MAX_SEED:
-        raise InvalidInputError(f"expected a seed from 0 to {MAX_SEED}. Received: {seed!r}")
+    check_count("seed", seed, 0, MAX_SEED)

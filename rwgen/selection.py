@@ -1,9 +1,9 @@
-"""The stacked ranVGG: of several draws of each layer, the one that keeps most of an image.
+"""Stacked ranVGG: for each layer, select the draw of weights that retains most of an image.
 
-Layer by layer, in forward order: candidates are drawn, everything before them is fixed, the
-reference image is inverted from the rectified layer, and the candidate with the smallest loss stays
-(paper, section 2). Losses are made comparable by dividing each by the loss of the noise that the
-search began with: weights of half the size, or biases that drown the image, change both alike.
+Layers are selected greedily in forward order. With all earlier layers fixed, the reference image is
+inverted from the rectified output of each candidate, and the candidate with the smallest loss is
+kept (paper, section 2). To make losses comparable, each is divided by the loss of the noise that
+its inversion started from: smaller weights, or large biases, scale both alike.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from rwgen.checks import check_count, unexpected
 from rwgen.errors import InvalidInputError
 from rwgen.metrics import psnr
 from rwgen.network.lookup import load_recipe
@@ -27,23 +28,23 @@ from rwgen.synthesis.tasks import invert
 from rwgen.workers import Runner
 
 MAX_PSNR = 200.0
-"""Stands for equal images, which have no finite ratio."""
+"""Largest reported PSNR, in decibels. Equal images have an infinite one."""
 
 SCORE_DIGITS = 4
-"""Significant digits of a score; where they agree, the first candidate stays. Rounding that differs
-between machines then seldom decides."""
+"""Significant digits of a score. Of equal scores the first candidate wins, so rounding differences
+between machines rarely change the selection."""
 
 
 @dataclass(frozen=True)
 class CandidateTrial:
-    """One candidate to be judged; everything that another process needs for it.
+    """Input of `judge_candidate`; can be pickled for another process.
 
     Attributes:
-        recipe: with the candidate of this layer and of those before it.
-        layer: the layer that the candidate belongs to.
-        candidate: its number.
-        image: the reference, [height, width, 3], RGB in 0..255.
-        config: how it is inverted.
+        recipe: Recipe with the candidate of this layer and those chosen for earlier layers.
+        layer: Name of the layer.
+        candidate: Number of the candidate.
+        image: Reference image, [height, width, 3], RGB in 0..255.
+        config: Settings of the inversion.
     """
 
     recipe: Recipe
@@ -55,13 +56,14 @@ class CandidateTrial:
 
 @dataclass(frozen=True)
 class CandidateScore:
-    """How much of the reference a candidate keeps.
+    """How much of the reference image a candidate retains.
 
     Attributes:
-        layer: the layer.
-        candidate: its number.
-        loss: loss at the end of the inversion divided by the loss at its start; smaller is better.
-        psnr: of the inverted reference, in decibels, at most `MAX_PSNR`.
+        layer: Name of the layer.
+        candidate: Number of the candidate.
+        loss: Final loss of the inversion divided by its initial loss; smaller is better.
+        psnr: Peak signal-to-noise ratio of the inverted reference, in decibels, at most
+            `MAX_PSNR`.
     """
 
     layer: str
@@ -71,16 +73,16 @@ class CandidateScore:
 
 
 def judge_candidate(trial: CandidateTrial) -> CandidateScore:
-    """Invert the reference from a candidate.
+    """Invert the reference image from the layer of a candidate.
 
     Returns:
-        Its score, with `SCORE_DIGITS` digits.
+        The score of the candidate, rounded to `SCORE_DIGITS` significant digits.
 
     Raises:
-        OptimizationError: the loss is not finite.
+        OptimizationError: The loss is not finite.
     """
     network = build_network(trial.recipe, trial.layer)
-    # From noise at the full size: its loss is what the loss at the end is compared with.
+    # Start from noise at full size, so that its loss is the initial loss.
     config = dataclasses.replace(trial.config, octaves=0)
     solution = invert(trial.image, trial.layer, network=network, config=config)
     start = solution.initial_loss
@@ -104,46 +106,40 @@ def select_weights(
     callback: Callable[[CandidateScore], None] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> Recipe:
-    """Choose the candidate of each layer that keeps most of a reference image.
+    """Select the weights of each layer that retain most of a reference image.
 
     Args:
-        image: the reference, [height, width, 3], RGB in 0..255; 256x256 for dense layers.
-        num_candidates: draws of each layer, from 1.
-        recipe: what is chosen for: standard deviations, pooling, seed; a recipe or the name or path
-            of one. Candidates that it has chosen stay for layers that are not selected.
-        layers: names of convolution or dense layers to select; None means all convolutions.
-        config: how the reference is inverted; its network is not used.
-        run: how the candidates of one layer are judged; `map` does so one after the other.
-            `rwgen.workers` has others, with the same result.
-        callback: is called with every score, those of a checkpoint too.
-        checkpoint: where scores are kept; the same call goes on from there. `Checkpoint.remove` it
-            once the recipe is safe.
+        image: Reference image, [height, width, 3], RGB in 0..255; 256x256 for dense layers.
+        num_candidates: Number of draws per layer, at least 1.
+        recipe: Recipe to start from, or its name or path. Layers that are not selected keep the
+            candidates of this recipe.
+        layers: Names of the convolution or dense layers to select; None means all convolutions.
+        config: Settings of the inversion. The network of the settings is ignored.
+        run: Function that maps `judge_candidate` over the candidates of a layer. The default
+            `map` works sequentially; `rwgen.workers` provides parallel runners with the same
+            result.
+        callback: Called with every score, including those restored from a checkpoint.
+        checkpoint: Where to keep the scores. The same call resumes from them. Call
+            `Checkpoint.remove` after saving the recipe.
 
     Returns:
-        The recipe with the chosen candidates, all scores, the reference's fingerprint and the
-        fingerprints of the weights up to the deepest layer that was selected.
+        The recipe with the chosen candidates, all scores, the fingerprint of the reference image,
+        and the fingerprints of the weights up to the deepest selected layer.
 
     Raises:
-        InvalidInputError: an image or a setting is not what it must be.
-        CheckpointError: the checkpoint is another run's.
-        OutputError: the checkpoint could not be written.
-        OptimizationError: the loss is not finite.
+        InvalidInputError: An argument is invalid.
+        CheckpointError: The checkpoint belongs to another run.
+        OutputError: The checkpoint could not be written.
+        OptimizationError: The loss is not finite.
     """
     base = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or HALF_NORMAL_NETWORK)
     if base.weights is not None:
         raise InvalidInputError(
-            f"expected a network whose weights are drawn. Received: {base.weights!r}"
+            f"expected a network whose weights are drawn at random. Received: {base.weights!r}"
         )
     config = config or InversionConfig()
-    if (
-        isinstance(num_candidates, bool)
-        or not isinstance(num_candidates, int)
-        or num_candidates < 1
-    ):
-        raise InvalidInputError(
-            f"expected a number of candidates from 1. Received: {num_candidates!r}"
-        )
-    network_input(image)  # checked before any work
+    check_count("num_candidates", num_candidates, 1)
+    network_input(image)  # raises for an invalid image
     names = _in_forward_order(base, layers)
     base.topology.check_image_size(names, image.shape, "a reference image")
     if checkpoint:
@@ -155,29 +151,24 @@ def select_weights(
             settings=dataclasses.asdict(config),
             images=[fingerprint(image)],
         )
-    known = _known_scores(checkpoint)
-    # Fingerprints belong to the weights before the choice.
+    report = callback or (lambda score: None)
+    scores = _saved_scores(checkpoint)
+    # The fingerprints of the base recipe do not apply to the selected weights.
     chosen = dataclasses.replace(base, weights_sha256={}, selection=None)
-    scores: dict[str, list[CandidateScore]] = {}
     for layer in names:
-        found = {number: score for number, score in enumerate(known.get(layer, ()))}
+        done = scores.setdefault(layer, [])
+        for score in done:
+            report(score)
         trials = [
             CandidateTrial(_with_candidate(chosen, layer, number), layer, number, image, config)
-            for number in range(num_candidates)
-            if number not in found
+            for number in range(len(done), num_candidates)
         ]
-        for score in found.values():
-            if callback:
-                callback(score)
         for score in run(judge_candidate, trials):
-            found[score.candidate] = score
-            known[layer] = [found[number] for number in sorted(found)]
+            done.append(score)
             if checkpoint:
-                checkpoint.save(scores=_to_part(known))
-            if callback:
-                callback(score)
-        scores[layer] = known[layer]
-        best = min(scores[layer], key=lambda score: (score.loss, score.candidate))
+                checkpoint.save(scores=_to_part(scores))
+            report(score)
+        best = min(done, key=lambda score: (score.loss, score.candidate))
         chosen = _with_candidate(chosen, layer, best.candidate)
     selection = Selection(
         reference_sha256=str(fingerprint(image)),
@@ -198,12 +189,12 @@ def _in_forward_order(recipe: Recipe, layers: Sequence[str] | None) -> list[str]
     if layers is None:
         return [spec.name for spec in specs if spec.kind == "conv"]
     if isinstance(layers, str) or not layers:
-        raise InvalidInputError(f"layers: expected names of layers. Received: {layers!r}")
+        raise unexpected("layers", "a sequence of layer names", layers)
     wanted = {recipe.topology.layer(name).name for name in layers}
     pools = [spec.name for spec in specs if spec.name in wanted and spec.kind == "pool"]
     if pools:
         raise InvalidInputError(
-            f"layers: expected layers that have weights. Received: {', '.join(pools)}"
+            f"layers: expected layers with weights. Received: {', '.join(pools)}"
         )
     return [spec.name for spec in specs if spec.name in wanted]
 
@@ -214,7 +205,7 @@ def _with_candidate(recipe: Recipe, layer: str, candidate: int) -> Recipe:
     return dataclasses.replace(recipe, candidates=kept)
 
 
-def _known_scores(checkpoint: Checkpoint | None) -> dict[str, list[CandidateScore]]:
+def _saved_scores(checkpoint: Checkpoint | None) -> dict[str, list[CandidateScore]]:
     saved: Mapping[str, Any] = (checkpoint.get("scores") if checkpoint else None) or {}
     return {
         layer: [CandidateScore(layer, number, *pair) for number, pair in enumerate(pairs)]

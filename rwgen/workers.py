@@ -1,4 +1,4 @@
-"""Functions applied to many values in other processes, on this machine or on a Ray cluster."""
+"""Parallel map: apply a function in other processes, on this machine or on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -14,38 +14,40 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from rwgen.checks import check_count
 from rwgen.errors import InvalidInputError, WorkerError
 
 Runner = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
-"""Applies a function to every value and yields the results in order, like the built-in `map`."""
+"""Applies a function to each value and yields the results in order, like the built-in `map`."""
 
 CALLS_PER_PROCESS = 8
-"""Calls on average after which a process is replaced: TensorFlow never frees what it compiled."""
+"""Average number of calls before a process is replaced: TensorFlow never frees compiled code."""
 
 CONNECTION_SECONDS = 10
-"""How long a cluster may take to answer."""
+"""Timeout of the connection to a cluster."""
 
 
 @contextlib.contextmanager
 def process_runner(num_workers: int) -> Iterator[Runner]:
-    """Processes on this machine; they end with the context. Their standard error is not shown.
+    """Run functions in processes on this machine, which end with the context.
+
+    The standard error of the processes is discarded.
 
     Args:
-        num_workers: processes at a time, from 1.
+        num_workers: Maximum number of concurrent processes, at least 1.
 
     Yields:
         A runner for functions and values that can be pickled.
 
     Raises:
         InvalidInputError: `num_workers` is out of range.
-        WorkerError: a process was killed, for example for lack of memory.
+        WorkerError: A process was killed, for example because memory ran out.
     """
-    if isinstance(num_workers, bool) or not isinstance(num_workers, int) or num_workers < 1:
-        raise InvalidInputError(f"expected a number of workers from 1. Received: {num_workers!r}")
+    check_count("num_workers", num_workers, 1)
 
     def run(function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
         waiting = iter(values)
-        # Not `max_tasks_per_child`, with which an executor can come to a standstill for ever.
+        # Not `max_tasks_per_child`, with which an executor can deadlock.
         while batch := list(itertools.islice(waiting, num_workers * CALLS_PER_PROCESS)):
             with _executor(min(num_workers, len(batch))) as executor:
                 yield from executor.map(function, batch)
@@ -54,8 +56,8 @@ def process_runner(num_workers: int) -> Iterator[Runner]:
         yield run
     except BrokenProcessPool:
         raise WorkerError(
-            "expected workers that live until they are done. Received: one that was killed; "
-            "choose fewer workers if memory was short"
+            "expected worker processes to finish. Received: one that was killed; "
+            "use fewer workers if memory ran out"
         ) from None
 
 
@@ -63,9 +65,9 @@ def process_runner(num_workers: int) -> Iterator[Runner]:
 def _executor(num_workers: int) -> Iterator[ProcessPoolExecutor]:
     executor = ProcessPoolExecutor(
         num_workers,
-        # A forked copy of TensorFlow's threads would not run.
+        # Forking would not copy TensorFlow's threads.
         multiprocessing.get_context("spawn"),
-        initializer=_leave_messages_to_the_parent,
+        initializer=_initialize_worker,
     )
     try:
         yield executor
@@ -73,8 +75,8 @@ def _executor(num_workers: int) -> Iterator[ProcessPoolExecutor]:
         executor.shutdown(cancel_futures=True)
 
 
-def _leave_messages_to_the_parent() -> None:
-    """In a process of its own: Ctrl-C reaches all, and TensorFlow prints lines at its start."""
+def _initialize_worker() -> None:
+    """Let Ctrl-C end the process, discard its standard error, and end it with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
@@ -83,7 +85,7 @@ def _leave_messages_to_the_parent() -> None:
 
 
 def _end_with_the_parent() -> None:
-    """An executor's process would else wait for ever where its parent was killed."""
+    """End this process, which would otherwise wait forever if its parent was killed."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -92,27 +94,28 @@ def _end_with_the_parent() -> None:
 
 @contextlib.contextmanager
 def ray_runner(address: str) -> Iterator[Runner]:
-    """Processes of a Ray cluster, one core each.
+    """Run functions in processes of a Ray cluster, one core each.
 
     Args:
-        address: as `ray.init` takes it: `local` starts a cluster on this machine, `auto` finds the
-            one that runs there, `ray://HOST:PORT` is another.
+        address: Address for `ray.init`: `local` starts a cluster on this machine, `auto` connects
+            to the running one, `ray://HOST:PORT` to one elsewhere.
 
     Yields:
-        A runner for functions and values that can be pickled; rwgen must be installed there.
+        A runner for functions and values that can be pickled. rwgen must be installed on the
+        cluster.
 
     Raises:
-        InvalidInputError: Ray is not installed, or nothing answers at the address.
-        WorkerError: a process was lost.
+        InvalidInputError: Ray is not installed, or the cluster cannot be reached.
+        WorkerError: A process was lost.
     """
     try:
         import ray
     except ImportError:
         raise InvalidInputError(
-            'expected Ray for a cluster. Received: no such package; pip install "rwgen[ray]"'
+            'expected Ray to be installed. Received: no such package; pip install "rwgen[ray]"'
         ) from None
     try:
-        _connect(address)  # Ray itself would try for minutes
+        _connect(address)  # Ray itself retries for minutes
         ray.init(address=address, log_to_driver=False, logging_level="error")
     except (OSError, ValueError, RuntimeError) as error:
         raise InvalidInputError(
@@ -130,15 +133,14 @@ def ray_runner(address: str) -> Iterator[Runner]:
         raise error.as_instanceof_cause() from None
     except ray.exceptions.RayError as error:
         raise WorkerError(
-            "expected workers that live until they are done. Received: "
-            f"{' '.join(str(error).split())}"
+            f"expected worker processes to finish. Received: {' '.join(str(error).split())}"
         ) from None
     finally:
         ray.shutdown()
 
 
 def _connect(address: str) -> None:
-    """Find out whether anything answers at HOST:PORT; other addresses are Ray's own words."""
+    """Check that HOST:PORT accepts connections. Other addresses have special meanings for Ray."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host, int(port)), CONNECTION_SECONDS).close()

@@ -1,1 +1,1 @@
-"""Recipes of the shipped networks, as data."""
+"""Recipes of the shipped networks (JSON files)."""

@@ -1,6 +1,6 @@
-"""Write the plain shipped recipes, with the fingerprints of all their weights.
+"""Write the shipped recipes without selected layers, with the fingerprints of all weights.
 
-The stacked one is written by `rwgen build` (savedmodels/README.md).
+`rwgen build` writes the stacked recipe (savedmodels/README.md).
 """
 
 from __future__ import annotations

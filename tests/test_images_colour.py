@@ -1,4 +1,4 @@
-"""Colour conversion on reading, against profiles and formulas written out here."""
+"""Colour conversion on reading, compared with profiles and formulas defined here."""
 
 from __future__ import annotations
 

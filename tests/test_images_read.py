@@ -1,4 +1,4 @@
-"""Reading images: every expected number is worked out here, not taken from Pillow."""
+"""Reading images. Expected values are computed here, not taken from Pillow."""
 
 from __future__ import annotations
 

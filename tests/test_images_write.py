@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from rwgen.errors import ImageError, InvalidInputError, OutputError
+from rwgen.files import atomic_write
 from rwgen.images import (
-    atomic_write,
     check_destination,
     fit_longest_side,
     read_image,
@@ -36,7 +36,7 @@ WRITERS = {".png": "PNG", ".PNG": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp
 
 def one_clear_line(error: pytest.ExceptionInfo[Exception]) -> bool:
     text = str(error.value)
-    return text.startswith("Expected ") and "Received: " in text and "\n" not in text
+    return "xpected " in text and "Received: " in text and "\n" not in text
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -293,8 +293,8 @@ SIZED: list[Callable[[Any], Any]] = [
 
 @pytest.mark.parametrize("use", SIZED)
 def test_sizes_must_be_positive_integers(use: Callable[[Any], Any]) -> None:
-    for bad in (0, -3, 2.0, "3", None):
-        with pytest.raises(InvalidInputError, match="positive integer") as caught:
+    for bad in (0, -3, 2.0, "3", None, np.int64(0), np.float32(2)):
+        with pytest.raises(InvalidInputError, match="an integer from 1") as caught:
             use(bad)
         assert one_clear_line(caught)
     use(np.int64(3))

@@ -1,4 +1,4 @@
-"""What importing costs, what the package exports, and what its wheel holds."""
+"""Imports on demand, and public names."""
 
 import ast
 import importlib
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def loaded(code, *packages):
-    """Which of some packages a fresh interpreter has loaded after running code."""
+    """Return which of some packages a fresh interpreter has loaded after running code."""
     code += f"\nimport sys; print(*({set(packages)!r} & sys.modules.keys()))"
     result = subprocess.run(
         [sys.executable, "-P", "-c", code], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Draws: their values, their independence, and their sameness everywhere."""
+"""Draws: values, independence, and reproducibility."""
 
 import hashlib
 import statistics
@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from rwgen import InvalidInputError
 from rwgen.seeds import MAX_SEED, QUANTILE_GRID, check_seed, standard_normal
 
-# SHA-256 of the little-endian float32 bytes of 1000 draws, once computed by `written_again` below
-# and never to change: another value is another network for everybody.
+# SHA-256 of the little-endian float32 bytes of 1000 draws, computed by `reference_draws` below. It
+# must never change: all networks would.
 PINNED = "1ab59449308511a64c09a8eb9276e39ead3554c17e34de72b5732fd9329068f6"
 
 
-def written_again(seed, stream, begin, end):
-    """Draws from Python's own normal distribution, at positions from `begin` to `end`."""
+def reference_draws(seed, stream, begin, end):
+    """Draws at positions from `begin` to `end`, from the normal distribution of Python."""
     digest = hashlib.sha256(f"rwgen/{seed}/{stream}".encode()).digest()
     philox = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
     words = np.random.Generator(philox).integers(0, 2**64, size=end // 2 + 1, dtype=np.uint64)
@@ -33,13 +33,13 @@ def written_again(seed, stream, begin, end):
 def test_draws_never_change():
     draws = standard_normal(2016, "pinned", (10, 100))
     assert hashlib.sha256(draws.astype("<f4").tobytes()).hexdigest() == PINNED
-    expected = written_again(2016, "pinned", 0, 1000)
+    expected = reference_draws(2016, "pinned", 0, 1000)
     assert hashlib.sha256(expected.tobytes()).hexdigest() == PINNED
 
 
 @pytest.mark.parametrize("seed", [0, 1, MAX_SEED])
 def test_draws_are_as_described_for_any_seed_and_name(seed):
-    expected = written_again(seed, "weights/ünï/0", 0, 501)
+    expected = reference_draws(seed, "weights/ünï/0", 0, 501)
     np.testing.assert_array_equal(standard_normal(seed, "weights/ünï/0", (501,)), expected)
 
 
@@ -93,7 +93,7 @@ def test_a_shorter_draw_is_the_beginning_of_a_longer_one(size, longest):
 @pytest.mark.parametrize("position", [BORDER, 2 * BORDER])
 def test_the_stream_goes_on_across_the_border(position, longest):
     around = slice(position - 9, position + 9)
-    expected = written_again(5, "prefix", around.start, around.stop)
+    expected = reference_draws(5, "prefix", around.start, around.stop)
     np.testing.assert_array_equal(longest[around], expected)
 
 

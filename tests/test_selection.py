@@ -1,4 +1,4 @@
-"""The greedy stack: what it chooses, what it writes down, and that it can be interrupted."""
+"""Selection of stacked networks: choice, record, and resumption."""
 
 import dataclasses
 import json
@@ -35,7 +35,7 @@ def reference(side=32):
 
 
 def scored_by(losses, seen):
-    """A runner that takes losses from a table and remembers what it was asked."""
+    """A runner that takes losses from a table and records the trials."""
 
     def run(_judge, trials):
         for trial in trials:
@@ -106,13 +106,19 @@ def test_without_layers_every_convolution_is_chosen():
     assert [trial.layer for trial in seen][::5] == ["conv1_1", "conv3_2", "conv4_3", "conv5_4"]
 
 
+TRIAL = CandidateTrial(
+    dataclasses.replace(BASE, candidates={"conv1_2": 5}), "conv1_2", 5, reference(), CONFIG
+)
+
+
+@pytest.fixture(scope="module")
+def score():
+    return judge_candidate(TRIAL)
+
+
 @pytest.mark.slow
-def test_a_score_is_what_an_inversion_of_ones_own_gives():
-    trial = CandidateTrial(
-        dataclasses.replace(BASE, candidates={"conv1_2": 5}), "conv1_2", 5, reference(), CONFIG
-    )
-    score = judge_candidate(trial)
-    network = build_network(trial.recipe, "conv1_2")
+def test_a_score_is_what_an_inversion_of_ones_own_gives(score):
+    network = build_network(TRIAL.recipe, "conv1_2")
     solution = invert(reference(), "conv1_2", network=network, config=CONFIG)
     assert score.loss == pytest.approx(solution.loss / solution.initial_loss, rel=1e-3)
     error = np.mean((solution.image.clip(0, 255) - reference()) ** 2)
@@ -122,24 +128,26 @@ def test_a_score_is_what_an_inversion_of_ones_own_gives():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("factor", [0.25, 8])
-def test_no_candidate_wins_by_scale_alone(factor):
-    """Kernel and bias times a power of two: the same features in another unit."""
-    scores = []
-    for scale in (1, factor):
-        recipe = Recipe(kernel_stddev=0.015625 * scale, bias_stddev=0.015625 * scale)
-        scores.append(judge_candidate(CandidateTrial(recipe, "conv1_1", 0, reference(), CONFIG)))
-    assert scores[1].loss == pytest.approx(scores[0].loss, rel=2e-3)
-    assert scores[1].psnr == pytest.approx(scores[0].psnr, rel=2e-3)
+def test_no_candidate_wins_by_scale_alone():
+    """Kernel and bias times a power of two give the same features in another unit."""
+    plain, smaller, larger = (
+        judge_candidate(
+            CandidateTrial(
+                Recipe(kernel_stddev=2.0**exponent, bias_stddev=2.0**exponent),
+                "conv1_1", 0, reference(), CONFIG,
+            )
+        )
+        for exponent in (-6, -8, -3)
+    )  # fmt: skip
+    for scaled in (smaller, larger):
+        assert scaled.loss == pytest.approx(plain.loss, rel=2e-3)
+        assert scaled.psnr == pytest.approx(plain.psnr, rel=2e-3)
 
 
 @pytest.mark.slow
-def test_other_processes_choose_the_same():
-    layers = ["conv1_1", "conv1_2"]
-    arguments = {"num_candidates": 2, "recipe": BASE, "layers": layers, "config": CONFIG}
-    alone = select_weights(reference(), **arguments)
-    with process_runner(2) as run:
-        assert select_weights(reference(), **arguments, run=run) == alone
+def test_another_process_gives_the_same_score(score):
+    with process_runner(1) as run:
+        assert list(run(judge_candidate, [TRIAL])) == [score]
 
 
 class StoppedError(Exception):

@@ -1,4 +1,4 @@
-"""Work in other processes: order, errors, and processes that die."""
+"""Work in other processes: order, errors, and killed processes."""
 
 import os
 import signal
@@ -74,11 +74,15 @@ def test_without_ray_the_way_to_install_it_is_told(monkeypatch):
 @pytest.mark.slow
 def test_a_local_ray_gives_the_same_and_passes_errors_on():
     pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
-    # Functions that its processes can import, as those of rwgen.
-    with ray_runner("local") as run:
-        assert list(run(statistics.median, [[1, 2, 6], [3], [5, 4]])) == [2, 3, 4.5]
-    with pytest.raises(InvalidInputError, match="seed"), ray_runner("local") as run:
-        list(run(check_seed, [1, 2, -1]))
+
+    def use_ray():
+        with ray_runner("local") as run:
+            # Functions that its processes can import.
+            assert list(run(statistics.median, [[1, 2, 6], [3], [5, 4]])) == [2, 3, 4.5]
+            list(run(check_seed, [1, 2, -1]))
+
+    with pytest.raises(InvalidInputError, match="seed"):
+        use_ray()
 
 
 def test_no_cluster_at_an_address_is_one_line():
@@ -111,5 +115,5 @@ def test_processes_end_when_their_parent_is_killed(tmp_path):
     with subprocess.Popen([sys.executable, file], stdout=subprocess.PIPE) as parent:
         assert int(parent.stdout.readline()) != parent.pid
         parent.kill()
-        # The process has the pipe too: what is left of it ends when that process does.
+        # The worker holds the pipe too, so it is closed only when the worker ends.
         assert parent.communicate(timeout=60) == (b"", None)

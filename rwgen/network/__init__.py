@@ -1,1 +1,1 @@
-"""What a ranVGG is: topology, recipe, weights, Keras model, features."""
+"""The ranVGG: topology, recipes, weights, Keras model and features."""

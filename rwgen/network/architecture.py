@@ -1,13 +1,13 @@
-"""The VGG topology as data: layer names, their aliases, output shapes and parameter counts.
+"""The VGG topology as data: layer names, aliases, output shapes and parameter counts.
 
-Nothing here needs TensorFlow, so that the command line can check layer names and image sizes
-before it pays for the import.
+Nothing here imports TensorFlow, so that the command line can check layer names and image sizes
+before the slow import.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,13 +16,13 @@ from rwgen.errors import InvalidInputError, LayerError
 LayerKind = Literal["conv", "pool", "dense"]
 
 INPUT_CHANNELS = 3
-"""RGB."""
+"""Red, green and blue."""
 
 KERNEL_SIZE = 3
-"""Height and width of every convolution kernel (paper, section 2)."""
+"""Height and width of all convolution kernels (paper, section 2)."""
 
 DENSE_INPUT_SIZE = 256
-"""Height and width of the image where the dense layers are used (paper, section 4)."""
+"""Image height and width in pixels that the dense layers require (paper, section 4)."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class LayerSpec:
     """One layer of the topology.
 
     Attributes:
-        name: the paper's name, such as `conv4_2`, `pool4` or `fc6`.
+        name: Name in the paper, such as `conv4_2`, `pool4` or `fc6`.
         kind: `conv` (3x3, stride 1, zero padding, ReLU), `pool` (2x2, stride 2) or `dense`.
-        units: output channels of a convolution, output features of a dense layer; for a pool,
-            the channels that pass through it.
-        num_pools: pooling layers from the input up to and including this layer.
-        keras_name: the same layer's name in `keras.applications.VGG19`.
+        units: Number of output channels of a convolution or pooling layer, or of output features
+            of a dense layer.
+        num_pools: Number of pooling layers up to and including this layer.
+        keras_name: Name of the same layer in `keras.applications.VGG19`.
     """
 
     name: str
@@ -47,12 +47,12 @@ class LayerSpec:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A VGG-like network: blocks of convolutions that each end in a pool, then dense layers.
+    """VGG-like network: blocks of convolutions that end in a pooling layer, then dense layers.
 
     Attributes:
-        name: how recipes call it.
+        name: Name in recipes.
         blocks: (channels, number of convolutions) of each block.
-        dense_units: features of each dense layer.
+        dense_units: Number of output features of each dense layer.
     """
 
     name: str
@@ -60,77 +60,66 @@ class Architecture:
     dense_units: tuple[int, ...] = ()
 
     def layers(self) -> tuple[LayerSpec, ...]:
-        """Every layer in forward order, dense layers included."""
-        return tuple(self._iterate())
-
-    def _iterate(self) -> Iterator[LayerSpec]:
-        channels = INPUT_CHANNELS
+        """Return all layers in forward order, including dense layers."""
+        specs: list[LayerSpec] = []
         for block, (channels, convolutions) in enumerate(self.blocks, start=1):
             for index in range(1, convolutions + 1):
-                yield LayerSpec(
-                    f"conv{block}_{index}",
-                    "conv",
-                    channels,
-                    block - 1,
-                    f"block{block}_conv{index}",
-                )
-            yield LayerSpec(f"pool{block}", "pool", channels, block, f"block{block}_pool")
-        last = len(self.dense_units)
+                name, keras_name = f"conv{block}_{index}", f"block{block}_conv{index}"
+                specs.append(LayerSpec(name, "conv", channels, block - 1, keras_name))
+            specs.append(LayerSpec(f"pool{block}", "pool", channels, block, f"block{block}_pool"))
+        pools, last = len(self.blocks), len(self.dense_units)
         for index, units in enumerate(self.dense_units, start=1):
             keras_name = "predictions" if index == last else f"fc{index}"
-            yield LayerSpec(
-                f"fc{len(self.blocks) + index}", "dense", units, len(self.blocks), keras_name
-            )
+            specs.append(LayerSpec(f"fc{pools + index}", "dense", units, pools, keras_name))
+        return tuple(specs)
 
     def layer(self, name: str) -> LayerSpec:
-        """The layer called `name`, by the paper's name or by Keras' one.
+        """Return the layer with a name in the paper or in Keras.
 
         Raises:
-            LayerError: there is no such layer.
+            LayerError: There is no such layer.
         """
-        for spec in self._iterate():
+        for spec in self.layers():
             if name in (spec.name, spec.keras_name):
                 return spec
-        known = ", ".join(spec.name for spec in self._iterate())
+        known = ", ".join(spec.name for spec in self.layers())
         raise LayerError(f"expected a layer of {self.name} ({known}). Received: {name!r}")
 
     def deepest(self, names: Sequence[str]) -> LayerSpec:
-        """Of the layers called `names`, the one that comes last in forward order.
+        """Return the layer among `names` that is last in forward order.
 
         Raises:
-            LayerError: `names` is empty or holds an unknown name.
+            LayerError: `names` is empty or contains an unknown name.
         """
         if not names:
             raise LayerError("expected at least one layer name. Received: none")
-        wanted = {self.layer(name).name for name in names}
-        return [spec for spec in self._iterate() if spec.name in wanted][-1]
+        return max(map(self.layer, names), key=self.layers().index)
 
     def up_to(self, name: str) -> tuple[LayerSpec, ...]:
-        """The layers from the input up to and including `name`."""
-        last = self.layer(name).name
+        """Return the layers from the input up to and including `name`."""
         specs = self.layers()
-        return specs[: [spec.name for spec in specs].index(last) + 1]
+        return specs[: specs.index(self.layer(name)) + 1]
 
     def minimum_side(self, names: Sequence[str]) -> int:
-        """The smallest image height and width, in pixels, for which every layer in `names` exists.
+        """Return the smallest image height and width, in pixels, for all layers in `names`.
 
-        Each pool halves the image and drops an odd last row or column.
+        Each pooling layer halves the image and drops an odd last row or column.
         """
         deepest = self.deepest(names)
         return DENSE_INPUT_SIZE if deepest.kind == "dense" else 2**deepest.num_pools
 
     def check_image_size(self, names: Sequence[str], shape: Sequence[int], what: str) -> None:
-        """Refuse an image on which the layers in `names` cannot be computed.
+        """Check that an image is large enough for the layers in `names`.
 
         Args:
-            names: layer names.
-            shape: image height and width in pixels; what follows does not count.
-            what: what the image is, for the message.
+            names: Layer names.
+            shape: Image height and width in pixels. Further values are ignored.
+            what: Description of the image for the message.
 
         Raises:
-            InvalidInputError: a side is too short, or the size is not the one that the dense
-                layers need.
-            LayerError: a name is unknown.
+            InvalidInputError: A side is too short, or the size differs from the one that the
+                dense layers require.
+            LayerError: A name is unknown.
         """
         deepest, minimum = self.deepest(names), self.minimum_side(names)
         height, width = shape[:2]
@@ -146,16 +135,16 @@ class Architecture:
             )
 
     def output_shape(self, name: str, height: int, width: int) -> tuple[int, ...]:
-        """Shape of a layer's output without the batch dimension, for an image of this size."""
+        """Return the shape of a layer's output, without batch dimension, for an image size."""
         spec = self.layer(name)
         if spec.kind == "dense":
             return (spec.units,)
         return (height >> spec.num_pools, width >> spec.num_pools, spec.units)
 
     def kernel_shape(self, name: str) -> tuple[int, ...] | None:
-        """Shape of a layer's kernel in Keras' order, or None for a pool.
+        """Return the shape of a layer's kernel in Keras' order, or None for a pooling layer.
 
-        Dense layers are taken at the image size `DENSE_INPUT_SIZE`.
+        Dense layers are those of the image size `DENSE_INPUT_SIZE`.
         """
         specs = self.up_to(name)
         spec, before = specs[-1], specs[-2] if len(specs) > 1 else None
@@ -169,7 +158,7 @@ class Architecture:
         return (inputs, spec.units)
 
     def num_parameters(self, name: str) -> int:
-        """Number of weights of a layer, kernel and bias together."""
+        """Return the number of parameters of a layer, kernel and bias together."""
         shape = self.kernel_shape(name)
         if shape is None:
             return 0
@@ -181,7 +170,7 @@ VGG19 = Architecture(
     blocks=((64, 2), (128, 2), (256, 4), (512, 4), (512, 4)),
     dense_units=(4096, 4096, 1000),
 )
-"""Simonyan and Zisserman's 19-layer network, configuration E (paper, figure 1)."""
+"""The 19-layer network of Simonyan and Zisserman, configuration E (paper, figure 1)."""
 
 ARCHITECTURES: dict[str, Architecture] = {VGG19.name: VGG19}
-"""Architectures that a recipe may name."""
+"""Architectures that recipes may use, by name."""

@@ -1,4 +1,4 @@
-"""Features: a network cut at the deepest layer asked for."""
+"""Feature extraction, and Gram matrices of features."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from rwgen.network.architecture import ARCHITECTURES
 
 
 def feature_extractor(model: keras.Model, layers: Sequence[str]) -> keras.Model:
-    """A model that computes the outputs of some layers, and nothing that they do not need.
+    """Create a model that computes the outputs of some layers, and nothing beyond them.
 
     Args:
-        model: a Keras functional model, such as `RanVGG19()`. Its weights are shared.
-        layers: layer names of the model; names of `keras.applications.VGG19` are understood
-            where the model is a ranVGG.
+        model: Keras functional model, such as `RanVGG19()`. The weights are shared with it.
+        layers: Names of layers of the model. A ranVGG also accepts the names of
+            `keras.applications.VGG19`, and Keras' VGG-19 those of the paper.
 
     Returns:
-        A functional model from the same input to a dictionary {name: output}, with the model's
-        own layer names as keys, in the order asked for.
+        A functional model from the same input to a dictionary {name: output}. The keys are the
+        layer names of `model`, in the given order without duplicates.
 
     Raises:
-        LayerError: no layer is named, or one is unknown.
+        LayerError: `layers` is empty or contains an unknown name.
     """
     outputs = {name: model.get_layer(name).output for name in layer_names(model, layers)}
     return keras.Model(model.inputs[0], outputs, name=f"{model.name}_features")
 
 
 def layer_names(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
-    """The model's own names of `layers`, each once, in the order asked for.
+    """Return the model's names of `layers`, in the given order without duplicates.
 
     Raises:
-        LayerError: no layer is named, or one is unknown.
+        LayerError: `layers` is empty or contains an unknown name.
     """
     if not layers:
         raise LayerError("expected at least one layer name. Received: none")
@@ -53,29 +53,29 @@ def num_pools(model: keras.Model, layer: str) -> int:
 
 def _own_name(model: keras.Model, layer: str) -> str:
     own = [item.name for item in model.layers]
-    if layer in own:
-        return layer
+    names = [layer]
     for architecture in ARCHITECTURES.values():
         for spec in architecture.layers():
-            if layer == spec.keras_name and spec.name in own:
-                return spec.name
-            if layer == spec.name and spec.keras_name in own:
-                return spec.keras_name
+            if layer in (spec.name, spec.keras_name):
+                names += [spec.name, spec.keras_name]
+    for name in names:
+        if name in own:
+            return name
     known = ", ".join(own[1:])
     raise LayerError(f"expected a layer of {model.name} ({known}). Received: {layer!r}")
 
 
 def gram_matrix(features: tf.Tensor) -> tf.Tensor:
-    """Correlations between channels, the mean over positions.
+    """Compute Gram matrices, the correlations between channels averaged over positions.
 
-    The paper's G = F F^T is a sum over the M positions; dividing by M makes the matrices of
-    images of different size comparable, and equation 6 is then the same with 1 / (4 N^2).
+    The paper's G = F F^T is a sum over the M positions. Dividing by M makes images of different
+    sizes comparable; equation 6 then has the factor 1 / (4 N^2).
 
     Args:
-        features: [batch, height, width, N].
+        features: Tensor [batch, height, width, N].
 
     Returns:
-        [batch, N, N], F F^T / M.
+        Tensor [batch, N, N], F F^T / M.
     """
     shape = tf.shape(features)
     channels = features.shape[-1]

@@ -1,4 +1,4 @@
-"""The seeded normal initializer of ranVGG, registered with Keras."""
+"""Keras initializer with reproducible normal weights, and fingerprints of weights."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.errors import InvalidInputError
+from rwgen.checks import check_count, check_number
 from rwgen.seeds import check_seed, standard_normal
 
 
 @keras.saving.register_keras_serializable(package="rwgen")
 class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # untyped base
-    """Normal weights that depend on (seed, layer, variable, candidate) alone.
+    """Initializer that generates normal weights from (seed, layer, variable, candidate).
 
-    Keras' own initializers give two layers of the same shape the same weights when both get the
-    same integer seed, and draw differently on different devices. This one does neither.
+    Keras' own initializers give two layers of the same shape the same weights if both have the
+    same integer seed, and may draw different values on different devices. This one does neither.
 
     Args:
-        stddev: standard deviation, not negative. Zero gives zeros.
-        seed: from 0 to `rwgen.seeds.MAX_SEED`.
-        layer: the layer's name in the paper, such as `conv4_2`.
+        stddev: Standard deviation, finite and at least 0. Zero generates zeros.
+        seed: Integer from 0 to `rwgen.seeds.MAX_SEED`.
+        layer: Name of the layer in the paper, such as `conv4_2`.
         variable: `kernel` or `bias`.
-        candidate: which of the layer's draws, from 0; the greedy stack chooses among them.
-        positive: whether the absolute values of the draws are taken.
+        candidate: Number of the draw, from 0. `rwgen.select_weights` chooses among several.
+        positive: Whether to return the absolute values of the draws (half-normal weights).
 
     Raises:
-        InvalidInputError: an argument is out of range.
+        InvalidInputError: An argument is out of range.
     """
 
     def __init__(
@@ -42,14 +42,10 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         candidate: int = 0,
         positive: bool = False,
     ) -> None:
-        if not (np.isfinite(stddev) and stddev >= 0):
-            raise InvalidInputError(
-                f"expected a finite standard deviation, not negative. Received: {stddev!r}"
-            )
-        if isinstance(candidate, bool) or not isinstance(candidate, int) or candidate < 0:
-            raise InvalidInputError(f"expected a candidate from 0. Received: {candidate!r}")
+        self.stddev = float(stddev)  # NumPy scalars too
+        check_number("stddev", self.stddev)
+        check_count("candidate", candidate)
         check_seed(seed)
-        self.stddev = float(stddev)
         self.seed = seed
         self.layer = layer
         self.variable = variable
@@ -57,7 +53,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         self.positive = positive
 
     def draw(self, shape: Sequence[int]) -> NDArray[np.float32]:
-        """The weights as a NumPy array of `shape`, float32."""
+        """Return the weights as a float32 NumPy array of `shape`."""
         if self.stddev == 0.0:
             return np.zeros(tuple(shape), np.float32)
         stream = f"weights/{self.layer}/{self.variable}/{self.candidate}"
@@ -66,12 +62,12 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         return np.abs(weights, out=weights) if self.positive else weights
 
     def __call__(self, shape: Sequence[int], dtype: Any = None) -> Any:
-        """The weights as a Keras tensor.
+        """Return the weights as a Keras tensor.
 
         Args:
-            shape: shape of the variable.
-            dtype: dtype of the variable; Keras' default float when None. The float32 draws are
-                cast to it.
+            shape: Shape of the variable.
+            dtype: Dtype of the variable, to which the float32 draws are cast; None means
+                `keras.config.floatx()`.
 
         Returns:
             A tensor of `shape` and `dtype`.
@@ -81,7 +77,7 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         )
 
     def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments, for Keras' serialisation."""
+        """Return the constructor arguments, for Keras' serialization."""
         return {
             "stddev": self.stddev,
             "seed": self.seed,
@@ -93,10 +89,10 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
 
 
 def fingerprint(*weights: NDArray[np.floating]) -> str:
-    """SHA-256 of weight arrays, as 64 hexadecimal digits.
+    """Return the SHA-256 of weight arrays as 64 hexadecimal digits.
 
-    Shape and little-endian float32 bytes of each array count, so equal fingerprints mean
-    bit-identical weights on machines of any byte order.
+    The hash covers the shape and the little-endian float32 bytes of each array, so equal
+    fingerprints mean bit-identical weights on machines of any byte order.
     """
     digest = hashlib.sha256()
     for array in weights:

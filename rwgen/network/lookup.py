@@ -1,33 +1,36 @@
-"""Networks by name or by file: the recipes in `savedmodels/` of the repository, and others."""
+"""Networks by name or file name: shipped recipes (`savedmodels/`), recipe and weight files."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from importlib import resources
+from io import BufferedReader
 from pathlib import Path
 
 from rwgen.errors import RecipeError
 from rwgen.network.recipe import IMAGENET, Recipe
 
 WEIGHTS_SUFFIXES = (".h5", ".keras")
-"""How files end that hold weights themselves."""
+"""Suffixes of files with trained weights."""
 
-_MAX_FILE_BYTES = 1 << 20  # a recipe is some KiB; a larger file is something else
+_MAX_FILE_BYTES = 1 << 20  # recipes take a few KiB
 
 
 def load_recipe(network: str) -> Recipe:
-    """The recipe of a shipped network, the one in a file, or one for trained weights.
+    """Return the recipe of a network given by name or file name.
 
     Args:
-        network: one of `network_names()`; `imagenet`; the path of a recipe, which ends in `.json`
-            or holds a separator; or that of a file with weights, which ends in `.h5` or `.keras`
-            (`rwgen.network.trained`).
+        network: One of `network_names()`; `imagenet`; the path of a recipe, which ends in `.json`
+            or contains a separator; or the path of a file with trained weights, which ends in
+            `.h5` or `.keras` (`rwgen.network.trained`).
 
     Returns:
         The recipe.
 
     Raises:
-        RecipeError: there is no such network or file, or it is not a recipe.
+        RecipeError: There is no such network or file, or the file is not a recipe.
     """
     if network in network_names():
         folder = resources.files("rwgen.savedmodels")
@@ -42,14 +45,8 @@ def load_recipe(network: str) -> Recipe:
             f"expected a network ({', '.join(network_names())}, {IMAGENET}) or the path of a "
             f"recipe (.json) or of weights ({', '.join(WEIGHTS_SUFFIXES)}). Received: {network!r}"
         )
-    try:
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise RecipeError(
-            f"expected a recipe that can be read. Received: {network!r} ({reason})"
-        ) from None
+    with _opened(path, "a recipe") as file:
+        data = file.read(_MAX_FILE_BYTES + 1)
     if len(data) > _MAX_FILE_BYTES:
         raise RecipeError(f"expected a recipe of at most 1 MiB. Received: {network!r}")
     try:
@@ -61,25 +58,31 @@ def load_recipe(network: str) -> Recipe:
 
 
 def network_names() -> tuple[str, ...]:
-    """Names of the shipped networks, sorted."""
+    """Return the names of the shipped networks, sorted."""
     folder = resources.files("rwgen.savedmodels")
     names = (entry.name for entry in folder.iterdir())
     return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
 
 
 def _recipe_of_weights(path: Path) -> Recipe:
+    with _opened(path, "weights") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Recipe(
+        name=path.name.partition(".")[0] or path.name,
+        kernel_stddev=0,
+        bias_stddev=0,
+        weights=str(path),
+        weights_file_sha256=digest,
+    )
+
+
+@contextlib.contextmanager
+def _opened(path: Path, what: str) -> Iterator[BufferedReader]:
     try:
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return Recipe(
-            name=path.name.partition(".")[0] or path.name,
-            kernel_stddev=0,
-            bias_stddev=0,
-            weights=str(path),
-            weights_file_sha256=digest,
-        )
-    except (OSError, ValueError) as error:
+            yield file
+    except (OSError, ValueError) as error:  # ValueError: the path contains a NUL
         reason = getattr(error, "strerror", None) or error
         raise RecipeError(
-            f"expected weights that can be read. Received: {str(path)!r} ({reason})"
+            f"expected {what} that can be read. Received: {str(path)!r} ({reason})"
         ) from None

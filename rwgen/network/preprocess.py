@@ -1,4 +1,4 @@
-"""Pixels to network input and back: RGB in 0..255 outside, RGB in 0..1 minus the mean inside."""
+"""Conversion between pixels, RGB in 0..255, and network input, RGB in 0..1 minus the mean."""
 
 from __future__ import annotations
 
@@ -12,42 +12,43 @@ from rwgen.errors import InvalidInputError
 MEAN_RGB = (123.68, 116.779, 103.939)
 """Mean red, green and blue of the ImageNet training images, in 0..255.
 
-Source: Simonyan and Zisserman's VGG release; `keras.applications` uses the same figures.
+Source: Simonyan and Zisserman's VGG release; `keras.applications` uses the same values.
 """
 
 PIXEL_RANGE = 255.0
-"""Pixels are divided by this: the scale for which the recipes' biases are meant (docs/math.md)."""
+"""Divisor of pixels. The biases of the recipes are meant for the resulting scale (docs/math.md)."""
 
 
 def preprocess_input(images: Any) -> Any:
-    """Network input for images: divided by 255, mean RGB subtracted.
+    """Preprocess images for a ranVGG: subtract the mean RGB and divide by 255.
 
     Args:
-        images: [..., height, width, 3], RGB in 0..255; a NumPy array or anything that NumPy
-            converts, a TensorFlow tensor, or a Keras symbolic tensor. Not changed.
+        images: Images [..., height, width, 3], RGB in 0..255: a NumPy array or anything that
+            NumPy converts, a TensorFlow tensor, or a symbolic Keras tensor. Not modified.
 
     Returns:
-        The same shape and kind: floats keep their dtype, integers become Keras' default float
-        (float32 for NumPy arrays).
+        Network input of the same shape and kind. Floats keep their dtype; integers become
+        float32 (NumPy arrays) or `keras.config.floatx()` (tensors).
 
     Raises:
-        InvalidInputError: the last axis is not of size 3.
+        InvalidInputError: The last axis does not have size 3.
     """
     images = _as_float(images)
     return (images - np.asarray(MEAN_RGB, _dtype_name(images))) / PIXEL_RANGE
 
 
 def deprocess(images: Any) -> Any:
-    """Images for network input: the inverse of `preprocess_input`, not clipped to 0..255.
+    """Convert network input to images, the inverse of `preprocess_input`.
 
     Args:
-        images: [..., height, width, 3], RGB in 0..1 minus the mean; see `preprocess_input`.
+        images: Network input [..., height, width, 3], RGB in 0..1 minus the mean, of any kind
+            that `preprocess_input` accepts.
 
     Returns:
-        The same shape and kind, RGB in units where the valid range is 0..255.
+        Images of the same shape and kind, RGB, nominally in 0..255 but not clipped.
 
     Raises:
-        InvalidInputError: the last axis is not of size 3.
+        InvalidInputError: The last axis does not have size 3.
     """
     images = _as_float(images)
     return images * PIXEL_RANGE + np.asarray(MEAN_RGB, _dtype_name(images))
@@ -78,19 +79,20 @@ def check_image(image: Any) -> NDArray[Any]:
 
 
 def network_input(image: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
-    """One image as a network's input batch.
+    """Preprocess one image as a batch.
 
     Args:
-        image: [height, width, 3], RGB in 0..255.
-        dtype: dtype of the result.
+        image: Image [height, width, 3], RGB in 0..255.
+        dtype: Dtype of the result.
 
     Returns:
-        [1, height, width, 3] of `dtype`, preprocessed.
+        Network input [1, height, width, 3] of `dtype`.
 
     Raises:
-        InvalidInputError: another shape, or values that are not finite in `dtype`.
+        InvalidInputError: The shape is different, or a value is not finite in `dtype`.
     """
-    batch: NDArray[Any] = preprocess_input(check_image(image).astype(dtype)[np.newaxis])
+    pixels = check_image(check_image(image).astype(dtype))  # a narrower dtype may overflow
+    batch: NDArray[Any] = preprocess_input(pixels[np.newaxis])
     return batch
 
 
@@ -105,7 +107,7 @@ def _as_float(images: Any) -> Any:
         return images
     if isinstance(images, np.ndarray):
         return images.astype(np.float32)
-    import keras  # only tensors need it: NumPy users do not pay for the import
+    import keras  # slow, and only needed for tensors
 
     return keras.ops.cast(images, keras.config.floatx())
 

@@ -1,7 +1,8 @@
-"""Weights rescaled so that every filter's mean activation is one.
+"""Normalization of weights so that the mean activation of every filter is one.
 
-Gatys, Ecker and Bethge ("A Neural Algorithm of Artistic Style", 2015) do so with trained networks,
-so that all layers weigh alike. What layers compute stays the same up to one factor a filter.
+Gatys, Ecker and Bethge ("A Neural Algorithm of Artistic Style", 2015) normalize trained networks in
+this way, so that all layers have the same influence. The output of each filter changes only by a
+constant factor.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from rwgen.network.preprocess import network_input
 
 
 def unit_activations(network: keras.Model, images: Sequence[NDArray[Any]]) -> keras.Model:
-    """A network whose filters have a mean activation of one over some images and all positions.
+    """Rescale a network so that each filter has a mean activation of one over some images.
 
     Args:
-        network: a chain of convolutions with ReLU and of pooling layers, such as `RanVGG19()`.
-        images: each [height, width, 3], RGB in 0..255, of any size; of each the mean counts alike.
+        network: Sequence of convolutions with ReLU and of pooling layers, such as `RanVGG19()`.
+            Not modified.
+        images: Images [height, width, 3] of any size, RGB in 0..255. Each has the same weight in
+            the mean, whatever its size.
 
     Returns:
-        A model of the same layers. A filter that no image activates is left as it is.
+        A model with the same layers and rescaled weights. Filters that no image activates are
+        unchanged.
 
     Raises:
-        InvalidInputError: no images, or a network with other layers.
+        InvalidInputError: `images` is empty, or the network has other layers.
     """
     if not images:
         raise InvalidInputError("expected at least one image. Received: none")
@@ -39,7 +43,7 @@ def unit_activations(network: keras.Model, images: Sequence[NDArray[Any]]) -> ke
         pool = isinstance(layer, keras.layers.AveragePooling2D | keras.layers.MaxPooling2D)
         if not pool and not _is_rectified(layer):
             raise InvalidInputError(
-                "expected convolutions with ReLU and pools alone. "
+                "expected only convolutions with ReLU and pooling layers. "
                 f"Received: {layer.name} ({type(layer).__name__})"
             )
     convolutions = [layer for layer in layers if _is_rectified(layer)]

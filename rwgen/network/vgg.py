@@ -1,4 +1,4 @@
-"""ranVGG: a recipe becomes a Keras functional model."""
+"""Keras models of recipes."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.errors import InvalidInputError, RecipeError
-from rwgen.network.architecture import DENSE_INPUT_SIZE, INPUT_CHANNELS, KERNEL_SIZE, Architecture
+from rwgen.network.architecture import (
+    DENSE_INPUT_SIZE,
+    INPUT_CHANNELS,
+    KERNEL_SIZE,
+    Architecture,
+    LayerSpec,
+)
 from rwgen.network.initializers import SeededNormal, fingerprint
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
 from rwgen.network.trained import load_trained_weights
 
 
-def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it stands in for
+def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it replaces
     include_top: bool = False,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: PoolingKind | None = None,
@@ -27,31 +32,31 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it stan
     seed: int | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """A VGG-19 with random weights, where a project would use `keras.applications.VGG19`.
+    """Instantiate a VGG-19 with random weights, as a replacement for `keras.applications.VGG19`.
 
-    The input is what `rwgen.preprocess_input` returns. Every layer is addressable by the paper's
-    name: `model.get_layer("conv4_2").output`; `rwgen.feature_extractor` takes Keras' names too.
+    The model expects the output of `rwgen.preprocess_input`. Layers have the names of the paper,
+    as in `model.get_layer("conv4_2")`; `rwgen.feature_extractor` also accepts Keras' names.
 
     Args:
-        include_top: with the dense layers fc6, fc7, fc8; the image is then 256x256. fc8 gives
-            1000 values without an activation.
-        input_shape: (height, width, 3); None in place of a side, or of the whole, means any
-            size of at least 32 pixels (256x256 with `include_top`).
-        pooling: kind of the five pooling layers, `avg` or `max`; None takes the recipe's (`avg`
-            where no recipe says otherwise). This is not the argument of the same name in
-            `keras.applications`, which adds a global pool: add a
-            `keras.layers.GlobalAveragePooling2D` for that.
-        recipe: a `rwgen.Recipe`, the name of a shipped network, or the path of a recipe.
-        seed: in place of the recipe's seed; the recipe's fingerprints then do not apply.
-        name: the model's name; None makes one of the recipe's.
+        include_top: Whether to include the dense layers fc6, fc7 and fc8, which require images of
+            256x256 pixels. fc8 returns 1000 values without an activation.
+        input_shape: (height, width, 3). A height or width of None, or None for the whole, allows
+            any size of at least 32 pixels (only 256x256 with `include_top`).
+        pooling: Kind of the five pooling layers, `avg` or `max`; None means that of the recipe
+            (by default `avg`). The argument of the same name in `keras.applications` differs: it
+            adds a global pooling layer. Use `keras.layers.GlobalAveragePooling2D` for that.
+        recipe: A `rwgen.Recipe`, the name of a shipped network, or the path of a recipe or of
+            trained weights (`rwgen.load_recipe`); None means `ranvgg19`.
+        seed: Seed that replaces that of the recipe. Its fingerprints are then not verified.
+        name: Name of the model; None derives it from the recipe.
 
     Returns:
-        A Keras functional model; its output is `pool5`, [batch, height/32, width/32, 512], or
-        `fc8`, [batch, 1000], in Keras' default float type.
+        A Keras functional model. Its output is `pool5`, [batch, height // 32, width // 32, 512],
+        or `fc8`, [batch, 1000], of dtype `keras.config.floatx()`.
 
     Raises:
-        InvalidInputError: an argument is not what it must be.
-        RecipeError: the recipe is unknown, malformed, or its fingerprints do not match.
+        InvalidInputError: An argument is invalid.
+        RecipeError: The recipe is unknown or malformed, or its fingerprints do not match.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or DEFAULT_NETWORK)
     if pooling is not None:
@@ -71,40 +76,38 @@ def build_network(
     dtype: str | None = None,
     name: str | None = None,
 ) -> keras.Model:
-    """The network of a recipe, up to a layer.
+    """Build the network of a recipe up to a layer.
 
-    Weights depend on the layer's name and not on what else is built, so a network cut short has
-    the weights of the whole one.
+    The weights of a layer do not depend on which other layers are built, so a truncated network
+    has the weights of the whole one.
 
     Args:
-        recipe: what decides the weights.
-        until: the last layer to build; None means the last one that `include_top` allows. A
-            dense layer implies the image size 256x256.
-        include_top: build the dense layers too, where `until` is None.
-        input_shape: (height, width, 3), see `RanVGG19`.
-        architecture: in place of the recipe's, such as a small one in tests.
-        dtype: dtype of weights and computation; None is Keras' default.
-        name: the model's name; None makes one of the recipe's.
+        recipe: Recipe that determines the weights.
+        until: Name of the last layer to build; None means the last one that `include_top`
+            allows. Dense layers require images of 256x256 pixels.
+        include_top: Whether to include the dense layers if `until` is None.
+        input_shape: (height, width, 3) as for `RanVGG19`.
+        architecture: Architecture that replaces that of the recipe, such as a small one in tests.
+        dtype: Dtype of weights and computation; None means Keras' default.
+        name: Name of the model; None derives it from the recipe.
 
     Returns:
-        A Keras functional model, [batch, height, width, 3] to the last layer's output.
+        A Keras functional model from [batch, height, width, 3] to the output of the last layer.
 
     Raises:
-        InvalidInputError: `input_shape` does not suit the layers.
+        InvalidInputError: `input_shape` does not fit the layers.
         LayerError: `until` is not a layer.
-        RecipeError: weights do not have the recipe's fingerprint.
+        RecipeError: Weights cannot be loaded or do not match the fingerprints of the recipe.
     """
     topology = architecture or recipe.topology
+    layers = topology.layers()
     if until is None:
-        last_kind = ("conv", "pool", "dense") if include_top else ("conv", "pool")
-        until = [spec.name for spec in topology.layers() if spec.kind in last_kind][-1]
+        until = [spec.name for spec in layers if include_top or spec.kind != "dense"][-1]
     specs = topology.up_to(until)
-    dense = specs[-1].kind == "dense"
-    shape = _complete_shape(topology, specs[-1].name, input_shape, dense)
-    last_dense = topology.layers()[-1].name
+    shape = _complete_shape(topology, specs[-1], input_shape)
+    trained = load_trained_weights(recipe, specs) if recipe.weights is not None else {}
 
     inputs = tensor = keras.Input(shape, name="image", dtype=dtype)
-    previous_kind = "conv"
     for spec in specs:
         common: dict[str, Any] = {"name": spec.name, "dtype": dtype}
         if spec.kind == "pool":
@@ -114,34 +117,36 @@ def build_network(
             common |= {
                 "kernel_initializer": _initializer(recipe, spec.name, "kernel"),
                 "bias_initializer": _initializer(recipe, spec.name, "bias"),
-                "activation": None if spec.name == last_dense and dense else "relu",
+                "activation": None if spec.kind == "dense" and spec == layers[-1] else "relu",
             }
             if spec.kind == "conv":
                 layer = keras.layers.Conv2D(spec.units, KERNEL_SIZE, padding="same", **common)
             else:
-                if previous_kind != "dense":
+                if len(tensor.shape) > 2:
                     tensor = keras.layers.Flatten(name="flatten", dtype=dtype)(tensor)
                 layer = keras.layers.Dense(spec.units, **common)
         tensor = layer(tensor)
-        previous_kind = spec.kind
     model = keras.Model(inputs, tensor, name=name or _model_name(recipe.name))
-    if recipe.weights is not None:
-        _set_weights(model, load_trained_weights(recipe, specs))
+    _set_weights(model, trained)
     _verify(model, recipe)
     return model
 
 
 def weight_fingerprints(model: keras.Model) -> dict[str, str]:
-    """Fingerprint of kernel and bias of every layer that has them, in forward order."""
-    return {
-        layer.name: fingerprint(*(np.asarray(value) for value in layer.get_weights()))
-        for layer in model.layers
-        if layer.weights
-    }
+    """Return the fingerprints of all layers with weights, in forward order.
+
+    Args:
+        model: Keras model, such as `RanVGG19()`.
+
+    Returns:
+        Dictionary {layer name: SHA-256 of kernel and bias, 64 hexadecimal digits}.
+    """
+    layers = [layer for layer in model.layers if layer.weights]
+    return {layer.name: fingerprint(*layer.get_weights()) for layer in layers}
 
 
 def _model_name(name: str) -> str:
-    """A name that TensorFlow takes as a scope."""
+    """Return a name that is a valid TensorFlow scope."""
     return "network_" + re.sub(r"[^A-Za-z0-9_]", "_", name)
 
 
@@ -167,11 +172,10 @@ def _initializer(recipe: Recipe, layer: str, variable: str) -> SeededNormal:
 
 def _complete_shape(
     topology: Architecture,
-    until: str,
+    last: LayerSpec,
     shape: tuple[int | None, int | None, int] | None,
-    dense: bool,
 ) -> tuple[int | None, int | None, int]:
-    size = DENSE_INPUT_SIZE if dense else None
+    size = DENSE_INPUT_SIZE if last.kind == "dense" else None
     if shape is None:
         return (size, size, INPUT_CHANNELS)
     if len(shape) != 3 or shape[2] != INPUT_CHANNELS:
@@ -179,19 +183,19 @@ def _complete_shape(
             f"expected an input_shape (height, width, {INPUT_CHANNELS}). Received: {shape}"
         )
     height, width = (size if side is None else side for side in shape[:2])
-    # A side that is left open passes the check as any size that the layers accept.
-    minimum = topology.minimum_side([until])
+    # A side of None is checked as the smallest size that the layers accept.
+    minimum = topology.minimum_side([last.name])
     sides = [minimum if side is None else side for side in (height, width)]
-    topology.check_image_size([until], sides, "an input_shape")
+    topology.check_image_size([last.name], sides, "an input_shape")
     return (height, width, INPUT_CHANNELS)
 
 
 def _verify(model: keras.Model, recipe: Recipe) -> None:
     for layer in model.layers:
         expected = recipe.weights_sha256.get(layer.name)
-        if expected is None or not layer.weights:
+        if expected is None:
             continue
-        received = fingerprint(*(np.asarray(value) for value in layer.get_weights()))
+        received = fingerprint(*layer.get_weights())
         if received != expected:
             raise RecipeError(
                 f"expected weights of {layer.name} with the SHA-256 {expected} of the recipe "

@@ -28,7 +28,7 @@ def built(call, reference):
 
 
 @pytest.mark.slow
-def test_a_recipe_is_written_that_every_command_takes(call, built, reference, tmp_path):
+def test_a_recipe_is_written_that_other_commands_take(call, built, reference):
     output, run = built
     assert run.code == 0, run.err
     recipe = load_recipe(str(output))
@@ -43,20 +43,19 @@ def test_a_recipe_is_written_that_every_command_takes(call, built, reference, tm
     assert run.json["losses"] == {"conv1_1": list(losses)}
     assert run.json["candidates"]["conv1_1"] == recipe.candidates.get("conv1_1", 0)
     assert run.err.count("conv1_1 candidate") == 2
-    image = tmp_path / "inverted.png"
-    arguments = ("--layer", "conv1_1", "--network", output, "--size", 16, "--iterations", 1)
-    assert call("invert", reference, "-o", image, *arguments).code == 0
-    assert image.exists()
+    assert call("layers", "--network", output, "--json").json["network"] == "stack one"
 
 
 @pytest.mark.slow
-def test_the_same_command_gives_the_same_bytes_with_ray(call, built, reference, tmp_path):
+def test_ray_gives_the_same_scores(call, built, reference, tmp_path):
     pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
     output = tmp_path / "other.json"
-    arguments = (*FAST, "--name", "stack one", "--ray", "local", "--quiet")
+    arguments = (*FAST, "--candidates", 1, "--ray", "local", "--quiet")
     run = call("build", "--reference", reference, "-o", output, *arguments)
     assert (run.code, run.err) == (0, "")
-    assert output.read_bytes() == built[0].read_bytes()
+    found, expected = (load_recipe(str(path)).selection for path in (output, built[0]))
+    assert found.losses["conv1_1"] == expected.losses["conv1_1"][:1]
+    assert found.psnrs["conv1_1"] == expected.psnrs["conv1_1"][:1]
 
 
 @pytest.mark.parametrize(

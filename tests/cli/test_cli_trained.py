@@ -1,4 +1,4 @@
-"""Trained weights from a file, by the program."""
+"""Trained weights from a file, on the command line."""
 
 from __future__ import annotations
 

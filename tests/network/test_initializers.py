@@ -1,4 +1,4 @@
-"""The initializer as Keras sees it, its scale, its refusals, and the fingerprint."""
+"""The initializer: serialization, scale and invalid arguments; fingerprints of weights."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""Pixels to network input and back, against Keras and for every kind of array."""
+"""Conversion between pixels and network input, compared with Keras, for all kinds of arrays."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ def pixels(*shape, dtype=np.float64):
 
 
 def test_the_mean_is_the_one_of_keras_vgg19():
-    """Keras keeps 0..255 and turns RGB into BGR; the difference is ours times 255."""
+    """Keras converts RGB to BGR and does not divide by 255."""
     images = pixels(2, 4, 5, 3)
     theirs = keras.applications.vgg19.preprocess_input(images.copy())
     np.testing.assert_allclose(preprocess_input(images) * 255, theirs[..., ::-1], atol=1e-4)

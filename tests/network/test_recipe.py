@@ -176,7 +176,7 @@ def test_numbers_of_absurd_length_are_refused(field):
     ["{}", '{{"schema_version": 1, "name": {}}}', '{{"schema_version": 1, "candidates": {}}}'],
 )
 def test_nesting_of_any_depth_is_refused(frame):
-    """Around the interpreter's limit too, where text can still be read but not be printed."""
+    """Also near the recursion limit, where text can be parsed but values cannot be printed."""
     for depth in [*range(2, 1010), 10_000, 200_000]:
         with pytest.raises(RecipeError):
             Recipe.from_json(frame.format("[" * depth + "]" * depth))

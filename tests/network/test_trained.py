@@ -1,4 +1,4 @@
-"""Weights of Keras' VGG-19 from a file, in place of random ones."""
+"""Trained weights of Keras' VGG-19 from a file, instead of random ones."""
 
 import shutil
 
@@ -13,7 +13,7 @@ from rwgen.network.lookup import network_names
 
 @pytest.fixture(scope="module")
 def keras_vgg():
-    """Keras' own VGG-19, with weights like those it publishes: for 0..255, and with biases."""
+    """Keras' VGG-19 with weights for pixels in 0..255 and with biases, like the published ones."""
     keras.utils.set_random_seed(3)
     model = keras.applications.VGG19(include_top=False, weights=None)
     generator = np.random.default_rng(0)
@@ -42,7 +42,7 @@ LAYERS = ("block1_conv1", "block2_conv2", "block3_pool", "block5_conv4")
 
 @pytest.fixture(scope="module")
 def expected(keras_vgg, photo):
-    """Features by Keras alone, its preprocessing too."""
+    """Features and preprocessing by Keras alone."""
     image = keras.applications.vgg19.preprocess_input(photo.copy())
     return feature_extractor(keras_vgg, LAYERS)(image)
 

@@ -1,4 +1,4 @@
-"""Filters rescaled to a mean activation of one."""
+"""Rescaling of filters to a mean activation of one."""
 
 import keras
 import numpy as np

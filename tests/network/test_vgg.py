@@ -1,4 +1,4 @@
-"""ranVGG beyond test_network.py: dense layers, max pooling, arguments, and what weights ignore."""
+"""ranVGG: dense layers, max pooling, arguments, and independence of weights."""
 
 import dataclasses
 
@@ -18,7 +18,7 @@ PLAIN = Recipe(name="plain", kernel_stddev=0.4, bias_stddev=0.2)
 
 
 def numpy_forward(model, topology, image, pool):
-    """All layers of one image, in NumPy and in the order of Keras' Flatten."""
+    """Outputs of all layers for one image, by NumPy; flattened in Keras' order."""
     outputs = {}
     for spec in topology.layers():
         if spec.kind == "pool":
@@ -205,7 +205,7 @@ def test_a_model_may_be_given_another_name():
 
 @pytest.mark.parametrize("stddev", [1e39, 1e300])
 def test_a_deviation_that_float32_cannot_hold_is_refused(stddev):
-    """Its weights would be infinite."""
+    """Infinite weights would result."""
     with pytest.raises(InvalidInputError):
         build_network(Recipe(kernel_stddev=stddev), "conv1_1")
 
