@@ -108,7 +108,7 @@ def test_what_no_features_exist_for_is_refused(two_layers):
     for distance in (two_layers.gram_distance, two_layers.content_distance):
         with pytest.raises(InvalidInputError, match="4 pixels"):
             distance(noise(3, 64), noise(3, 64))
-    with pytest.raises(InvalidInputError, match="one shape"):
+    with pytest.raises(InvalidInputError, match="same shape"):
         two_layers.content_distance(noise(16, 16), noise(16, 17))
 
 
