@@ -17,7 +17,7 @@ from rwgen.probe.layers import (
     rank_models,
     summarize,
 )
-from rwgen.probe.reinitialize import reinitialize
+from rwgen.probe.random_weights import reinitialize
 from rwgen.seeds import standard_normal
 
 QUICK = ProbeConfig(num_seeds=1, max_iterations=15)
@@ -76,7 +76,7 @@ def test_another_process_draws_the_same(fresh_process):
     code = (
         "import json, numpy as np, keras\n"
         "from rwgen.probe.architectures import alexnet\n"
-        "from rwgen.probe.reinitialize import reinitialize\n"
+        "from rwgen.probe.random_weights import reinitialize\n"
         "keras.layers.Conv2D(1, 1)\n"
         "model = alexnet((32, 32, 3)); reinitialize(model, 2)\n"
         "print(json.dumps([float(np.sum(w.astype(float) ** 2)) for w in model.get_weights()]))"
