@@ -1,6 +1,6 @@
-"""Textures and a style beside the baselines of `rwgen evaluate`, as numbers and as a contact sheet.
+"""Textures and a style next to the baselines of `rwgen evaluate`: numbers and a contact sheet.
 
-Each texture is made from one quarter of a photo; the opposite quarter, which nothing was made from,
+Each texture is made from one quarter of a photo; the opposite quarter, from which nothing was made,
 is another crop of the same texture.
 """
 
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def _kept(path: Path, image: NDArray[Any]) -> NDArray[np.float32]:
-    """The image as its file has it: rounded to 8 bits."""
+    """The image as read back from its file: rounded to 8 bits."""
     write_image(path, image)
     return read_image(path)
 

@@ -1,7 +1,7 @@
-"""How large biases should be when `rwgen probe` draws the weights of any architecture.
+"""How large biases should be where `rwgen probe` draws the weights of an architecture.
 
-Inverts one photo from a middle and a deep layer of each architecture, for biases of several scales.
-The table has PSNR in decibels.
+Inverts one photo from a middle and a deep layer of each architecture, with biases of several
+scales. Prints PSNR in decibels as rows of a Markdown table.
 """
 
 from __future__ import annotations

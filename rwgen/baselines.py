@@ -1,6 +1,6 @@
-"""Images that need no synthesis, to put beside results: what a number is worth.
+"""Images made without synthesis, to compare results with: they show what a number is worth.
 
-Each keeps one thing of the source and gives up the others. All are decided by one seed.
+Each keeps one property of the source and gives up the others. One seed decides all of them.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from rwgen.noise import white_noise
 from rwgen.seeds import standard_normal
 
 TILE_SIDE = 32
-"""Side of the pieces of `shuffled_patches`, in pixels: four times the patches of the copy rate."""
+"""Side of the tiles of `shuffled_patches` in pixels: four times the patch size of the copy rate."""
 
 
 def texture_baselines(
     source: NDArray[Any], held_out: NDArray[Any] | None = None, *, seed: int = 0
 ) -> dict[str, NDArray[Any]]:
-    """Baselines of a texture, from what is least like it to what is most.
+    """Baselines of a texture, from least to most similar.
 
     Args:
         source: [height, width, 3], RGB in 0..255; at least 32 pixels a side.
-        held_out: another piece of the same texture at the same scale, which no result was made
-            from; it comes last.
-        seed: decides the draws.
+        held_out: another piece of the same texture at the same scale, from which no result was
+            made.
+        seed: seed of the random draws.
 
     Returns:
-        By name: `white noise`, as a search starts from; `shuffled pixels`; `shuffled patches`;
-        `crop of the source`, half as high and wide but for sides under 64 pixels; and `another
-        crop`, if there is one. All but the crops have the source's size.
+        Images by name: `white noise`, the start of a search; `shuffled pixels`; `shuffled patches`;
+        `crop of the source`, half its height and width but at least 32 pixels a side; and `another
+        crop`, which is `held_out` if given. All but the crops have the source's size.
     """
     found = {
         "white noise": white_noise(seed, source.shape),
@@ -51,17 +51,17 @@ def texture_baselines(
 def style_baselines(
     content: NDArray[Any], styles: Sequence[NDArray[Any]], *, seed: int = 0
 ) -> dict[str, NDArray[Any]]:
-    """Baselines of style transfer: one side given up for the other, or both.
+    """Baselines of style transfer, which give up content, style or both.
 
     Args:
         content: [height, width, 3], RGB in 0..255.
         styles: the same, of any sizes.
-        seed: decides the draws.
+        seed: seed of the random draws.
 
     Returns:
-        By name, all of the content's size: `white noise`; the `content`; for each style
-        `content in its colours` and the `style` itself, resized. With several styles, these names
-        end in a number from 1.
+        Images of the content's size by name: `white noise`; the `content`; and for each style
+        `content in its colours` and the resized `style`. With several styles, these names end in a
+        number from 1.
     """
     found = {"white noise": white_noise(seed, content.shape), "content": content}
     for number, style in enumerate(styles, start=1):
@@ -72,11 +72,11 @@ def style_baselines(
 
 
 def shuffled_pixels(image: NDArray[Any], *, seed: int = 0) -> NDArray[Any]:
-    """The same pixels in random places: noise with exactly the image's colours.
+    """Permute the pixels of an image: noise with exactly its colours.
 
     Args:
         image: [height, width, 3].
-        seed: decides the places.
+        seed: seed of the permutation.
 
     Returns:
         The same shape and dtype.
@@ -88,21 +88,21 @@ def shuffled_pixels(image: NDArray[Any], *, seed: int = 0) -> NDArray[Any]:
 def shuffled_patches(
     image: NDArray[Any], *, tile_side: int = TILE_SIDE, seed: int = 0
 ) -> NDArray[Any]:
-    """A collage of square pieces from random places of the image, with hard seams.
+    """Compose an image of square tiles from random places of it, with hard seams.
 
     Args:
         image: [height, width, 3].
-        tile_side: side of the pieces, in pixels; at most half the image's shorter side is taken.
-        seed: decides the places.
+        tile_side: side of the tiles in pixels, limited to half the image's shorter side.
+        seed: seed of the places.
 
     Returns:
-        The same shape and dtype; pieces of the last row and column are cut where it ends.
+        The same shape and dtype; tiles of the last row and column are cropped.
     """
     height, width = image.shape[:2]
     side = max(1, min(tile_side, min(height, width) // 2))
     rows, columns = -(-height // side), -(-width // side)
     across = width - side + 1
-    # No place comes twice.
+    # A permutation, so that no place is used twice.
     places = _permutation(seed, "baselines/patches", (height - side + 1) * across)
     collage = np.empty((rows * side, columns * side, image.shape[-1]), image.dtype)
     for number in range(rows * columns):
@@ -115,15 +115,15 @@ def shuffled_patches(
 
 
 def matched_colours(image: NDArray[Any], colours: NDArray[Any]) -> NDArray[np.float32]:
-    """An image whose channels have the histograms of another's.
+    """Match the histogram of each channel of an image to that of another.
 
     Args:
         image: [height, width, 3], RGB in 0..255.
-        colours: the same of any size.
+        colours: the same, of any size.
 
     Returns:
-        The first image's shape. In each channel the order of values stays, and each becomes the
-        quantile of the other image at its mean rank; so equal values stay equal.
+        The shape of `image`. In each channel, every value becomes the quantile of `colours` at its
+        mean rank, so that the order of values is kept and equal values stay equal.
     """
     channels = []
     for channel in range(image.shape[-1]):
@@ -140,5 +140,5 @@ def _central_crop(image: NDArray[Any]) -> NDArray[Any]:
 
 
 def _permutation(seed: int, stream: str, count: int) -> NDArray[np.int64]:
-    # Equal draws keep their order, so that every machine sorts alike.
+    # A stable sort gives the same order of equal draws on every machine.
     return np.argsort(standard_normal(seed, stream, (count,)), kind="stable")

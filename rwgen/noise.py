@@ -1,4 +1,4 @@
-"""White noise as an image: where a search starts, and what results are compared with."""
+"""White noise as an image: the start of a search, and a baseline for results."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from rwgen.seeds import standard_normal
 
 NOISE_STDDEV = 0.1
 """Standard deviation of the noise that a search starts from, as a share of the range from black to
-white, around mid grey (docs/math.md)."""
+white; its mean is mid grey (docs/math.md)."""
 
 
 def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    """Noise of `shape`: RGB in units of 0..255, mid grey with a standard deviation of 25.5."""
+    """White noise of `shape`: RGB in 0..255, not clipped, mean 127.5, standard deviation 25.5."""
     noise = standard_normal(seed, "noise", shape) * np.float32(NOISE_STDDEV)
     return (noise + np.float32(0.5)) * np.float32(PIXEL_RANGE)

@@ -1,4 +1,4 @@
-"""Textures and styles in numbers, beside baselines."""
+"""Textures and stylised images judged in numbers, alongside baselines."""
 
 import lazy_loader
 

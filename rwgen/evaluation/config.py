@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rwgen.errors import InvalidInputError, LayerError
+from rwgen.checks import unexpected
+from rwgen.errors import LayerError
 from rwgen.metrics.config import HELD_OUT_SEEDS
 from rwgen.network.architecture import VGG19
 from rwgen.seeds import check_seed
@@ -16,12 +17,12 @@ class EvaluationConfig:
     """How images are judged.
 
     Attributes:
-        held_out_seeds: of the weights of the judging networks, one network each. An image made
-            with one of these seeds is judged by what made it.
-        texture_layers: layers whose Gram matrices textures are compared by.
+        held_out_seeds: seeds of the judging networks' weights, one network each. An image made
+            with one of these seeds is judged by the network that made it.
+        texture_layers: layers whose Gram matrices are compared for textures.
         style_layers: the same for styles.
-        content_layers: layers whose features keep the content.
-        seed: decides the random draws of the baselines.
+        content_layers: layers whose features are compared for content.
+        seed: seed of the baselines' random draws.
     """
 
     held_out_seeds: tuple[int, ...] = HELD_OUT_SEEDS
@@ -31,14 +32,9 @@ class EvaluationConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-            LayerError: a layer is unknown, or is dense and has no positions.
-        """
+        """Check every field."""
         if not self.held_out_seeds:
-            raise InvalidInputError("held_out_seeds: expected at least one seed. Received: none")
+            raise unexpected("held_out_seeds", "at least one seed", self.held_out_seeds)
         for seed in (*self.held_out_seeds, self.seed):
             check_seed(seed)
         for layers in (self.texture_layers, self.style_layers, self.content_layers):

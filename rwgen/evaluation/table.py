@@ -1,6 +1,6 @@
-"""Results and baselines in one table, judged by nothing that made them.
+"""Results and baselines in one table, judged by networks that made none of them.
 
-Works on images of any origin, so that other programs' results stand beside rwgen's.
+Works on images of any origin, so that results of other programs can be compared with rwgen's.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from numpy.typing import NDArray
 
 from rwgen import metrics
 from rwgen.baselines import style_baselines, texture_baselines
+from rwgen.checks import unexpected
 from rwgen.errors import InvalidInputError
 from rwgen.evaluation.config import EvaluationConfig
-from rwgen.metrics.config import MINIMUM_SIDE
+from rwgen.evaluation.scale import check_image
 from rwgen.metrics.held_out import HeldOutNetworks
 
 
 @dataclass(frozen=True, kw_only=True)
 class TextureScores:
-    """How far a texture is from its source; each is better the lower it is.
+    """How far a texture is from its source; lower is better.
 
     Attributes:
         gram: relative distance of covariances under held-out networks, see
@@ -31,7 +32,7 @@ class TextureScores:
             the finest, see `rwgen.metrics.sliced_wasserstein`.
         spectrum: difference of radial power spectra in decibels, see
             `rwgen.metrics.power_spectrum_distance`.
-        copies: share that is copied side by side, see `rwgen.metrics.copy_rate`.
+        copies: share of the image that is copied from the source, see `rwgen.metrics.copy_rate`.
     """
 
     gram: float
@@ -40,19 +41,19 @@ class TextureScores:
     copies: float
 
     def numbers(self) -> dict[str, float]:
-        """One number a metric: of patches the mean over scales."""
+        """One number for each metric; `patches` is the mean over scales."""
         return {**vars(self), "patches": mean(self.patches)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class StyleScores:
-    """How far a result is from style and content; but for `ssim`, better the lower it is.
+    """How far a result is from style and content; lower is better, except for `ssim`.
 
     Attributes:
-        style: as `TextureScores.gram`, to each style image.
+        style: as `TextureScores.gram`, from each style image.
         content: relative distance of features under held-out networks, see
             `rwgen.metrics.held_out.HeldOutNetworks.content_distance`.
-        patches: as `TextureScores.patches`, to each style image.
+        patches: as `TextureScores.patches`, from each style image.
         ssim: structural similarity to the content, see `rwgen.metrics.ssim`.
     """
 
@@ -62,7 +63,7 @@ class StyleScores:
     ssim: float
 
     def numbers(self) -> dict[str, float]:
-        """One number a metric, or a metric and style; of patches the mean over scales."""
+        """One number for each metric, or each metric and style; of patches the mean over scales."""
         count = len(self.style)
         endings = [f" {number}" if count > 1 else "" for number in range(1, count + 1)]
         patches = [mean(scales) for scales in self.patches]
@@ -81,7 +82,7 @@ class Row:
     Attributes:
         name: the result's or the baseline's.
         is_baseline: whether it is a baseline (`rwgen.baselines`).
-        scores: what it was judged to be.
+        scores: its distances.
     """
 
     name: str
@@ -96,30 +97,33 @@ def evaluate_texture(
     held_out: NDArray[Any] | None = None,
     config: EvaluationConfig | None = None,
 ) -> Iterator[Row]:
-    """Judge textures, and baselines after them, by one source.
+    """Compare textures, and baselines after them, with their source.
 
     Args:
-        results: by name, images [height, width, 3] of any size, RGB in 0..255, whose grain has
-            the source's scale.
-        source: the same; what the results were made from.
+        results: images [height, width, 3] by name, of any size, RGB in 0..255, at the source's
+            scale; see `rwgen.evaluation.scale_textures`.
+        source: [height, width, 3], RGB in 0..255; what the results were made from.
         held_out: the same; another piece of the texture, which becomes a baseline.
         config: layers, networks and seed; None means the defaults.
 
     Returns:
-        Rows, each as it is asked for: the results in their order, then the baselines.
+        Iterator of rows, computed one by one: the results in their order, then the baselines.
 
     Raises:
-        InvalidInputError: an image has a side under `MINIMUM_SIDE` pixels, or another shape.
+        InvalidInputError: an image has a side under `MINIMUM_SIDE` pixels or another shape, or the
+            source is uniform.
     """
     config = config or EvaluationConfig()
-    others = [("another crop", held_out)] if held_out is not None else []
-    _check([*results.items(), *others, ("the source", source)])
+    others = [("the held-out piece", held_out)] if held_out is not None else []
+    for name, image in (*results.items(), *others, ("the source", source)):
+        check_image(name, image)
     baselines = texture_baselines(source, held_out, seed=config.seed)
     networks = HeldOutNetworks(config.texture_layers, config.held_out_seeds)
+    gram_distance = networks.gram_distance_from(source)
 
     def judge(image: NDArray[Any]) -> TextureScores:
         return TextureScores(
-            gram=networks.gram_distance(image, source),
+            gram=gram_distance(image),
             patches=metrics.sliced_wasserstein(image, source),
             spectrum=metrics.power_spectrum_distance(image, source),
             copies=metrics.copy_rate(image, source),
@@ -135,42 +139,43 @@ def evaluate_style(
     *,
     config: EvaluationConfig | None = None,
 ) -> Iterator[Row]:
-    """Judge results of style transfer, and baselines after them, by one content and its styles.
+    """Compare results of style transfer, and baselines after them, with their content and styles.
 
     Args:
-        results: by name, images of the content's shape, RGB in 0..255.
-        content: [height, width, 3], the same range.
-        styles: the same of any sizes, at the scale at which the results took them.
+        results: images of the content's shape by name, RGB in 0..255; see
+            `rwgen.evaluation.scale_styles`.
+        content: [height, width, 3], RGB in 0..255.
+        styles: the same, of any sizes, at the scale at which the results were made from them.
         config: layers, networks and seed; None means the defaults.
 
     Returns:
-        Rows, each as it is asked for: the results in their order, then the baselines.
+        Iterator of rows, computed one by one: the results in their order, then the baselines.
 
     Raises:
-        InvalidInputError: no style, a result of another shape than the content, or an image with
-            a side under `MINIMUM_SIDE` pixels.
+        InvalidInputError: there is no style, a result has another shape than the content, an image
+            has a side under `MINIMUM_SIDE` pixels, or the content or a style is uniform.
     """
     config = config or EvaluationConfig()
     if not styles:
         raise InvalidInputError("expected at least one style image. Received: none")
     numbered = [(f"style {number}", style) for number, style in enumerate(styles, start=1)]
-    _check([*results.items(), ("the content", content), *numbered])
+    for name, image in (*results.items(), ("the content", content), *numbered):
+        check_image(name, image)
     for name, image in results.items():
         if image.shape != content.shape:
-            raise InvalidInputError(
-                f"expected results of the content's {content.shape[1]}x{content.shape[0]} pixels. "
-                f"Received: {name}, {image.shape[1]}x{image.shape[0]}"
-            )
+            raise unexpected(name, f"the content's shape {content.shape}", image.shape)
     baselines = style_baselines(content, styles, seed=config.seed)
     style_networks = HeldOutNetworks(config.style_layers, config.held_out_seeds)
+    style_distances = [style_networks.gram_distance_from(style) for style in styles]
     content_networks = HeldOutNetworks(config.content_layers, config.held_out_seeds)
+    content_distance = content_networks.content_distance_from(content)
 
     def judge(image: NDArray[Any]) -> StyleScores:
         return StyleScores(
-            style=tuple(style_networks.gram_distance(image, style) for style in styles),
-            content=content_networks.content_distance(image, content),
+            style=tuple(distance(image) for distance in style_distances),
+            content=content_distance(image),
             patches=tuple(metrics.sliced_wasserstein(image, style) for style in styles),
-            # It is None only for images smaller than its window.
+            # None only for images smaller than the window, which are refused.
             ssim=cast("float", metrics.ssim(image, content)),
         )
 
@@ -185,12 +190,3 @@ def _rows(
     for is_baseline, images in ((False, results), (True, baselines)):
         for name, image in images.items():
             yield Row(name=name, is_baseline=is_baseline, scores=judge(image))
-
-
-def _check(images: Sequence[tuple[str, NDArray[Any]]]) -> None:
-    for name, image in images:
-        if image.ndim != 3 or image.shape[-1] != 3 or min(image.shape[:2]) < MINIMUM_SIDE:
-            raise InvalidInputError(
-                f"expected images [height, width, 3] of at least {MINIMUM_SIDE} pixels a side. "
-                f"Received: {name}, {image.shape}"
-            )

@@ -1,4 +1,4 @@
-"""Numbers that say how close two images are, without the network that made either."""
+"""Metrics of how close two images are, independent of the network that made either."""
 
 import lazy_loader
 

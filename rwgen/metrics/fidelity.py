@@ -1,4 +1,4 @@
-"""How close an image is to another position by position, as inversions are judged."""
+"""How close two images are pixel by pixel, as used for inversions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def psnr(image: NDArray[Any], other: NDArray[Any]) -> float | None:
         other: the same shape.
 
     Returns:
-        Decibels; None for equal images, where it has no finite value.
+        Decibels; None for equal images, for which it is infinite.
 
     Raises:
         InvalidInputError: the shapes differ.
@@ -31,14 +31,14 @@ def psnr(image: NDArray[Any], other: NDArray[Any]) -> float | None:
 
 
 def ssim(image: NDArray[Any], other: NDArray[Any]) -> float | None:
-    """Structural similarity: Gaussian window 11x11, mean over positions and channels.
+    """Structural similarity: Gaussian window of 11x11 pixels, mean over positions and channels.
 
     Args:
         image: [height, width, 3], RGB in 0..255.
         other: the same shape.
 
     Returns:
-        At most 1, for equal images; None for images smaller than the window.
+        At most 1, the value of equal images; None for images smaller than the window.
 
     Raises:
         InvalidInputError: the shapes differ.
@@ -52,6 +52,6 @@ def ssim(image: NDArray[Any], other: NDArray[Any]) -> float | None:
 def _pair(image: NDArray[Any], other: NDArray[Any]) -> tuple[tf.Tensor, tf.Tensor]:
     if image.shape != other.shape:
         raise InvalidInputError(
-            f"expected two images of one shape. Received: {image.shape} and {other.shape}"
+            f"expected two images of the same shape. Received: {image.shape} and {other.shape}"
         )
     return tf.constant(image, tf.float32), tf.constant(other, tf.float32)

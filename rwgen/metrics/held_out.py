@@ -1,12 +1,13 @@
-"""How close two images are to networks of other seeds than made them.
+"""How close two images are to networks with other seeds than the one that made them.
 
-All networks are VGG-19s without biases, so an image of half the contrast around the mean colour
+All networks are VGG-19s without biases, so an image with half the contrast around the mean colour
 has features half as large, in every layer.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -26,14 +27,16 @@ from rwgen.synthesis.config import TextureConfig
 
 
 class HeldOutNetworks:
-    """Networks that judge images; made once, for any number of images."""
+    """Networks that judge images; built once, for any number of images."""
 
-    def __init__(self, layers: Sequence[str], seeds: Sequence[int] = HELD_OUT_SEEDS) -> None:
+    def __init__(
+        self, layers: Sequence[str] = TextureConfig().layers, seeds: Sequence[int] = HELD_OUT_SEEDS
+    ) -> None:
         """Build the networks.
 
         Args:
             layers: conv or pool layers whose features are compared.
-            seeds: of the weights, one network each.
+            seeds: seeds of the weights, one network each.
 
         Raises:
             LayerError: a layer is unknown.
@@ -49,12 +52,12 @@ class HeldOutNetworks:
     def gram_distance(
         self, image: NDArray[Any], source: NDArray[Any], *, shift_features: bool = True
     ) -> float:
-        """How far apart the Gram matrices of two images are.
+        """Distance between the Gram matrices of two images.
 
         Args:
             image: [height, width, 3], RGB in 0..255.
-            source: the same of any size.
-            shift_features: subtract each image's own mean features first, so that covariances are
+            source: the same, of any size.
+            shift_features: subtract each image's mean features first, so that covariances are
                 compared.
 
         Returns:
@@ -65,13 +68,26 @@ class HeldOutNetworks:
             InvalidInputError: an image is too small for the layers, or the source has Gram
                 matrices of zeros.
         """
-        return self._distance(image, source, lambda x: _gram(x, shift_features))
+        return self.gram_distance_from(source, shift_features=shift_features)(image)
+
+    def gram_distance_from(
+        self, source: NDArray[Any], *, shift_features: bool = True
+    ) -> Callable[[NDArray[Any]], float]:
+        """Function of an image that returns its `gram_distance` from one source.
+
+        The Gram matrices of the source are computed once, here.
+
+        Raises:
+            InvalidInputError: the source is too small for the layers, or has Gram matrices of
+                zeros.
+        """
+        return self._distance_from(source, lambda x: _gram(x, shift_features), np.asarray)
 
     def content_distance(self, image: NDArray[Any], content: NDArray[Any]) -> float:
-        """How far apart the features of two images are, position by position.
+        """Distance between the features of two images, position by position.
 
-        From the features of both images their own means over positions are subtracted, because a
-        change of colour everywhere moves nothing of a scene.
+        The mean over positions is subtracted from the features of each image, because a uniform
+        change of colour does not change the content.
 
         Args:
             image: [height, width, 3], RGB in 0..255.
@@ -86,36 +102,69 @@ class HeldOutNetworks:
             InvalidInputError: the shapes differ, an image is too small for the layers, or the
                 content has the same features everywhere.
         """
-        if image.shape != content.shape:
-            raise InvalidInputError(
-                f"expected two images of one shape. Received: {image.shape} and {content.shape}"
-            )
-        return self._distance(image, content, _shifted)
+        return self.content_distance_from(content)(image)
 
-    def _distance(
+    def content_distance_from(self, content: NDArray[Any]) -> Callable[[NDArray[Any]], float]:
+        """Function of an image that returns its `content_distance` from one content.
+
+        The features of the content are computed once, here.
+
+        Raises:
+            InvalidInputError: the content is too small for the layers, or has the same features
+                everywhere.
+        """
+        # Features are kept as float32 and shifted in float64 for each image: half the memory.
+        distance = self._distance_from(content, np.asarray, _shifted)
+
+        def checked(image: NDArray[Any]) -> float:
+            if image.shape != content.shape:
+                raise InvalidInputError(
+                    "expected two images of the same shape. Received: "
+                    f"{image.shape} and {content.shape}"
+                )
+            return distance(image)
+
+        return checked
+
+    def _distance_from(
         self,
-        image: NDArray[Any],
         source: NDArray[Any],
-        statistic: Callable[[tf.Tensor], NDArray[np.float64]],
-    ) -> float:
-        """The median over networks of the mean over layers of a relative squared distance."""
-        VGG19.check_image_size(self._layers, image.shape, "an image")
+        keep: Callable[[tf.Tensor], NDArray[Any]],
+        compare: Callable[[NDArray[Any]], NDArray[np.float64]],
+    ) -> Callable[[NDArray[Any]], float]:
+        """Median over networks of the mean over layers of a relative squared distance.
+
+        Args:
+            source: the image that distances are measured from.
+            keep: what to keep of the source's features in a layer.
+            compare: what of that is compared.
+        """
         VGG19.check_image_size(self._layers, source.shape, "a source")
-        distances = []
-        for extractor in self._extractors:
-            found, expected = (extractor(network_input(x)) for x in (image, source))
-            shares = []
-            for name, features in expected.items():
-                wanted = statistic(features)
-                scale = np.sum(wanted**2)
-                if scale == 0:
-                    raise InvalidInputError(
-                        f"expected an image whose features differ at {name}. Received: one of "
-                        f"{source.shape[1]}x{source.shape[0]} pixels where all are alike"
-                    )
-                shares.append(np.sum((statistic(found[name]) - wanted) ** 2) / scale)
-            distances.append(np.mean(shares))
-        return float(np.median(distances))
+        kept = [
+            {name: keep(features) for name, features in extractor(network_input(source)).items()}
+            for extractor in self._extractors
+        ]
+        for name, values in itertools.chain.from_iterable(layers.items() for layers in kept):
+            if not compare(values).any():
+                raise InvalidInputError(
+                    f"expected an image whose features vary at {name}. Received: a uniform one of "
+                    f"{source.shape[1]}x{source.shape[0]} pixels"
+                )
+
+        def distance(image: NDArray[Any]) -> float:
+            VGG19.check_image_size(self._layers, image.shape, "an image")
+            distances = []
+            for extractor, expected in zip(self._extractors, kept, strict=True):
+                found = extractor(network_input(image))
+                shares = []
+                for name, values in expected.items():
+                    wanted = compare(values)
+                    difference = compare(keep(found[name])) - wanted
+                    shares.append(np.sum(difference**2) / np.sum(wanted**2))
+                distances.append(np.mean(shares))
+            return float(np.median(distances))
+
+        return distance
 
 
 def gram_distance(
@@ -124,27 +173,28 @@ def gram_distance(
     *,
     layers: Sequence[str] = TextureConfig().layers,
     seeds: Sequence[int] = HELD_OUT_SEEDS,
+    networks: HeldOutNetworks | None = None,
 ) -> float:
-    """How far apart the covariances of features are under networks that made neither image.
-
-    Builds the networks; for several images, `HeldOutNetworks` builds them once.
+    """Distance between covariances of features under networks that made neither image.
 
     Args:
         image: [height, width, 3], RGB in 0..255.
-        source: the same of any size.
+        source: the same, of any size.
         layers: conv or pool layers of a VGG-19 without biases.
-        seeds: of its weights, one network each.
+        seeds: seeds of its weights, one network each.
+        networks: networks already built, for several calls; they replace `layers` and `seeds`.
+            None builds them.
 
     Returns:
         The median over networks of the mean over layers of ||G(image) - G(source)||^2 divided by
-        ||G(source)||^2, where G is of features less their means.
+        ||G(source)||^2, where G is the Gram matrix of features minus their means.
 
     Raises:
         InvalidInputError: an image is too small for the layers, or the source has the same
             features everywhere.
         LayerError: a layer is unknown.
     """
-    return HeldOutNetworks(layers, seeds).gram_distance(image, source)
+    return (networks or HeldOutNetworks(layers, seeds)).gram_distance(image, source)
 
 
 def _shifted(features: tf.Tensor) -> NDArray[np.float64]:

@@ -1,6 +1,6 @@
-"""How close two images of any two sizes are in what textures consist of.
+"""How close two images, possibly of different sizes, are as textures.
 
-All distances are zero for equal images; `copy_rate` is one.
+For equal images all distances are zero, and `copy_rate` is one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import resize_image
 from rwgen.seeds import standard_normal
 
-_DISTANCES = 1 << 26  # that are held at a time, between pairs of patches: 256 MiB
+_DISTANCES = 1 << 26  # most distances between patches that are held at a time: 256 MiB
 
 
 def sliced_wasserstein(
@@ -26,9 +26,9 @@ def sliced_wasserstein(
     num_projections: int = 128,
     seed: int = 0,
 ) -> tuple[float, ...]:
-    """How far apart the distributions of two images' patches are, at several scales.
+    """Sliced Wasserstein-2 distance between the patches of two images, at several scales.
 
-    All patches are projected onto random directions; along each, the Wasserstein-2 distance is the
+    All patches are projected onto random directions. Along each, the Wasserstein-2 distance is the
     root mean square difference of the sorted values (Rabin et al., "Wasserstein Barycenter and its
     Application to Texture Mixing", 2011).
 
@@ -36,13 +36,13 @@ def sliced_wasserstein(
         image: [height, width, 3], RGB in 0..255.
         other: the same of any size.
         patch_size: side of a patch, in pixels of each scale.
-        num_scales: the images are halved this often less one.
-        num_projections: random directions.
-        seed: decides the directions.
+        num_scales: number of scales: full size, half, a quarter, ...
+        num_projections: number of random directions.
+        seed: seed of the directions.
 
     Returns:
-        For each scale, from the finest, the root mean square over directions, in levels of 0..255
-        for a patch that differs by as much everywhere.
+        For each scale, finest first, the root mean square over directions. The unit is one level of
+        0..255: two images that differ by a constant have about that distance.
 
     Raises:
         InvalidInputError: an image is smaller than a patch at the coarsest scale.
@@ -58,7 +58,7 @@ def sliced_wasserstein(
         ]
         count = max(len(sorted_values) for sorted_values in values)
         first, second = (_quantiles(sorted_values, count) for sorted_values in values)
-        # A patch that is brighter by one everywhere has a projection of variance one.
+        # Over unit vectors, a constant patch of ones has a mean square projection of one.
         distances.append(float(np.sqrt(np.mean((first - second) ** 2))))
     return tuple(distances)
 
@@ -66,16 +66,16 @@ def sliced_wasserstein(
 def power_spectrum_distance(
     image: NDArray[Any], other: NDArray[Any], *, num_bins: int = 32
 ) -> float:
-    """Difference of the radial power spectra of two images.
+    """Difference between the radial power spectra of two images.
 
     Args:
         image: [height, width, 3], RGB in 0..255.
         other: the same of any size.
-        num_bins: rings of equal width between 0 and 0.5 cycles a pixel.
+        num_bins: number of rings of equal width between 0 and 0.5 cycles per pixel.
 
     Returns:
-        Root mean square over rings of the difference of mean power, in decibels. Rings that no
-        frequency of one of the images falls into are left out.
+        Root mean square over rings of the difference in mean power, in decibels. Rings that contain
+        no frequency of one of the images are left out.
 
     Raises:
         InvalidInputError: an image has a side under 8 pixels.
@@ -88,8 +88,9 @@ def power_spectrum_distance(
 def copy_rate(image: NDArray[Any], source: NDArray[Any], *, patch_size: int = 8) -> float:
     """Share of an image that is copied from a source piece by piece.
 
-    Every patch of a grid finds the nearest patch of the source. Where a texture is new, patches
-    that touch come from different places; where it is copied, from places that touch alike.
+    For each patch on a grid, the nearest patch of the source is found. Where a texture is new,
+    adjacent patches match unrelated places of the source; where it is copied, they match adjacent
+    places.
 
     Args:
         image: [height, width, 3], RGB in 0..255.
@@ -97,14 +98,14 @@ def copy_rate(image: NDArray[Any], source: NDArray[Any], *, patch_size: int = 8)
         patch_size: side of a patch, in pixels.
 
     Returns:
-        Share of the pairs of patches side by side whose nearest patches lie side by side in the
-        same way: 1 for any part of the source, about 0 for noise.
+        Share of the pairs of adjacent patches whose nearest patches are adjacent in the same way: 1
+        for any part of the source, about 0 for noise.
 
     Raises:
         InvalidInputError: an image is smaller than two patches side by side.
     """
     step = max(1, patch_size // 4)
-    apart = -(-patch_size // step)  # cells of the grid; patches would match by what they share
+    apart = -(-patch_size // step)  # in grid cells; patches that overlap would match by overlap
     if min(*image.shape[:2], *source.shape[:2]) < patch_size + step * apart:
         raise InvalidInputError(
             f"expected images of at least {patch_size + step * apart} pixels a side. Received: "
@@ -129,7 +130,7 @@ def _halved(image: NDArray[Any], times: int) -> NDArray[Any]:
 
 
 def _patch_grid(image: NDArray[Any], size: int) -> NDArray[Any]:
-    """[rows, columns, size * size * 3]; a view as long as nothing is done with it."""
+    """All patches of an image, [rows, columns, size * size * 3]."""
     if min(image.shape[:2]) < size:
         raise InvalidInputError(
             f"expected images of at least {size} pixels a side at every scale. Received: "
@@ -145,7 +146,7 @@ def _patches(image: NDArray[Any], size: int) -> NDArray[Any]:
 
 
 def _quantiles(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """Sorted columns, stretched to `count` quantiles each."""
+    """Sorted columns, interpolated to `count` quantiles each."""
     if len(values) == count:
         return values
     places = (np.arange(count) + 0.5) / count * len(values) - 0.5
@@ -154,7 +155,7 @@ def _quantiles(values: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def _radial_power(image: NDArray[Any], num_bins: int) -> NDArray[np.float64]:
-    """Mean power of each ring of frequencies of a grey image, in decibels; NaN for empty rings."""
+    """Mean power of the grey image in each frequency ring, in decibels; NaN for empty rings."""
     height, width = image.shape[:2]
     if min(height, width) < 8:
         raise InvalidInputError(
@@ -171,13 +172,13 @@ def _radial_power(image: NDArray[Any], num_bins: int) -> NDArray[np.float64]:
         for weights in (power.ravel(), None)
     )
     means = np.divide(sums, counts, out=np.full(num_bins, np.nan), where=counts > 0)
-    # Less than a thousandth of a squared level cannot be seen.
+    # A floor of a thousandth of a squared level, which is invisible.
     decibels: NDArray[np.float64] = 10 * np.log10(means + 1e-3)
     return decibels
 
 
 def _nearest(wanted: NDArray[np.float32], known: NDArray[np.float32]) -> NDArray[np.int64]:
-    """For each row of `wanted`, the number of the nearest row of `known`."""
+    """For each row of `wanted`, the index of the nearest row of `known`."""
     lengths = (known**2).sum(axis=1)
     found = []
     rows = max(1, _DISTANCES // len(known))

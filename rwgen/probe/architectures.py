@@ -1,4 +1,4 @@
-"""Architectures by name, or from a file, for `rwgen.probe.layers`."""
+"""Architectures to probe, by name or from a file."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ _RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
 
 
 def model_names() -> tuple[str, ...]:
-    """Names that `load_architecture` knows: Keras' applications, in lower case, and `alexnet`."""
+    """Names that `load_architecture` accepts: `keras.applications` in lower case, and alexnet."""
     return tuple(sorted((ALEXNET, *_applications())))
 
 
 def load_architecture(name: str, size: int) -> keras.Model:
-    """A model by its name in `keras.applications`, or from a file that Keras saved.
+    """Build a model by its name in `keras.applications`, or load one from a Keras file.
 
-    Models of `keras.applications` come without their classifier (`include_top=False`), and without
-    preprocessing inside where Keras lets one choose.
+    Models of `keras.applications` are built without classifier (`include_top=False`), and without
+    built-in preprocessing where that is an option.
 
     Args:
-        name: of `model_names`, in any case and with or without underscores and hyphens, or the path
-            of a `.keras` file.
+        name: one of `model_names`, in any case and with or without underscores and hyphens, or the
+            path of a `.keras` file.
         size: side of the images, in pixels.
 
     Returns:
-        A functional model of images [batch, size, size, 3]. Its weights mean nothing.
+        A functional model of images [batch, size, size, 3]. Its weights are arbitrary, see
+        `rwgen.probe.reinitialize`.
 
     Raises:
-        InvalidInputError: an unknown name, a file that cannot be read, a model that is not
-            functional or has another input, or images of a size that it does not take.
+        InvalidInputError: the name is unknown, the file cannot be read, the model is not functional
+            or has another input, or it does not accept images of this size.
     """
     model = _read(name) if Path(name).suffix == ".keras" else _build(name, size)
     _check_input(model, name)
@@ -44,14 +45,14 @@ def load_architecture(name: str, size: int) -> keras.Model:
 
 
 def alexnet(input_shape: tuple[int | None, int | None, int] = (None, None, 3)) -> keras.Model:
-    """The convolutions and pools of AlexNet, in one tower.
+    """Build the convolutions and pools of AlexNet in a single tower.
 
     Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
     Networks", NIPS 2012, without the split over two GPUs, local response normalisation and the
-    dense layers. Edges are padded, so that small images are possible.
+    dense layers. All layers pad their edges ("same"), so that small images are possible.
 
     Args:
-        input_shape: (height, width, 3); None for any.
+        input_shape: (height, width, 3); None for any side.
 
     Returns:
         A functional model with the layers conv1, pool1, conv2, pool2, conv3, conv4, conv5, pool5.
@@ -96,7 +97,7 @@ def _build(name: str, size: int) -> keras.Model:
     except ValueError as error:  # Keras: a minimum size
         message = " ".join(str(error).split())
         raise InvalidInputError(
-            f"expected a size that {name} takes. Received: {size} ({message})"
+            f"expected a size that {name} accepts. Received: {size} ({message})"
         ) from None
 
 
@@ -115,17 +116,17 @@ def _of_size(model: keras.Model, name: str, size: int) -> keras.Model:
     if any(side not in (None, size) for side in sides):
         wanted = "x".join("any" if side is None else str(side) for side in sides)
         raise InvalidInputError(
-            f"expected images of the size that {name} takes, {wanted} pixels. Received: {size}x"
+            f"expected images of the size that {name} accepts, {wanted} pixels. Received: {size}x"
             f"{size}"
         )
     if None not in sides:
         return model
     try:
         return keras.models.clone_model(model, input_tensors=keras.Input((size, size, 3)))
-    except ValueError as error:  # Keras: a layer that nothing would be left for
+    except ValueError as error:  # Keras: the input of some layer would be empty
         message = " ".join(str(error).split())
         raise InvalidInputError(
-            f"expected a size that {name} takes. Received: {size} ({message})"
+            f"expected a size that {name} accepts. Received: {size} ({message})"
         ) from None
 
 
@@ -133,7 +134,7 @@ def _check_input(model: keras.Model, name: str) -> None:
     inputs = getattr(model, "inputs", None)
     if not inputs or len(inputs) != 1 or not hasattr(model, "get_layer"):
         raise InvalidInputError(
-            f"expected a functional or sequential model of one input. Received: {name}"
+            f"expected a functional or sequential model with one input. Received: {name}"
         )
     shape = tuple(inputs[0].shape)
     if len(shape) != 4 or shape[-1] != 3:
@@ -143,6 +144,6 @@ def _check_input(model: keras.Model, name: str) -> None:
         )
     if any(isinstance(layer, _RESCALING) for layer in model.layers):
         raise InvalidInputError(
-            "expected a model that takes RGB in 0..1 minus the mean, as rwgen.preprocess_input "
-            f"gives it. Received: {name}, which rescales its input itself"
+            "expected a model whose input is RGB in 0..1 minus the mean, as returned by "
+            f"rwgen.preprocess_input. Received: {name}, which rescales its input itself"
         )

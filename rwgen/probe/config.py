@@ -1,15 +1,14 @@
-"""Settings of a probe; the command line takes its defaults here."""
+"""Settings of a probe; the command line takes its defaults from here."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-from rwgen.errors import InvalidInputError
+from rwgen.checks import check_count, check_layers, check_number
 
 BIAS_STDDEV = 2.0
-"""Standard deviation of the half-normal biases, and of what batch normalisation adds, where kernels
-give signals of about one (docs/probe.md)."""
+"""Scale of the half-normal biases, and of the offsets of normalisations, for kernels that keep the
+variance of signals (docs/probe.md)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,10 +16,12 @@ class ProbeConfig:
     """Settings of a probe.
 
     Attributes:
-        layers: layers to invert; empty means the last of each resolution, and the last of all.
-        num_seeds: draws of the weights, of seeds 0, 1, ...; each starts from noise of its own.
-        max_iterations: L-BFGS iterations of each inversion.
-        bias_stddev: see `rwgen.probe.reinitialize.reinitialize`.
+        layers: layers to invert; empty chooses the last layer of each resolution and the last layer
+            of the model.
+        num_seeds: number of draws of the weights, with seeds 0, 1, ...; each starts from its own
+            noise.
+        max_iterations: maximum number of L-BFGS iterations of each inversion.
+        bias_stddev: see `rwgen.probe.reinitialize`.
     """
 
     layers: tuple[str, ...] = ()
@@ -29,18 +30,9 @@ class ProbeConfig:
     bias_stddev: float = BIAS_STDDEV
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
-        for key, least in (("num_seeds", 1), ("max_iterations", 0)):
-            value = getattr(self, key)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise InvalidInputError(
-                    f"{key}: expected an integer from {least}. Received: {value!r}"
-                )
-        if not (math.isfinite(self.bias_stddev) and self.bias_stddev >= 0):
-            raise InvalidInputError(
-                f"bias_stddev: expected a finite number from 0. Received: {self.bias_stddev!r}"
-            )
+        """Check every field."""
+        if self.layers != ():
+            check_layers("layers", self.layers)
+        check_count("num_seeds", self.num_seeds, 1)
+        check_count("max_iterations", self.max_iterations)
+        check_number("bias_stddev", self.bias_stddev)

@@ -1,4 +1,4 @@
-"""A plot of what architectures keep, layer by layer."""
+"""Plot of what architectures keep, layer by layer."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from rwgen.palette import OKABE_ITO
-from rwgen.probe.layers import LayerSummary
+from rwgen.probe.summary import LayerSummary
 
-_COLOURS = (*OKABE_ITO, "#000000")  # markers say the same again
+_COLOURS = (*OKABE_ITO, "#000000")
 _MARKERS = "osD^vPX"
 
 
 def plot_probe(summaries: Sequence[LayerSummary]) -> bytes:
-    """PSNR of reconstructions over how much smaller the layer is than the image.
+    """Plot the PSNR of reconstructions against the resolution of the layer.
 
     Args:
-        summaries: of all layers; those without positions or without PSNR are left out.
+        summaries: all layers; those without spatial axes or without PSNR are left out.
 
     Returns:
-        A PNG, 200 dots an inch.
+        A PNG of 200 dots per inch.
     """
     figure = Figure(figsize=(6.4, 4.2), dpi=200, layout="constrained")
     axes = figure.add_subplot()

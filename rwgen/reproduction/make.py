@@ -193,11 +193,12 @@ def _judge(part: ImagePart, image: NDArray[Any]) -> dict[str, Any]:
             "copies": metrics.copy_rate(image, source),
         }
     content, painting = part.content.read(), part.painting.read()
+    networks = metrics.HeldOutNetworks()
     return {
         "patches": _patches(image, painting),
         "patches_of_photo": _patches(content, painting),
-        "covariances": metrics.gram_distance(image, painting),
-        "covariances_of_photo": metrics.gram_distance(content, painting),
+        "covariances": metrics.gram_distance(image, painting, networks=networks),
+        "covariances_of_photo": metrics.gram_distance(content, painting, networks=networks),
         "coarse_correlation": coarse_correlation(image, content),
         "coarse_correlation_of_painting": coarse_correlation(painting, content),
         "ssim": metrics.ssim(image, content),

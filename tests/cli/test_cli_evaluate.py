@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import json
 import subprocess
 import sys
@@ -22,21 +24,41 @@ RWGEN = [sys.executable, "-m", "rwgen.cli.main"]
 TEXTURE_BASELINES = ["white noise", "shuffled pixels", "shuffled patches", "crop of the source"]
 
 
+FAST = EvaluationConfig(
+    held_out_seeds=(5,),
+    style_layers=("conv1_1", "conv2_1"),
+    content_layers=("conv1_2",),
+)
+
+
 @pytest.fixture(scope="module")
-def two(pictures: Any, call: Call, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Two results, one of them the source itself: the call, and the file that it wrote."""
+def two(pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Two results, one of them the source itself: a process, and the file that it wrote."""
     path = tmp_path_factory.mktemp("evaluate") / "numbers.json"
     arguments = (pictures.second, pictures.style, "--source", pictures.style, "--size", 44,
-                 "--held-out", pictures.content, "--seed", 3)  # fmt: skip
-    return call("evaluate", *arguments, "-o", path), path, arguments
+                 "--held-out", pictures.content, "--seed", 3, "-o", path)  # fmt: skip
+    run = subprocess.run(
+        [*RWGEN, "evaluate", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    return run, path
+
+
+@pytest.fixture
+def fast_judges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One shallow network in place of three deep ones."""
+    config = functools.partial(dataclasses.replace, FAST)
+    monkeypatch.setattr("rwgen.cli.evaluate.EvaluationConfig", config)
 
 
 def test_a_table_has_results_before_baselines_and_stars_for_the_best(
     two: Any, pictures: Any
 ) -> None:
-    run, _, _ = two
-    assert run.code == 0
-    lines = [line.rstrip() for line in run.out.decode().splitlines() if line.strip()]
+    run, _ = two
+    lines = [line.rstrip() for line in run.stdout.splitlines() if line.strip()]
     assert lines[0].split() == ["image", "gram", "patches", "spectrum", "copies"]
     assert lines[1].split() == ["(lower)"] * 4
     below = lines.index("baselines")
@@ -49,14 +71,15 @@ def test_a_table_has_results_before_baselines_and_stars_for_the_best(
     assert results.count("*") == results.count("0.00*") == 4
     assert "1.00*" not in results
     assert not any("*" in line for line in lines[below:])
-    assert run.err.splitlines() == [
+    assert run.stderr.splitlines() == [
         f"judged {name}"
         for name in (pictures.second, pictures.style, *TEXTURE_BASELINES, "another crop")
     ]
 
 
 def test_the_file_holds_what_the_library_gives(two: Any, pictures: Any) -> None:
-    _, path, _ = two
+    """In this process, although the file was written by another one."""
+    _, path = two
     values = json.loads(path.read_text())
     assert list(values) == ["task", "versions", "config", "images", "rows"]
     assert values["task"] == "texture"
@@ -84,27 +107,10 @@ def test_the_file_holds_what_the_library_gives(two: Any, pictures: Any) -> None:
         assert list(found["scores"]) == ["gram", "patches", "spectrum", "copies"]
         assert len(found["scores"]["patches"]) == 3
         for metric, value in vars(row.scores).items():
-            assert found["scores"][metric] == pytest.approx(value, rel=1e-6)
+            assert found["scores"][metric] == pytest.approx(value, rel=1e-4)
 
 
-def test_another_process_finds_the_same_numbers(two: Any) -> None:
-    _, path, arguments = two
-    done = subprocess.run(
-        [*RWGEN, "evaluate", *map(str, arguments), "--json", "--quiet"],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=300,
-    )
-    assert done.stderr == ""
-    found, expected = json.loads(done.stdout), json.loads(path.read_text())
-    for a, b in zip(found.pop("rows"), expected.pop("rows"), strict=True):
-        assert a["name"] == b["name"]
-        for metric, value in a["scores"].items():
-            assert value == pytest.approx(b["scores"][metric], rel=1e-4)
-    assert found == expected
-
-
+@pytest.mark.usefixtures("fast_judges")
 def test_styles_are_judged_at_the_contents_size(call: Call, pictures: Any, tmp_path: Path) -> None:
     large = tmp_path / "[large].png"  # by another program, cropped to even sides
     with Image.open(pictures.content) as image:
@@ -120,7 +126,7 @@ def test_styles_are_judged_at_the_contents_size(call: Call, pictures: Any, tmp_p
         resize_image(read_image(pictures.second), 48, 36),
     ]
     result = resize_image(read_image(large), 36, 48)
-    rows = evaluate_style({str(large): result}, read_image(pictures.content), styles)
+    rows = evaluate_style({str(large): result}, read_image(pictures.content), styles, config=FAST)
     expected = next(rows).scores
     found = values["rows"][0]["scores"]
     assert found["ssim"] == pytest.approx(expected.ssim, rel=1e-5)
@@ -129,6 +135,7 @@ def test_styles_are_judged_at_the_contents_size(call: Call, pictures: Any, tmp_p
     assert values["task"] == "style"
 
 
+@pytest.mark.usefixtures("fast_judges")
 def test_a_table_of_styles_has_a_column_for_each(call: Call, pictures: Any) -> None:
     arguments = ("--content", pictures.content, "--style", pictures.second, "--size", 48)
     run = call("evaluate", "-", *arguments, "-q", stdin=pictures.start.read_bytes())
@@ -146,19 +153,22 @@ def test_a_table_of_styles_has_a_column_for_each(call: Call, pictures: Any) -> N
         (("A",), "expected --source TEXTURE for textures, or"),
         (("A", "--content", "A"), "expected --source TEXTURE for textures, or"),
         (("A", "--style", "A"), "expected --source TEXTURE for textures, or"),
-        (("A", "--source", "A", "--content", "A", "--style", "A"), "Received others"),
-        (("A", "--source", "A", "--style", "A"), "Received others"),
-        (("A", "--content", "A", "--style", "A", "--held-out", "A"), "--held-out: expected none"),
+        (("A", "--source", "A", "--content", "A", "--style", "A"), "another combination"),
+        (("A", "--source", "A", "--style", "A"), "another combination"),
+        (
+            ("A", "--content", "A", "--style", "A", "--held-out", "A"),
+            "--held-out: expected only with --source",
+        ),
         (("-", "--source", "-"), "standard input (-) once"),
         (("none.png", "--source", "A"), "'none.png' (No such file"),
         (("A", "--source", "A", "-o", "out.txt"), "expected a file ending in .json"),
         (("A", "--source", "A", "-o", "none/out.json"), "Expected a writable place"),
         (("A", "--source", "A", "-o", "link.json"), "Expected a writable place"),
         (("loop", "--source", "A", "-o", "out.json"), "'loop' (Too many levels"),
-        (("A.json", "--source", "A", "-o", "A.json"), "expected a file that is no input"),
+        (("A.json", "--source", "A", "-o", "A.json"), "expected a file other than the inputs"),
         (("A", "--source", "A", "--size", "31"), "at least 32 pixels a side"),
-        (("small.png", "--source", "A"), "Received: small.png, 31x40"),
-        (("B", "--content", "A", "--style", "B"), "Received: B, 36x48"),
+        (("small.png", "--source", "A"), "small.png: expected an image [height, width, 3]"),
+        (("B", "--content", "A", "--style", "B"), "aspect ratio. Received: '36x48'"),
         (("A", "--source", "A", "--seed", "-1"), "--seed"),
         ((), "RESULT"),
     ],

@@ -58,6 +58,23 @@ def test_the_metric_is_the_distance_of_networks_made_for_it(two_layers):
     image, source = noise(12, 16), noise(20, 9, seed=1)
     found = gram_distance(image, source, layers=["conv1_2", "pool2"], seeds=[5, 6, 7])
     assert found == two_layers.gram_distance(image, source) > 0
+    assert gram_distance(image, source, networks=two_layers) == found
+
+
+def test_distances_from_a_reference_computed_once_are_the_same(two_layers):
+    source = noise(16, 20)
+    from_source = [
+        two_layers.gram_distance_from(source),
+        two_layers.gram_distance_from(source, shift_features=False),
+        two_layers.content_distance_from(source),
+    ]
+    for seed in (1, 2):
+        image = noise(16, 20, seed=seed)
+        assert [distance(image) for distance in from_source] == [
+            two_layers.gram_distance(image, source),
+            two_layers.gram_distance(image, source, shift_features=False),
+            two_layers.content_distance(image, source),
+        ]
 
 
 @pytest.mark.parametrize("contrast", [0.5, 0.25])
@@ -108,7 +125,7 @@ def test_what_no_features_exist_for_is_refused(two_layers):
     for distance in (two_layers.gram_distance, two_layers.content_distance):
         with pytest.raises(InvalidInputError, match="4 pixels"):
             distance(noise(3, 64), noise(3, 64))
-    with pytest.raises(InvalidInputError, match="one shape"):
+    with pytest.raises(InvalidInputError, match="same shape"):
         two_layers.content_distance(noise(16, 16), noise(16, 17))
 
 

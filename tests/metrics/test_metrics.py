@@ -44,5 +44,5 @@ def test_ssim_of_an_image_smaller_than_the_window_is_none():
 
 @pytest.mark.parametrize("metric", [psnr, ssim])
 def test_images_of_different_shape_are_refused(metric):
-    with pytest.raises(InvalidInputError, match="one shape"):
+    with pytest.raises(InvalidInputError, match="same shape"):
         metric(np.zeros((16, 16, 3)), np.zeros((16, 17, 3)))

@@ -20,12 +20,12 @@ def test_equal_images_have_no_distance():
     assert copy_rate(image, image) == 1
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(30, 50), st.integers(30, 50), st.floats(1, 40))
 def test_brighter_by_a_constant_is_as_far_as_the_constant(height, width, shift):
     """Over random directions a constant patch has a projection of root mean square one."""
     image = noise(height, width) / 2
-    distances = sliced_wasserstein(image, image + shift, num_projections=4000, num_scales=2)
+    distances = sliced_wasserstein(image, image + shift, num_projections=1000, num_scales=2)
     assert distances == pytest.approx((shift, shift), rel=0.1)
 
 

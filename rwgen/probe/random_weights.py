@@ -20,18 +20,18 @@ _ZEROS = ("moving_mean",)
 def reinitialize(model: keras.Model, seed: int, bias_stddev: float = BIAS_STDDEV) -> None:
     """Replace all weights of a model by random draws, in place.
 
-    Kernels are N(0, 1 / fan_in), which keeps the variance of signals; biases and the offsets of
-    normalisations are |N(0, bias_stddev)|, positive, so that units say something (docs/math.md,
-    "Half-normal biases"). Normalisations begin as Keras has them: factors and variances one,
-    means zero. Everything else of one axis is zero.
+    Kernels are N(0, 1 / fan_in), which keeps the variance of signals. Biases and the offsets of
+    normalisations are |N(0, bias_stddev)|: positive, so that units are active (docs/math.md,
+    "Half-normal biases"). Normalisations otherwise start as in Keras: scales and variances one,
+    means zero. All other variables with one axis are zero.
 
-    A draw depends on the seed, the place of the layer in the model, the variable's name and its
-    shape. It does not depend on the names of layers, which Keras numbers through a whole process.
+    A draw depends on the seed, the position of the layer in the model, and the variable's name and
+    shape. It does not depend on layer names, which Keras numbers throughout a process.
 
     Args:
-        model: functional or sequential; models inside it too.
+        model: functional or sequential; nested models are included.
         seed: from 0 to `rwgen.seeds.MAX_SEED`.
-        bias_stddev: from 0; 0 for no biases.
+        bias_stddev: from 0; 0 gives no biases.
 
     Raises:
         InvalidInputError: the seed is out of range.
@@ -45,7 +45,7 @@ def reinitialize(model: keras.Model, seed: int, bias_stddev: float = BIAS_STDDEV
 
 
 def _leaves(layer: keras.layers.Layer) -> Iterator[keras.layers.Layer]:
-    """The layers that are no models, in the order of the model; one that is shared, once."""
+    """Layers that are not models, in the order of the model; a shared layer only once."""
     seen = set()
     stack = [layer]
     while stack:
@@ -78,12 +78,12 @@ def _values(
 
 
 def fan_in(shape: tuple[int, ...], is_depthwise: bool = False) -> int:
-    """How many values each output of a kernel is a sum of.
+    """Number of values that each output of a kernel sums.
 
     Args:
-        shape: of the kernel, Keras' order: [..., in, out], or [..., in, multiplier] if it is
-            depthwise.
-        is_depthwise: each output channel sees one input channel.
+        shape: kernel shape in Keras's order: [..., in, out], or [..., in, multiplier] for a
+            depthwise kernel.
+        is_depthwise: whether each output channel sees only one input channel.
 
     Returns:
         At least 1.
