@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rwgen.checks import check_choice, unexpected
 from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
@@ -72,8 +73,7 @@ def serve(
     quiet: options.Quiet = False,
 ) -> int:
     """Serve exported models over REST and gRPC, as TF Serving does."""
-    if server not in SERVERS:
-        raise InvalidInputError(f"--server: expected {', '.join(SERVERS)}. Received: {server!r}")
+    check_choice("--server", server, SERVERS)
     models = _models(Path(folder), name, _labels(label or []))
     config = ServerConfig(
         host=host,
@@ -129,8 +129,6 @@ def _labels(texts: list[str]) -> dict[str, int]:
     for text in texts:
         label, _, version = text.partition("=")
         if not label or not (version.isascii() and version.isdecimal()) or len(version) > 19:
-            raise InvalidInputError(
-                f"--label: expected LABEL=VERSION, such as stable=3. Received: {text!r}"
-            )
+            raise unexpected("--label", "LABEL=VERSION, such as stable=3", text)
         labels[label] = int(version)
     return labels

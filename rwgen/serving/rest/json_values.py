@@ -16,11 +16,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checks import is_count
 from rwgen.serving.models.spec import MAX_RANK, STRING, DType
 from rwgen.serving.status import ServingError, invalid
 
 MAX_SHOWN = 120
 """Characters of a JSON value that messages show."""
+
+_MAX_FLOAT = int(np.finfo(np.float64).max)
 
 _KINDS: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}
 _TYPES = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
@@ -131,15 +134,12 @@ def _element(value: Any, dtype: DType) -> Any:
     elif dtype.numpy.kind == "b":
         if isinstance(value, bool):
             return value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if dtype.numpy.kind == "f":
-            try:
-                return float(value)
-            except OverflowError:
-                raise _type_error(value, dtype) from None
-        limits = np.iinfo(dtype.numpy)
-        if isinstance(value, int) and limits.min <= value <= limits.max:
-            return value
+    elif dtype.numpy.kind == "f":
+        # Unlike `is_number`, JSON here has NaN and infinities.
+        if isinstance(value, float) or is_count(value, -_MAX_FLOAT, _MAX_FLOAT):
+            return float(value)
+    elif is_count(value, int(np.iinfo(dtype.numpy).min), int(np.iinfo(dtype.numpy).max)):
+        return value
     raise _type_error(value, dtype)
 
 
@@ -159,7 +159,7 @@ def _type_error(value: Any, dtype: DType) -> ServingError:
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         value = value[:MAX_SHOWN]
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+    elif isinstance(value, int) and abs(value) >= 10**20:
         return "a number of many digits"
     elif isinstance(value, float) and not math.isfinite(value):
         return json.dumps(value)
