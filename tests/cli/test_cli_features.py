@@ -130,7 +130,7 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
         assert run.code == 2
         assert message in run.err
         assert run.err.count("\n") == 1, run.err
-    for name, message in (("f.txt", ".npz"), ("none/f.npz", "folder that is there")):
+    for name, message in (("f.txt", ".npz"), ("none/f.npz", "existing folder")):
         run = call("features", PHOTOS[0], "-o", tmp_path / name, "--model", model)
         assert (run.code, message in run.err) == (2, True), run.err
     run = call("features", PHOTOS[0], "-o", tmp_path / "f.npy", "--model", model, "--size", 16)

@@ -114,7 +114,7 @@ def test_tensorflow_model_server_is_taken_where_it_is_on_path(models: Path, tmp_
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "listens at all addresses" in err
+    assert "listens on all addresses" in err
     number, arguments, text = json.loads(told.read_text())
     assert number == signal.SIGTERM
     assert "--port=7" in arguments

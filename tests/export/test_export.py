@@ -248,7 +248,7 @@ def test_versions_are_counted_and_a_failure_leaves_nothing(tmp_path, monkeypatch
         export_network("ranvgg19", folder, config)
     assert sorted(path.name for path in folder.iterdir()) == ["07x", "7", "8"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(rwgen.OutputError, match="folder that can be written"):
+    with pytest.raises(rwgen.OutputError, match="writable folder"):
         export_network("ranvgg19", tmp_path / "file" / "model", config)
     with pytest.raises(rwgen.InvalidInputError, match="expected the folder of an exported"):
         latest_version(tmp_path / "nothing")
