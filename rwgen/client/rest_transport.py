@@ -47,7 +47,7 @@ class RestTransport:
             other=0,
             status_forcelist=[_UNAVAILABLE],
             allowed_methods=None,
-            # urllib3 doubles the wait after each attempt.
+            # urllib3 waits from the third attempt on: twice this value, then doubled each time.
             backoff_factor=config.first_wait,
             raise_on_status=False,
         )

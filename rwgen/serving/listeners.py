@@ -136,7 +136,7 @@ class Listeners:
             # gRPC cancels calls that it has not dispatched yet. So clients are warned first:
             # requests already fail with UNAVAILABLE, and REST responses ask to close.
             web.server_state.default_headers.append((b"connection", b"close"))
-            await asyncio.sleep(min(FAREWELL, self._grace))
+            await _farewell(self._grace)
             web.config.timeout_graceful_shutdown = math.ceil(self._grace)
         finally:
             web.should_exit = True
@@ -158,6 +158,10 @@ class Listeners:
                 f"expected a free address for gRPC{secure}. Received: {address}"
             )
         return int(port)
+
+
+async def _farewell(grace: float) -> None:
+    await asyncio.sleep(min(FAREWELL, grace))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 
 import numpy as np
 import pytest
@@ -108,12 +107,12 @@ def test_one_long_text_among_numbers_takes_no_memory_for_the_others():
         decode(body, x=FLOAT)
 
 
-def test_an_image_is_read_by_numpy():
+def test_an_image_is_read_by_numpy(monkeypatch):
     image = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     body = json.dumps({"instances": image.tolist()})
-    start = time.perf_counter()
+    # Some 25 ms on one core; element by element it would be seconds.
+    monkeypatch.setattr("rwgen.serving.rest.json_values._collect", None)
     array = decode(body, x=UINT8).inputs["x"]
-    assert time.perf_counter() - start < 1  # some 25 ms on one core
     np.testing.assert_array_equal(array, image)
 
 
