@@ -80,10 +80,11 @@ def serve(
         ),
     ] = _DEFAULTS.drain_timeout,
     tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE.pem", help="Private key for TLS over gRPC.")
+        str | None, typer.Option(metavar="FILE.pem", help="Private key for TLS on the gRPC port.")
     ] = _DEFAULTS.tls_key,
     tls_certificate: Annotated[
-        str | None, typer.Option(metavar="FILE.pem", help="Certificate chain for TLS over gRPC.")
+        str | None,
+        typer.Option(metavar="FILE.pem", help="Certificate chain for TLS on the gRPC port."),
     ] = _DEFAULTS.tls_certificate,
     quiet: options.Quiet = False,
 ) -> int:
