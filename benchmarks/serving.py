@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a separate process, which frees TensorFlow's threads and memory at its end."""
+    """Call a function in a separate process, which also ends TensorFlow's threads."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 

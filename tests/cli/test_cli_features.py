@@ -1,4 +1,4 @@
-"""`rwgen features` without a server: a SavedModel and a network built here agree."""
+"""`rwgen features` without a server: a SavedModel and a newly built network agree."""
 
 import functools
 import json

@@ -35,7 +35,7 @@ def models(call: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def running() -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]]:
-    """Starts a server, and gives its process and the ports that it logs."""
+    """Function that starts a server and returns its process and the ports that it logs."""
     processes = []
 
     def start(*arguments: object) -> tuple[subprocess.Popen[str], dict[str, str]]:

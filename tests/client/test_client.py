@@ -138,7 +138,7 @@ def test_a_client_serves_several_threads(server, scheme):
 
 
 class Flaky(BaseHTTPRequestHandler):
-    """Answers with the statuses in the server's list, the last one for ever; None blocks."""
+    """Answers with the statuses in the server's list, repeating the last one; None blocks."""
 
     def answer(self):
         length = int(self.headers.get("Content-Length") or 0)
@@ -183,7 +183,7 @@ def flaky():
 
 
 def flaky_call(server, answers, **settings):
-    """Return the result of a prediction, and the number of calls without that for metadata."""
+    """Return the result of a prediction, and the number of calls except that for metadata."""
     server.answers = [200, *answers]
     config = ClientConfig(first_wait=0.02, **settings)
     address = f"http://127.0.0.1:{server.server_address[1]}/v1/models/m"

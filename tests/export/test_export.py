@@ -31,7 +31,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """A model with one version, of any image size."""
+    """A model with one version that accepts any image size."""
     folder = tmp_path_factory.mktemp("exports") / "small"
     config = ExportConfig(layers=LAYERS)
     assert export_network("ranvgg19", folder, config) == folder / "1"
@@ -118,7 +118,7 @@ def requests():
 
 @pytest.fixture(scope="module")
 def operations(model_folder):
-    """Names of the operations that the signatures read and write."""
+    """Names of the graph operations of all inputs and outputs."""
     _, signatures = signatures_of(model_folder / "1")
     return [
         tensor.name.partition(":")[0]
@@ -130,7 +130,7 @@ def operations(model_folder):
 
 @pytest.fixture(scope="module")
 def loaded(model_folder, requests, operations, tmp_path_factory):
-    """What a fresh process without rwgen gets from the model, in Python and by the C API."""
+    """Results of a fresh process that loads the model without rwgen, in Python and with the C API."""
     folder = tmp_path_factory.mktemp("loaded")
     np.savez(folder / "requests.npz", **requests)
     run = subprocess.run(

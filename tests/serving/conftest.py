@@ -1,4 +1,4 @@
-"""A model that is saved once, servers that all tests share, and a brake on the model."""
+"""A saved model, servers shared by all tests, and a way to hold back runs of the model."""
 
 import contextlib
 import resource
@@ -35,7 +35,7 @@ def server(saved):
 
 @pytest.fixture(scope="session")
 def impatient(saved):
-    """A server with a short read timeout. It only gets requests that are never completed."""
+    """A server with a short read timeout, for requests that are never completed."""
     with running(saved, read_timeout=0.2, max_request_bytes=1 << 20) as server:
         yield server
 
@@ -47,7 +47,7 @@ def stubs(server):
 
 
 class Held:
-    """A brake on the model: runs of some signatures wait until they are released."""
+    """Holds back the runs of some signatures until they are released."""
 
     def __init__(self):
         self.signatures = {"slow", "large"}
@@ -77,7 +77,7 @@ class Held:
 
 @pytest.fixture
 def held(monkeypatch):
-    """Holds back the runs of the signatures `slow` and `large`."""
+    """Runs of the signatures `slow` and `large` block until the test releases them."""
     held, run = Held(), Servable.run
 
     def run_later(servable, signature, inputs):
@@ -110,7 +110,7 @@ def wait_for_polls(monkeypatch):
 
 @pytest.fixture
 def still_answers(server, stubs):
-    """After each test the server answers, and has not taken much memory."""
+    """Check after a test that the server still answers and has not allocated much memory."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     yield
     assert stubs.y([2.0]) == [3.0]

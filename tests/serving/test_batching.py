@@ -190,7 +190,7 @@ def test_a_full_queue_turns_away(make):
     assert caught.value.code == Code.UNAVAILABLE
     batcher.discard(waiting[0])
     batcher.discard(waiting[0])
-    batcher.submit(task(model))  # there is room again
+    batcher.submit(task(model))  # a place has become free
     model.gate.set()
     waiting[1].future.result(GUARD)
 

@@ -20,7 +20,7 @@ CASES = [
     json.loads(line)
     for line in (Path(__file__).parent / "tf_serving_cases.jsonl").read_text().splitlines()
 ]
-DECLINED = {"g0", "g2", "c0"}  # Regress and Classify that succeed: not implemented here
+DECLINED = {"g0", "g2", "c0"}  # successful Regress and Classify calls, not implemented here
 
 
 def cases(kind):
@@ -93,7 +93,7 @@ def test_json_out(case):
         with pytest.raises(ServingError, match=re.escape(case["error_has"])):
             encode()
         return
-    # Digit by digit, apart from white space.
+    # Equal to the last digit, apart from whitespace.
     assert re.sub(r"\s", "", encode()) == re.sub(r"\s", "", case["json_text"])
 
 

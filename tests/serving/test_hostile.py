@@ -122,7 +122,7 @@ def test_bodies_above_the_limit_are_413(server):
     status, content = rest(server, "POST", PREDICT, b" " * size)
     assert status == 413
     assert "larger than" in content["error"]
-    # In pieces, whose total nobody declared.
+    # In chunks, without a declared total.
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
     head = b"POST /v1/models/hp2:predict HTTP/1.1\r\nHost: h\r\nConnection: close\r\n"
     head += b"Transfer-Encoding: chunked\r\n\r\n"
@@ -179,7 +179,7 @@ def test_a_client_that_does_not_take_its_answer_is_left(saved, held):
         connection.settimeout(GUARD)
         connection.connect(("127.0.0.1", server.rest_port))
         connection.sendall(head % len(body) + body)
-        # It has the only place, until its time is up.
+        # The request occupies the only slot until the read timeout.
         held.wait_for_run()
         assert rest(server, "POST", PREDICT, '{"instances": [2.0]}')[0] == 503
         held.release()

@@ -131,7 +131,7 @@ def test_metrics_have_tensorflow_servings_names(server):
     assert ':tensorflow:serving:request_latency_bucket{API="predict"' in text
     assert ":tensorflow:serving:runtime_latency_count" in text
     assert ":tensorflow:cc:saved_model:load_attempt_count" in text
-    assert "a-name-of-a-client" not in text  # or clients could fill the memory with names
+    assert "a-name-of-a-client" not in text  # otherwise clients could fill the memory with names
 
 
 def test_requests_are_batched_and_answered_as_if_they_were_not(saved, held, monkeypatch):
@@ -213,7 +213,7 @@ def test_too_many_requests_are_unavailable(saved, held, limits, interface):
         ThreadPoolExecutor(6) as pool,
         held.released_at_end(),
     ):
-        # One request runs, another one waits, and there is no place for four more.
+        # One request runs, another one waits, and the other four are refused.
         first = pool.submit(call)
         held.wait_for_run()
         others = [pool.submit(call) for _ in range(5)]
