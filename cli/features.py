@@ -107,7 +107,8 @@ def features(
     given = [option for option, value in sources.items() if value is not None]
     if len(given) != 1:
         raise InvalidInputError(
-            f"expected one of {', '.join(sources)}. Received: {', '.join(given) or 'none'}"
+            "expected one of --server, --model and --network. "
+            f"Received: {', '.join(given) or 'none'}"
         )
     if layers and network is None:
         raise unexpected("--layers", "no layers without --network", layers)

@@ -130,7 +130,7 @@ def operations(model_folder):
 
 @pytest.fixture(scope="module")
 def loaded(model_folder, requests, operations, tmp_path_factory):
-    """Results of a fresh process that loads the model without rwgen, in Python and with the C API."""
+    """Results of a fresh process that loads the model without rwgen, also with the C API."""
     folder = tmp_path_factory.mktemp("loaded")
     np.savez(folder / "requests.npz", **requests)
     run = subprocess.run(
