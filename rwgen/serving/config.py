@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rwgen.checks import check_count, check_number, unexpected
+from rwgen.errors import InvalidInputError
 
 MAX_VERSION = 2**63 - 1
 """Largest version number, as in TensorFlow Serving's messages."""
@@ -132,6 +133,21 @@ class ModelConfig:
         for label, version in self.version_labels.items():
             _check_name("version_labels", label)
             check_count(f"version_labels.{label}", version, 0, MAX_VERSION)
+
+
+def read_pem(path: str) -> bytes:
+    """Read a TLS key or certificate.
+
+    Raises:
+        InvalidInputError: the file cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InvalidInputError(
+            f"expected a readable PEM file for TLS. Received: {path!r} ({reason})"
+        ) from None
 
 
 def _check_name(key: str, value: object) -> None:

@@ -8,7 +8,6 @@ import math
 import socket
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import grpc
 import uvicorn
@@ -16,7 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from starlette.types import ASGIApp
 
 from rwgen.errors import InvalidInputError
-from rwgen.serving.config import ServerConfig
+from rwgen.serving.config import ServerConfig, read_pem
 from rwgen.serving.logs import log
 from rwgen.serving.rest.connections import limited_protocol
 from rwgen.serving.rpc.services import MODEL_SERVICE, PREDICTION_SERVICE
@@ -186,13 +185,8 @@ def _listen(host: str, port: int) -> socket.socket:
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
     if config.tls_key is None or config.tls_certificate is None:
         return None
-    try:
-        key, certificate = (
-            Path(path).read_bytes() for path in (config.tls_key, config.tls_certificate)
-        )
-    except OSError as error:
-        raise InvalidInputError(f"expected PEM files for TLS. Received: {error}") from None
-    return grpc.ssl_server_credentials([(key, certificate)])
+    pair = read_pem(config.tls_key), read_pem(config.tls_certificate)
+    return grpc.ssl_server_credentials([pair])
 
 
 def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:

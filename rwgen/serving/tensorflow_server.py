@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from rwgen.errors import InvalidInputError, WorkerError
-from rwgen.serving.config import ModelConfig, ServerConfig
+from rwgen.serving.config import ModelConfig, ServerConfig, read_pem
 
 PROGRAM = "tensorflow_model_server"
 
@@ -150,14 +150,7 @@ def _tls_config_text(key: str, certificate: str) -> str:
     from google.protobuf import text_format
 
     lines = []
-    for field, place in (("server_key", key), ("server_cert", certificate)):
-        try:
-            pem = Path(place).read_bytes()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InvalidInputError(
-                f"expected a readable PEM file. Received: {place!r} ({reason})"
-            ) from None
-        escaped = text_format.text_encoding.CEscape(pem, as_utf8=False)
+    for field, path in (("server_key", key), ("server_cert", certificate)):
+        escaped = text_format.text_encoding.CEscape(read_pem(path), as_utf8=False)
         lines.append(f'{field}: "{escaped}"\n')
     return "".join(lines) + "client_verify: false\n"

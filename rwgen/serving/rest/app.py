@@ -32,7 +32,7 @@ class RestApp:
     """Answers REST requests.
 
     Args:
-        backend: answers requests, whatever the interface.
+        backend: models, limits and metrics, shared by both interfaces.
     """
 
     def __init__(self, backend: Backend) -> None:

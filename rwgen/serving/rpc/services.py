@@ -29,7 +29,7 @@ class GrpcServices:
     """Answers gRPC requests.
 
     Args:
-        backend: answers requests, whatever the interface.
+        backend: models, limits and metrics, shared by both interfaces.
     """
 
     def __init__(self, backend: Backend) -> None:
