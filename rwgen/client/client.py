@@ -7,7 +7,6 @@ UNAVAILABLE: overloaded, starting or shutting down. gRPC's retry policy and urll
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
@@ -99,11 +98,6 @@ class FeaturesClient:
         """Return the client."""
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         """Close the client."""
         self.close()

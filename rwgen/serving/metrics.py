@@ -59,32 +59,23 @@ class Metrics:
         )
         self._registry.register(self._requests)
         self._registry.register(self._loads)
-        self._latency = Histogram(
-            ":tensorflow:serving:request_latency",
-            "Distribution of wall time in microseconds of requests.",
-            ("model_name", "API", "entrypoint"),
-            buckets=_MICROSECONDS,
-            registry=self._registry,
+        self._latency = self._wall_time(
+            ":tensorflow:serving:request_latency", "requests", "model_name", "API", "entrypoint"
         )
-        self._load_latency = Histogram(
-            ":tensorflow:cc:saved_model:load_latency",
-            "Distribution of wall time in microseconds of loading, warm-up included.",
-            ("model_path",),
-            buckets=_MICROSECONDS,
-            registry=self._registry,
+        self._load_latency = self._wall_time(
+            ":tensorflow:cc:saved_model:load_latency", "loading, warm-up included", "model_path"
         )
-        self._runtime = Histogram(
-            ":tensorflow:serving:runtime_latency",
-            "Distribution of wall time in microseconds of model runs.",
-            buckets=_MICROSECONDS,
-            registry=self._registry,
-        )
+        self._runtime = self._wall_time(":tensorflow:serving:runtime_latency", "model runs")
         self._batches = Histogram(
             "rwgen_serving_batch_requests",
             "Number of requests that a model run answered.",
             buckets=_BATCH_SIZES,
             registry=self._registry,
         )
+
+    def _wall_time(self, name: str, what: str, *labels: str) -> Histogram:
+        text = f"Distribution of wall time in microseconds of {what}."
+        return Histogram(name, text, labels, buckets=_MICROSECONDS, registry=self._registry)
 
     def request(self, model: str, status: str, api: str, entrypoint: str, seconds: float) -> None:
         """Count a request.
