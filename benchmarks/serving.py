@@ -1,11 +1,11 @@
-"""The embedded server: throughput, latency, and requests through a reload and a restart.
+"""The embedded server: throughput, latency, and requests during a reload and a restart.
 
-`throughput`: images a second of `pooled` on 224x224 uint8 images, one a request, by 8 clients over
-gRPC in a process of their own, against a bare loop over the loaded SavedModel in one process; in
-turns, and as ratios within a round. `latency`: milliseconds that gRPC and REST add to a cheap
-signature, at the median, called one after the other. `requests`: every answer of many requests is
-compared with the right one while a new version is exported, and the server is ended by SIGTERM and
-started again; with its memory along the way.
+`throughput`: images per second of `pooled` on 224x224 uint8 images, one per request, by 8 clients
+over gRPC in a separate process, and of a plain loop over the loaded SavedModel in one process; the
+two alternate, and their ratio is taken within a round. `latency`: median of the milliseconds that
+gRPC and REST add to a cheap signature, for sequential calls. `requests`: every response to many
+requests is compared with the expected one while a new version is exported, and while the server is
+stopped by SIGTERM and restarted; with the server's memory.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SHALLOW = ExportConfig(layers=("conv1_1",), signatures=("pooled",))
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def _apart(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function in a process of its own: TensorFlow's threads and memory end with it."""
+    """Call a function in a separate process, which also ends TensorFlow's threads."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(function, arguments)
 
@@ -87,7 +87,7 @@ def _image(number: int, side: int) -> np.ndarray:
 
 
 def bare_rate(folder: Path, seconds: float) -> float:
-    """Images a second of a loop, one image at a time."""
+    """Return images per second of a loop, one image at a time."""
     from rwgen.client.local import SavedModelSource
 
     source = SavedModelSource(str(folder))
@@ -102,7 +102,7 @@ def bare_rate(folder: Path, seconds: float) -> float:
 
 
 def served_rate(url: str, seconds: float) -> float:
-    """Images a second of clients that call at the same time."""
+    """Return images per second of concurrent clients."""
     images = [_image(number, 224) for number in range(4)]
     with FeaturesClient(url) as client, ThreadPoolExecutor(CONCURRENCY) as pool:
         for image in images:
@@ -132,7 +132,7 @@ def _median_milliseconds(call: Callable[[np.ndarray], Any]) -> float:
 
 
 def bare_latency(folder: Path) -> float:
-    """Median milliseconds of a call of the loaded model."""
+    """Return the median duration of a call of the loaded model in milliseconds."""
     from rwgen.client.local import SavedModelSource
 
     source = SavedModelSource(str(folder))
@@ -140,13 +140,13 @@ def bare_latency(folder: Path) -> float:
 
 
 def served_latency(url: str) -> float:
-    """Median milliseconds of a call of the server."""
+    """Return the median duration of a call of the server in milliseconds."""
     with FeaturesClient(url) as client:
         return _median_milliseconds(lambda image: client.predict("pooled", image))
 
 
 class ServerProcess:
-    """`rwgen serve` in a process of its own, at ports that were free."""
+    """`rwgen serve` in a separate process, on free ports."""
 
     def __init__(self, folder: Path, ports: dict[str, int] | None = None) -> None:
         self.folder = folder
@@ -160,26 +160,26 @@ class ServerProcess:
         )
 
     def url(self, scheme: str) -> str:
-        """Of the model, for a client."""
+        """Return the URL of the model."""
         return f"{scheme}://127.0.0.1:{self.ports[scheme]}/v1/models/{self.folder.name}"
 
     def wait_until_ready(self) -> None:
-        """Ask until it answers."""
+        """Poll until the server answers."""
         config = ClientConfig(max_attempts=1, timeout=2)
         for _ in range(300):
             with FeaturesClient(self.url("grpc"), config) as client, contextlib.suppress(Exception):
                 client.input_of("pooled")
                 return
             time.sleep(0.2)
-        raise SystemExit("the server does not start")
+        raise SystemExit("The server does not start.")
 
     def memory(self) -> int:
-        """Resident bytes."""
+        """Return the resident memory in bytes."""
         pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
 
     def end(self) -> int:
-        """Exit code after SIGTERM."""
+        """Send SIGTERM and return the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(60)
 
@@ -201,7 +201,7 @@ def _free_port() -> int:
 
 
 def through_restarts(folder: Path, count: int) -> dict[str, Any]:
-    """Requests during a reload and a restart, each answer compared."""
+    """Send requests during a reload and a restart, and compare all responses."""
     images = [_image(number, 32) for number in range(16)]
     server = ServerProcess(folder)
     server.wait_until_ready()
@@ -246,7 +246,7 @@ def through_restarts(folder: Path, count: int) -> dict[str, Any]:
 
 
 def _new_version(folder: Path) -> None:
-    """The same weights as a version of their own, which must answer alike."""
+    """Add a version with the same weights, which must return the same features."""
     temporary = folder / ".new"
     shutil.copytree(folder / "1", temporary)
     temporary.rename(folder / "2")

@@ -1,4 +1,4 @@
-"""`rwgen export` and `rwgen inspect`: networks as SavedModels, and what such a folder holds."""
+"""`rwgen export` and `rwgen inspect`: write networks as SavedModels, and describe exports."""
 
 from __future__ import annotations
 
@@ -28,14 +28,23 @@ _DEFAULTS = ExportConfig()
 
 def export(
     network: Annotated[
-        str, typer.Argument(metavar="NETWORK", help="A network's name or file, see --network.")
+        str,
+        typer.Argument(
+            metavar="NETWORK", help="Name or file of a network, as for --network of other commands."
+        ),
     ],
     output: Annotated[
         str,
-        typer.Option("--output", "-o", metavar="FOLDER", help="The model; gets its next version."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Folder of the model, in which the next version is created.",
+        ),
     ],
     layers: Annotated[
-        str, typer.Option(metavar="NAMES", help="Layers to give, with commas.")
+        str,
+        typer.Option(metavar="NAMES", help="Layers whose features to return, separated by commas."),
     ] = ",".join(_DEFAULTS.layers),
     signatures: Annotated[
         str,
@@ -43,19 +52,19 @@ def export(
             "--signatures",
             "--signature",
             metavar="NAMES",
-            help=f"What can be asked for, with commas, of {', '.join(SIGNATURE_NAMES)}; the first "
-            "is serving_default too.",
-            show_default="all, without gram where dense layers are given",
+            help=f"Signatures to export, separated by commas: {', '.join(SIGNATURE_NAMES)}. The "
+            "first is also serving_default.",
+            show_default="all; without gram for dense layers",
         ),
     ] = "",
     size: Annotated[
         str | None,
-        typer.Option(metavar="WxH", help="Take images of this size only.", show_default="any"),
+        typer.Option(metavar="WxH", help="Accept images of this size only.", show_default="any"),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Write a network as a SavedModel, for TF Serving and others."""
+    """Export a network as a SavedModel, for TF Serving and other runtimes."""
     recipe = load_recipe(network)
     names = _words(layers)
     kinds = {recipe.topology.layer(name).kind for name in names}
@@ -79,11 +88,14 @@ def export(
 
 def inspect(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="A model's folder, or that of one version.")
+        str,
+        typer.Argument(
+            metavar="DIR", help="Folder of an exported model, or of one of its versions."
+        ),
     ],
     json: options.Json = False,
 ) -> int:
-    """Say what an export holds, and whether its files are as they were written."""
+    """Describe an export, and check that its files are unchanged."""
     version = latest_version(Path(folder))
     manifest = read_manifest(version)
     damaged = damaged_files(version, manifest)
@@ -93,7 +105,7 @@ def inspect(
         _show(version, manifest)
     if damaged:
         raise InvalidInputError(
-            f"expected the files of the manifest. Received others: {', '.join(damaged)}"
+            f"expected the files of the manifest. Received changes in: {', '.join(damaged)}"
         )
     return 0
 

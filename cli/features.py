@@ -14,6 +14,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
+from rwgen.checks import unexpected
 from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.client.config import ClientConfig, parse_url
@@ -30,14 +31,15 @@ DEFAULT_BATCH = 8
 SUFFIXES = (".npz", ".npy", ".json")
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm")
-"""Files of a folder that are taken for images; one that is named may be called anything."""
+"""Suffixes of the images in a folder. Files given by name may have any suffix."""
 
 _EXPORT = ExportConfig()
 
 
 def features(
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Images, or folders of images.")
+        list[str],
+        typer.Argument(metavar="IMAGE...", help="Images, or folders to search for images."),
     ],
     output: Annotated[
         str,
@@ -45,65 +47,75 @@ def features(
             "--output",
             "-o",
             metavar="FILE",
-            help="Written: .npz and .json hold all layers and the files' names, .npy one layer.",
+            help="File to write: .npz and .json contain all layers and file names, .npy one layer.",
         ),
     ],
     server: Annotated[
         str | None,
         typer.Option(
             metavar="URL",
-            help="A served model, such as http://localhost:8501/v1/models/NAME or "
+            help="URL of a served model, such as http://localhost:8501/v1/models/NAME or "
             "grpc://localhost:8500/v1/models/NAME.",
         ),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(metavar="DIR", help="An exported model, run here.")
+        str | None,
+        typer.Option(metavar="DIR", help="Folder of an exported model to run in this process."),
     ] = None,
     network: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A network, built here.")
+        str | None, typer.Option(metavar="NAME|FILE", help="Network to build in this process.")
     ] = None,
     layers: Annotated[
         str,
         typer.Option(
             metavar="NAMES",
-            help="Layers of --network, with commas. A model gives those it was exported with.",
+            help="Layers of --network, separated by commas. Models return the layers they were "
+            "exported with.",
             show_default=",".join(_EXPORT.layers),
         ),
     ] = "",
     signature: Annotated[
-        str, typer.Option(metavar="NAME", help="What to ask for; see rwgen export.")
+        str, typer.Option(metavar="NAME", help="Signature to run, see rwgen export.")
     ] = "features",
     size: Annotated[
         str | None,
         typer.Option(
             metavar="WxH",
-            help="Size that images are resized to, unless encoded ones are sent.",
-            show_default=f"the model's, or {DEFAULT_SIDE}x{DEFAULT_SIDE}",
+            help="Size to which images are resized; not used by features_from_bytes.",
+            show_default=f"size of the model, or {DEFAULT_SIDE}x{DEFAULT_SIDE}",
         ),
     ] = None,
     batch_size: Annotated[
-        int, typer.Option(min=1, max=1024, metavar="N", help="Images in a request.")
+        int, typer.Option(min=1, max=1024, metavar="N", help="Number of images per request.")
     ] = DEFAULT_BATCH,
     timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="For each request to --server.")
+        float,
+        typer.Option(min=0.001, metavar="SECONDS", help="Time limit for each request to --server."),
     ] = ClientConfig().timeout,
     root_certificates: Annotated[
         str | None,
-        typer.Option(metavar="FILE.pem", help="Authorities to trust, for https and grpcs."),
+        typer.Option(
+            metavar="FILE.pem", help="Certificate authorities to trust, for https and grpcs."
+        ),
     ] = None,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Compute features of images, here or on a server."""
+    """Compute features of images, in this process or on a server."""
     path = _destination(output)
-    if sum(place is not None for place in (server, model, network)) != 1:
-        raise InvalidInputError("expected one of --server, --model and --network. Received others")
+    sources = {"--server": server, "--model": model, "--network": network}
+    given = [option for option, value in sources.items() if value is not None]
+    if len(given) != 1:
+        raise InvalidInputError(
+            "expected one of --server, --model and --network. "
+            f"Received: {', '.join(given) or 'none'}"
+        )
     if layers and network is None:
-        raise InvalidInputError(f"--layers: expected none without --network. Received: {layers!r}")
+        raise unexpected("--layers", "no layers without --network", layers)
     files = _files(images)
     wanted = options.parse_size(size) if size is not None else None
     words = tuple(word.strip() for word in layers.split(",")) if layers else _EXPORT.layers
-    # Which signatures an export would hold does not matter here.
+    # The signatures of this configuration are not used.
     export = ExportConfig(layers=words, signatures=("features",), size=wanted)
     config = ClientConfig(timeout=timeout, root_certificates=root_certificates)
     if server is not None:
@@ -152,16 +164,14 @@ def _source(
 def _destination(output: str) -> Path:
     path = Path(output)
     if path.suffix not in SUFFIXES or path.is_dir():
-        raise InvalidInputError(
-            f"--output: expected a file ending in {', '.join(SUFFIXES)}. Received: {output!r}"
-        )
+        raise unexpected("--output", f"a file ending in {', '.join(SUFFIXES)}", output)
     if not path.parent.is_dir():
-        raise InvalidInputError(f"--output: expected a folder that is there. Received: {output!r}")
+        raise unexpected("--output", "a file in an existing folder", output)
     return path
 
 
 def _files(places: Sequence[str]) -> list[Path]:
-    """Images as they were named; those of a folder, and of its folders, by name."""
+    """Return the given files; folders are searched recursively for images, sorted by path."""
     files: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
@@ -180,11 +190,11 @@ def _files(places: Sequence[str]) -> list[Path]:
 
 def _target_size(wanted: tuple[int, int] | None, shape: tuple[int | None, ...]) -> tuple[int, int]:
     if len(shape) != 4:
-        raise InvalidInputError(f"expected a signature of images. Received: shape {shape}")
+        raise InvalidInputError(f"expected a signature that takes images. Received: shape {shape}")
     height, width = wanted or (shape[1] or DEFAULT_SIDE, shape[2] or DEFAULT_SIDE)
     if shape[1] not in (None, height) or shape[2] not in (None, width):
         raise InvalidInputError(
-            f"--size: expected {shape[2]}x{shape[1]}, which is the model's. "
+            f"--size: expected {shape[2]}x{shape[1]}, the size of the model. "
             f"Received: {width}x{height}"
         )
     return height, width
@@ -208,9 +218,7 @@ def _read_bytes(file: Path) -> bytes:
         return file.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ImageError(
-            f"expected an image that can be read. Received: {str(file)!r} ({reason})"
-        ) from None
+        raise ImageError(f"expected a readable image. Received: {str(file)!r} ({reason})") from None
 
 
 def _encoded(suffix: str, names: list[str], outputs: dict[str, NDArray[Any]]) -> bytes:

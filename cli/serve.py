@@ -1,4 +1,4 @@
-"""`rwgen serve`: exported models behind TF Serving's interfaces."""
+"""`rwgen serve`: serves exported models over TF Serving's interfaces."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from rwgen.checks import check_choice, unexpected
 from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
@@ -22,58 +23,73 @@ SERVERS = ("auto", "embedded", "tensorflow")
 
 def serve(
     folder: Annotated[
-        str, typer.Argument(metavar="DIR", help="A model's folder, or a folder of models.")
+        str,
+        typer.Argument(
+            metavar="DIR", help="Folder of an exported model, or a folder of such folders."
+        ),
     ],
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="What requests call it.", show_default="its folder's"),
+        typer.Option(
+            metavar="NAME", help="Name of the model in requests.", show_default="folder name"
+        ),
     ] = None,
     server: Annotated[
         str,
         typer.Option(
             metavar="|".join(SERVERS),
-            help=f"auto takes {PROGRAM} where it is on PATH, else the embedded server.",
+            help=f"Server to start; auto means {PROGRAM} if it is on PATH, otherwise embedded.",
         ),
     ] = "auto",
     host: Annotated[
         str,
-        typer.Option(metavar="ADDRESS", help=f"Where to listen; {PROGRAM} listens everywhere."),
+        typer.Option(
+            metavar="ADDRESS",
+            help=f"Address to listen on; {PROGRAM} always listens on all addresses.",
+        ),
     ] = _DEFAULTS.host,
     rest_port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of REST; 0 takes a free one.")
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Port for REST; 0 picks a free one."),
     ] = _DEFAULTS.rest_port,
     grpc_port: Annotated[
-        int, typer.Option(min=0, max=65535, metavar="PORT", help="Of gRPC; 0 takes a free one.")
+        int,
+        typer.Option(min=0, max=65535, metavar="PORT", help="Port for gRPC; 0 picks a free one."),
     ] = _DEFAULTS.grpc_port,
     label: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="LABEL=VERSION", help="A further name of a version, which stays loaded."
+            metavar="LABEL=VERSION",
+            help="Label for a version, which then stays loaded. Repeatable.",
         ),
     ] = None,
     max_batch_size: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Images that requests are put together to.")
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Maximum number of images in a batch of several requests."
+        ),
     ] = _DEFAULTS.max_batch_size,
     request_timeout: Annotated[
-        float, typer.Option(min=0.001, metavar="SECONDS", help="For an answer.")
+        float,
+        typer.Option(min=0.001, metavar="SECONDS", help="Time limit for answering a request."),
     ] = _DEFAULTS.request_timeout,
     drain_timeout: Annotated[
         float,
         typer.Option(
-            min=0.0, metavar="SECONDS", help="For requests in flight when the server is stopped."
+            min=0.0, metavar="SECONDS", help="Time limit for finishing requests on shutdown."
         ),
     ] = _DEFAULTS.drain_timeout,
     tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE.pem", help="Private key, for TLS of gRPC.")
+        str | None, typer.Option(metavar="FILE.pem", help="Private key for TLS on the gRPC port.")
     ] = _DEFAULTS.tls_key,
     tls_certificate: Annotated[
-        str | None, typer.Option(metavar="FILE.pem", help="Certificate chain, for TLS of gRPC.")
+        str | None,
+        typer.Option(metavar="FILE.pem", help="Certificate chain for TLS on the gRPC port."),
     ] = _DEFAULTS.tls_certificate,
     quiet: options.Quiet = False,
 ) -> int:
-    """Serve exported models over REST and gRPC, as TF Serving does."""
-    if server not in SERVERS:
-        raise InvalidInputError(f"--server: expected {', '.join(SERVERS)}. Received: {server!r}")
+    """Serve exported models over TF Serving's REST and gRPC interfaces."""
+    check_choice("--server", server, SERVERS)
     models = _models(Path(folder), name, _labels(label or []))
     config = ServerConfig(
         host=host,
@@ -90,7 +106,7 @@ def serve(
         raise InvalidInputError(f"expected {PROGRAM} on PATH. Received: none")
     if program is not None:
         if not quiet and sys.stderr is not None:
-            print(f"{program} listens at all addresses of this machine", file=sys.stderr)
+            print(f"{program} listens on all addresses of this machine", file=sys.stderr)
         return run_program(program, config, models)
     if not quiet:
         logger = logging.getLogger("rwgen.serving")
@@ -105,7 +121,7 @@ def serve(
 
 
 def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[ModelConfig]:
-    """One model, or all that lie in a folder."""
+    """Return the model in a folder, or all models in its subfolders."""
     if version_folders(folder):
         chosen = name if name is not None else folder.resolve().name
         return [ModelConfig(name=chosen, base_path=folder.resolve(), version_labels=labels)]
@@ -129,8 +145,6 @@ def _labels(texts: list[str]) -> dict[str, int]:
     for text in texts:
         label, _, version = text.partition("=")
         if not label or not (version.isascii() and version.isdecimal()) or len(version) > 19:
-            raise InvalidInputError(
-                f"--label: expected LABEL=VERSION, such as stable=3. Received: {text!r}"
-            )
+            raise unexpected("--label", "LABEL=VERSION, such as stable=3", text)
         labels[label] = int(version)
     return labels

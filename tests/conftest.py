@@ -7,12 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 from tiny_scale import TINY
 
 # The program decides by its task's memory: here for all tests, whichever runs first.
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+
+# Continuous integration draws the same examples in every run.
+hypothesis.settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+if os.environ.get("CI"):
+    hypothesis.settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,12 @@
-"""A client of exported networks behind TF Serving or `rwgen serve`: NumPy in and out.
+"""A client for exported networks served by TF Serving or `rwgen serve`, with NumPy arrays.
 
-gRPC sends tensors as they are, REST as JSON. Only UNAVAILABLE, which a server says when it is full,
-starting or about to end, is tried again; by gRPC's own retry policy and urllib3's.
+gRPC sends tensors in binary form, REST as JSON. Calls are only retried if the server is
+UNAVAILABLE: overloaded, starting or shutting down. gRPC's retry policy and urllib3 do the retries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
@@ -18,42 +17,42 @@ from rwgen.errors import InvalidInputError
 
 
 class Transport(Protocol):
-    """One way to a server."""
+    """A protocol for talking to a server."""
 
     def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
-        """Run a signature on named tensors."""
+        """Run a signature on input tensors by name."""
 
     def input_of(self, signature: str) -> SignatureInput:
-        """Name, dtype and shape of a signature's one input."""
+        """Return name, dtype and shape of a signature's single input."""
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
 
 
 class FeaturesClient:
-    """Features from a server.
+    """Gets features from a server.
 
-    Calls may come from several threads. Close it, or use it in a `with` statement.
+    A client can be shared between threads. Close it, or use it in a `with` statement.
     """
 
     def __init__(self, url: str, config: ClientConfig | None = None) -> None:
-        """Make a client; nothing is sent yet.
+        """Create a client, without sending anything yet.
 
         Args:
-            url: TF Serving's: http://HOST:8501/v1/models/NAME, or the same with https, with
-                grpc://HOST:8500 or grpcs; /versions/N or /labels/L may follow.
-            config: how the server is called; None means the defaults.
+            url: URL of a served model: http://HOST:8501/v1/models/NAME or
+                grpc://HOST:8500/v1/models/NAME, or the same with https or grpcs, optionally
+                followed by /versions/N or /labels/L.
+            config: timeout, retries and certificates; None means the defaults.
 
         Raises:
-            InvalidInputError: not such a URL.
+            InvalidInputError: the URL has another form.
         """
         config = config or ClientConfig()
         served = parse_url(url)
         self._transport: Transport
         if served.scheme.startswith("grpc"):
-            from rwgen.client.grpc_transport import (
-                GrpcTransport,
-            )  # imports TensorFlow, which http needs not
+            # Imports TensorFlow, which REST does not need.
+            from rwgen.client.grpc_transport import GrpcTransport
 
             self._transport = GrpcTransport(served, config)
         else:
@@ -63,15 +62,17 @@ class FeaturesClient:
         """Run a signature on a batch.
 
         Args:
-            signature: such as `features`, see `rwgen.export.signatures.signature`.
-            images: [batch, height, width, 3], RGB in 0..255, of the signature's dtype; or [batch]
-                encoded images, `bytes` in an array of dtype object.
+            signature: name of the signature, such as `features`, see
+                `rwgen.export.signatures.signature`.
+            images: [batch, height, width, 3], RGB in 0..255, in the signature's dtype; or encoded
+                images as [batch] `bytes` in an array of dtype object.
 
         Returns:
             {layer: [batch, ...]}, float32.
 
         Raises:
-            ServerError: the server refuses, fails, or cannot be reached.
+            InvalidInputError: there is no such signature, or the dtype is wrong.
+            ServerError: the server refuses the request, fails, or cannot be reached.
         """
         name, dtype, _ = self.input_of(signature)
         if images.dtype != dtype:
@@ -81,27 +82,22 @@ class FeaturesClient:
         return self._transport.predict(signature, {name: images})
 
     def input_of(self, signature: str) -> SignatureInput:
-        """Name, dtype and shape of a signature's input; None is any size, strings are objects.
+        """Return name, dtype (object for strings) and shape (None for any size) of an input.
 
         Raises:
-            InvalidInputError: the model has no such signature, or not with one input.
-            ServerError: the server refuses, fails, or cannot be reached.
+            InvalidInputError: there is no such signature, or it does not have exactly one input.
+            ServerError: the server refuses the request, fails, or cannot be reached.
         """
         return self._transport.input_of(signature)
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._transport.close()
 
     def __enter__(self) -> Self:
-        """The client itself."""
+        """Return the client."""
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Close it."""
+    def __exit__(self, *_error: object) -> None:
+        """Close the client."""
         self.close()

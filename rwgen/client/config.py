@@ -1,4 +1,4 @@
-"""What a client of a server is told, and what it learns of a model."""
+"""Settings of a client, the URLs it accepts, and the input of a served signature."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checks import check_count, check_number
 from rwgen.errors import InvalidInputError
 
 Outputs = dict[str, NDArray[Any]]
 
 SignatureInput = tuple[str, np.dtype[Any], tuple[int | None, ...]]
-"""Name, dtype and shape of a signature's one input: strings are objects, None is any size."""
+"""Name, dtype (object for strings) and shape (None for any size) of a signature's single input."""
 
 _DTYPES = {"DT_UINT8": np.uint8, "DT_FLOAT": np.float32, "DT_STRING": object}
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,19})|/labels/([^/:]+))?/?")
@@ -25,15 +26,19 @@ _SCHEMES = ("http", "https", "grpc", "grpcs")
 
 @dataclass(frozen=True, kw_only=True)
 class ClientConfig:
-    """How a server is called.
+    """Timeout, retries and trust of a client.
 
     Attributes:
-        timeout: seconds that a call may take, attempts and waits included with gRPC; each attempt
-            with REST.
-        max_attempts: calls at the most while the server is unavailable, from 1 to 5 (gRPC's limit).
-        first_wait: seconds before the second attempt; each wait is twice as long as the one before.
-        root_certificates: PEM file of the authorities to trust for https and grpcs; None means
-            the system's.
+        timeout: seconds that a call may take: with gRPC, all attempts and the waits between them;
+            with REST, each attempt.
+        max_attempts: maximum number of attempts while the server is unavailable, 1 to 5 (gRPC's
+            limit).
+        first_wait: seconds before the second attempt; each further wait is twice as long.
+        root_certificates: PEM file with the certificate authorities to trust for https and grpcs,
+            or None for the system's.
+
+    Raises:
+        InvalidInputError: a field is out of range.
     """
 
     timeout: float = 60.0
@@ -42,33 +47,22 @@ class ClientConfig:
     root_certificates: str | None = None
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
-        if not self.timeout > 0:
-            raise InvalidInputError(f"timeout: expected seconds above 0. Received: {self.timeout}")
-        if not self.first_wait > 0:
-            raise InvalidInputError(
-                f"first_wait: expected seconds above 0. Received: {self.first_wait}"
-            )
-        if self.max_attempts not in range(1, 6):
-            raise InvalidInputError(
-                f"max_attempts: expected 1 to 5. Received: {self.max_attempts!r}"
-            )
+        """Validate the fields."""
+        for key in ("timeout", "first_wait"):
+            check_number(key, getattr(self, key), exclusive=True, unit="seconds")
+        check_count("max_attempts", self.max_attempts, 1, 5)
 
 
 @dataclass(frozen=True)
 class ServedModel:
-    """What a URL names.
+    """A served model, as its URL names it.
 
     Attributes:
         scheme: http, https, grpc or grpcs.
         address: HOST:PORT.
-        name: of the model.
-        version: its number, None for the server's choice.
-        label: of a version, None for none.
+        name: name of the model.
+        version: version number, or None for the server's choice.
+        label: label of a version, or None.
     """
 
     scheme: str
@@ -79,10 +73,10 @@ class ServedModel:
 
 
 def parse_url(url: str) -> ServedModel:
-    """What a URL of a model names.
+    """Parse the URL of a served model.
 
     Raises:
-        InvalidInputError: it is not of the form that `FeaturesClient` takes.
+        InvalidInputError: the URL does not have the form that `FeaturesClient` accepts.
     """
     try:
         parts = urllib.parse.urlsplit(url)
@@ -109,7 +103,7 @@ def parse_url(url: str) -> ServedModel:
 
 
 def unknown_signature(signature: str, known: Iterable[str]) -> InvalidInputError:
-    """The error for a signature that a model does not have."""
+    """Return the error for a signature that a model does not have."""
     names = ", ".join(sorted(name for name in known if not name.startswith("__")))
     return InvalidInputError(f"expected a signature of {names}. Received: {signature!r}")
 
@@ -117,15 +111,16 @@ def unknown_signature(signature: str, known: Iterable[str]) -> InvalidInputError
 def signature_input(
     signature: str, inputs: Mapping[str, Mapping[str, tuple[str, tuple[int | None, ...]]]]
 ) -> SignatureInput:
-    """The one input of a signature.
+    """Return the single input of a signature.
 
     Args:
-        signature: its name.
-        inputs: for every signature of a model, TF Serving's name of the dtype and the shape of
-            each input.
+        signature: name of the signature.
+        inputs: for every signature of the model, the dtype (TF Serving's name) and shape of each
+            input, by input name.
 
     Raises:
-        InvalidInputError: there is no such signature, or not one input of a known dtype.
+        InvalidInputError: the signature does not exist, or does not have exactly one input of a
+            supported dtype.
     """
     if signature not in inputs:
         raise unknown_signature(signature, inputs)
@@ -137,6 +132,6 @@ def signature_input(
     ((name, (dtype, shape)),) = inputs[signature].items()
     if dtype not in _DTYPES:
         raise InvalidInputError(
-            f"expected a signature of images. Received: {signature!r}, which takes {dtype}"
+            f"expected a signature that takes images. Received: {signature!r}, which takes {dtype}"
         )
     return name, np.dtype(_DTYPES[dtype]), shape

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import tensorflow as tf
 from numpy.typing import NDArray
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
 from rwgen.client.config import ClientConfig, Outputs, ServedModel, SignatureInput, signature_input
@@ -19,10 +20,10 @@ _METHOD = {"service": "tensorflow.serving.PredictionService"}
 
 
 class GrpcTransport:
-    """Tensors as protocol buffers; see `rwgen.client.client.Transport`."""
+    """Sends tensors as protocol buffers, see `rwgen.client.client.Transport`."""
 
     def __init__(self, served: ServedModel, config: ClientConfig) -> None:
-        """Make a channel; nothing is sent yet.
+        """Create a channel, without sending anything yet.
 
         Raises:
             InvalidInputError: the root certificates cannot be read.
@@ -39,7 +40,7 @@ class GrpcTransport:
         if config.max_attempts > 1:
             service["methodConfig"][0]["retryPolicy"] = policy
         channel_options = [
-            # Features of large images are more than gRPC's 4 MiB.
+            # Features of large images exceed gRPC's default of 4 MiB.
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
             ("grpc.service_config", json.dumps(service)),
@@ -53,7 +54,7 @@ class GrpcTransport:
         self._inputs: dict[str, SignatureInput] = {}
 
     def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
-        """See `rwgen.client.client.Transport`."""
+        """Run a signature on input tensors by name."""
         request = predict_pb2.PredictRequest()
         self._address(request.model_spec)
         request.model_spec.signature_name = signature
@@ -63,7 +64,7 @@ class GrpcTransport:
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
     def input_of(self, signature: str) -> SignatureInput:
-        """See `rwgen.client.client.Transport`."""
+        """Return name, dtype and shape of a signature's single input."""
         if signature not in self._inputs:
             request = get_model_metadata_pb2.GetModelMetadataRequest()
             self._address(request.model_spec)
@@ -79,7 +80,7 @@ class GrpcTransport:
         return self._inputs[signature]
 
     def close(self) -> None:
-        """See `rwgen.client.client.Transport`."""
+        """Close all connections."""
         self._channel.close()
 
     def _address(self, spec: Any) -> None:
@@ -97,13 +98,7 @@ class GrpcTransport:
 
 
 def _dtype_name(tensor: Any) -> str:
-    name: str = (
-        type(tensor)
-        .DESCRIPTOR.fields_by_name["dtype"]
-        .enum_type.values_by_number[tensor.dtype]
-        .name
-    )
-    return name
+    return str(types_pb2.DataType.Name(tensor.dtype))
 
 
 def _shape(tensor: Any) -> tuple[int | None, ...]:
@@ -116,5 +111,5 @@ def _read(path: str | None) -> bytes | None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInputError(
-            f"expected certificates that can be read. Received: {path!r} ({reason})"
+            f"expected readable certificates. Received: {path!r} ({reason})"
         ) from None

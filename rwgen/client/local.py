@@ -1,4 +1,4 @@
-"""Where features come from: a server, a SavedModel, or a network built here. All answer alike."""
+"""Features from a SavedModel or a network in this process, with the interface of the client."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from rwgen.network.lookup import load_recipe
 
 
 class FeatureSource(Protocol):
-    """What `rwgen.client.client.FeaturesClient` is, too."""
+    """A source of features, such as `rwgen.client.client.FeaturesClient`."""
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch, see `rwgen.client.client.FeaturesClient.predict`."""
 
     def input_of(self, signature: str) -> SignatureInput:
-        """Name, dtype and shape of a signature's input."""
+        """Return name, dtype and shape of a signature's input."""
 
 
 class SavedModelSource:
-    """An exported model, run in this process."""
+    """An exported model that is run in this process."""
 
     def __init__(self, folder: str) -> None:
         """Load the latest version of a model.
 
         Raises:
-            InvalidInputError: there is none, or TensorFlow cannot load it.
+            InvalidInputError: there is no version, or TensorFlow cannot load it.
         """
         version = latest_version(Path(folder))
         try:
@@ -46,44 +46,43 @@ class SavedModelSource:
             ) from None
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
-        """See `FeatureSource`."""
+        """Run a signature on a batch of images."""
         return _run(self._model.signatures[signature], images)
 
     def input_of(self, signature: str) -> SignatureInput:
-        """See `FeatureSource`."""
+        """Return name, dtype and shape of a signature's single input."""
         return _input_of(signature, self._model.signatures)
 
 
 class NetworkSource:
-    """A network built here, with the functions that an export of it would hold."""
+    """A network built in this process, with the same signatures as an export of it."""
 
     def __init__(self, network: str, config: ExportConfig) -> None:
         """Build a network up to its deepest layer.
 
         Args:
-            network: a name or file, see `rwgen.load_recipe`.
-            config: what an export of it would hold.
+            network: name or file of the network, see `rwgen.load_recipe`.
+            config: layers and image size.
 
         Raises:
-            InvalidInputError: there is no such network or layer, or the size does not suit it.
+            InvalidInputError: there is no such network or layer, or the layers do not accept the
+                size.
         """
         _, self._extractor, self._resize_to = served_network(load_recipe(network), config)
         self._functions: dict[str, Any] = {}
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
-        """See `FeatureSource`."""
+        """Run a signature on a batch of images."""
         return _run(self._function(signature), images)
 
     def input_of(self, signature: str) -> SignatureInput:
-        """See `FeatureSource`."""
+        """Return name, dtype and shape of a signature's single input."""
         return _input_of(signature, {signature: self._function(signature)})
 
     def _function(self, name: str) -> Any:
         wanted: SignatureName = "features" if name == "serving_default" else name  # type: ignore[assignment]
         if wanted not in SIGNATURE_NAMES:
-            raise InvalidInputError(
-                f"expected a signature of {', '.join(SIGNATURE_NAMES)}. Received: {name!r}"
-            )
+            raise unknown_signature(name, SIGNATURE_NAMES)
         if name not in self._functions:
             self._functions[name] = signature(wanted, self._extractor, self._resize_to)
         return self._functions[name]
@@ -96,12 +95,12 @@ def _run(function: Any, images: NDArray[Any]) -> Outputs:
         outputs = function(**{spec.name: tensor})
     except tf.errors.InvalidArgumentError as error:
         raise InvalidInputError(
-            f"expected images for this network. Received: {reason_of(error)}"
+            f"expected images that the network accepts. Received: {reason_of(error)}"
         ) from None
     results = {name: np.asarray(value) for name, value in outputs.items()}
     if any(value.size == 0 for value in results.values()):
         raise InvalidInputError(
-            f"expected images that are large enough for the layers. Received: {images.shape}"
+            f"expected images large enough for all layers. Received: shape {images.shape}"
         )
     return results
 

@@ -30,10 +30,10 @@ _CODE_OF = {
 
 
 class RestTransport:
-    """Tensors as JSON; see `rwgen.client.client.Transport`."""
+    """Sends tensors as JSON, see `rwgen.client.client.Transport`."""
 
     def __init__(self, served: ServedModel, config: ClientConfig) -> None:
-        """Make a pool of connections; nothing is sent yet."""
+        """Create a pool of connections, without sending anything yet."""
         quote = urllib.parse.quote
         self._url = f"{served.scheme}://{served.address}/v1/models/{quote(served.name, safe='')}"
         if served.version is not None:
@@ -47,7 +47,7 @@ class RestTransport:
             other=0,
             status_forcelist=[_UNAVAILABLE],
             allowed_methods=None,
-            # urllib3 doubles from the second wait on.
+            # urllib3 waits from the third attempt on: twice this value, then doubled each time.
             backoff_factor=config.first_wait,
             raise_on_status=False,
         )
@@ -60,7 +60,7 @@ class RestTransport:
         self._known: dict[str, Any] = {}
 
     def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
-        """See `rwgen.client.client.Transport`."""
+        """Run a signature on input tensors by name."""
         values = {name: _to_json(tensor) for name, tensor in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": values}).encode()
         outputs = self._call("POST", ":predict", body)["outputs"]
@@ -70,7 +70,7 @@ class RestTransport:
         return {name: np.asarray(value, np.float32) for name, value in outputs.items()}
 
     def input_of(self, signature: str) -> SignatureInput:
-        """See `rwgen.client.client.Transport`."""
+        """Return name, dtype and shape of a signature's single input."""
         found = {
             name: {
                 key: (tensor["dtype"], _shape(tensor)) for key, tensor in parts["inputs"].items()
@@ -80,7 +80,7 @@ class RestTransport:
         return signature_input(signature, found)
 
     def close(self) -> None:
-        """See `rwgen.client.client.Transport`."""
+        """Close all connections."""
         self._pool.clear()
 
     def _signatures(self) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""SavedModels: what is written, and what it says of itself."""
+"""Export of networks as SavedModels, and their manifests."""

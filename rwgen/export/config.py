@@ -1,27 +1,31 @@
-"""Settings of an export; the command line takes its defaults here."""
+"""Settings of an export. The command line takes its defaults from here."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rwgen.errors import InvalidInputError
+from rwgen.checks import check_choice, is_count, unexpected
 
 SignatureName = Literal["features", "features_float", "features_from_bytes", "gram", "pooled"]
-"""What can be asked of an exported network, see `rwgen.export.signatures.signature`."""
+"""Names of the signatures that an export can have, see `rwgen.export.signatures.signature`."""
 
 SIGNATURE_NAMES: tuple[SignatureName, ...] = get_args(SignatureName)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportConfig:
-    """What an export holds.
+    """Contents of an export.
 
     Attributes:
-        layers: layers whose features are given, in this order.
-        signatures: what can be asked for; the first is also `serving_default`.
-        size: (height, width) of all images, None for any size. Dense layers take 256x256 only.
-            Encoded images are resized to it, or else to 224x224.
+        layers: layers whose features are returned, in this order.
+        signatures: signatures to export; the first is also `serving_default`.
+        size: (height, width) of all images, or None for any size. Dense layers require 256x256.
+            Encoded images are resized to this size; with None to 224x224, or 256x256 if there
+            are dense layers.
+
+    Raises:
+        InvalidInputError: a field is out of range.
     """
 
     layers: tuple[str, ...] = ("pool3", "pool4", "pool5")
@@ -29,22 +33,14 @@ class ExportConfig:
     size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
+        """Validate the fields."""
         for key in ("layers", "signatures"):
             value = getattr(self, key)
             if isinstance(value, str) or not value or len(set(value)) != len(value):
-                raise InvalidInputError(f"{key}: expected distinct names. Received: {value!r}")
+                raise unexpected(key, "one or more distinct names", value)
         for name in self.signatures:
-            if name not in SIGNATURE_NAMES:
-                raise InvalidInputError(
-                    f"signatures: expected some of {', '.join(SIGNATURE_NAMES)}. Received: {name!r}"
-                )
+            check_choice("signatures", name, SIGNATURE_NAMES)
         if self.size is not None and (
-            len(self.size) != 2
-            or any(isinstance(side, bool) or not isinstance(side, int) for side in self.size)
+            len(self.size) != 2 or not all(is_count(side, 1) for side in self.size)
         ):
-            raise InvalidInputError(f"size: expected (height, width). Received: {self.size!r}")
+            raise unexpected("size", "(height, width) in pixels", self.size)

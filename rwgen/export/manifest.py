@@ -1,18 +1,18 @@
-"""The manifest of an export: what made it, what it holds, and the SHA-256 of every file."""
+"""The manifest of an export: how it was made, its contents, and the SHA-256 of every file."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rwgen.errors import InvalidInputError
 
 MANIFEST_FILE = "manifest.json"
-"""Its name, inside a version."""
+"""Name of the manifest in the folder of a version."""
 
 SCHEMA_VERSION = 1
 
@@ -21,16 +21,16 @@ _MAX_BYTES = 1 << 22
 
 @dataclass(frozen=True)
 class Manifest:
-    """What is known of an export.
+    """Description of an export.
 
     Attributes:
-        name: the model's name.
-        recipe: the network, as `Recipe.to_dict` gives it, with the SHA-256 of every weight.
-        layers: whose features are given.
-        signatures: by name their inputs and outputs: {"inputs": {name: {"dtype": ..., "shape":
-            [...]}}, "outputs": ...}; None is any size.
+        name: name of the model.
+        recipe: the network, as returned by `Recipe.to_dict`, with the SHA-256 of every weight.
+        layers: layers whose features are returned.
+        signatures: inputs and outputs by signature: {"inputs": {name: {"dtype": ..., "shape":
+            [...]}}, "outputs": ...}; None in a shape means any size.
         resize_to: (height, width) that encoded images are resized to.
-        versions: of rwgen and of the packages that wrote it, by name.
+        versions: versions of rwgen and of the other packages that wrote the export, by name.
         files: SHA-256 of every other file of the version, by path.
     """
 
@@ -54,7 +54,7 @@ def read_manifest(version: Path) -> Manifest:
     """Read the manifest of a version.
 
     Raises:
-        InvalidInputError: there is none, or it is not one that this program reads.
+        InvalidInputError: the manifest is missing, malformed, or has another schema version.
     """
     path = version / MANIFEST_FILE
     try:
@@ -63,29 +63,24 @@ def read_manifest(version: Path) -> Manifest:
         if not isinstance(data, dict) or data.pop("schema_version", None) != SCHEMA_VERSION:
             raise ValueError(f"schema_version is not {SCHEMA_VERSION}")
         manifest = Manifest(**data)
-        return Manifest(
-            **{
-                **vars(manifest),
-                "layers": tuple(manifest.layers),
-                "resize_to": tuple(manifest.resize_to),
-            }
-        )
+        height, width = manifest.resize_to
+        return replace(manifest, layers=tuple(manifest.layers), resize_to=(height, width))
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInputError(
-            f"expected an export of rwgen, with {MANIFEST_FILE}. Received: {str(path)!r} ({reason})"
+            f"expected an export of rwgen with {MANIFEST_FILE}. Received: {str(path)!r} ({reason})"
         ) from None
 
 
 def damaged_files(version: Path, manifest: Manifest) -> list[str]:
-    """Paths of files that are missing, new, or not what the manifest says, sorted."""
+    """Return the sorted paths of files that are missing, unlisted, or differ from the manifest."""
     found = file_hashes(version)
     names = {*found, *manifest.files}
     return sorted(name for name in names if found.get(name) != manifest.files.get(name))
 
 
 def file_hashes(version: Path) -> dict[str, str]:
-    """SHA-256 of every file of a version but the manifest, by path, sorted."""
+    """Return the SHA-256 of every file of a version except the manifest, sorted by path."""
     hashes = {}
     for path in sorted(version.rglob("*")):
         name = path.relative_to(version).as_posix()
@@ -96,13 +91,13 @@ def file_hashes(version: Path) -> dict[str, str]:
 
 
 def latest_version(model: Path) -> Path:
-    """The folder with the highest number in the folder of a model, or the folder itself.
+    """Return the folder of the highest version of a model.
 
     Args:
-        model: a model's folder, or a version's.
+        model: folder of a model, or of one version, which is returned unchanged.
 
     Raises:
-        InvalidInputError: it is neither.
+        InvalidInputError: the folder is neither.
     """
     if (model / "saved_model.pb").is_file():
         return model
@@ -115,7 +110,7 @@ def latest_version(model: Path) -> Path:
 
 
 def version_folders(model: Path) -> dict[int, Path]:
-    """Folders of a model's versions, by number; none where there is no such folder."""
+    """Return the version folders of a model by number; empty if there is no such folder."""
     if not model.is_dir():
         return {}
     return {

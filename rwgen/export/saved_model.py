@@ -1,7 +1,8 @@
-"""Networks as SavedModels, as TF Serving, Keras and TensorFlow's C API load them.
+"""Export of networks as SavedModels for TF Serving, Keras and TensorFlow's C API.
 
-`NAME/<version>/` holds `saved_model.pb`, the weights once, warm-up requests in `assets.extra/` and
-`manifest.json`, which says what made it. A version appears complete or not at all.
+`NAME/<version>/` contains `saved_model.pb`, a single copy of the weights, warm-up requests in
+`assets.extra/`, and `manifest.json`, which records how it was made. A version appears complete or
+not at all.
 """
 
 from __future__ import annotations
@@ -33,27 +34,27 @@ _PACKAGES = ("rwgen", "tensorflow", "keras")
 def export_network(
     network: str | Recipe, directory: str | os.PathLike[str], config: ExportConfig | None = None
 ) -> Path:
-    """Write the next version of a network as a SavedModel.
+    """Write a network as the next version of a SavedModel.
 
     Args:
-        network: a shipped network's name, the path of a recipe or weights, or a recipe.
-        directory: the folder of the model, made where it is missing; its name is the model's.
+        network: name of a shipped network, path of a recipe or weights, or a recipe.
+        directory: folder of the model, created if missing. The model is named after it.
         config: layers, signatures and size; None means the defaults.
 
     Returns:
         The folder of the version, `directory/<version>`.
 
     Raises:
-        InvalidInputError: a setting is not what it must be.
-        LayerError: a layer is unknown, or has no Gram matrix and one is asked for.
+        InvalidInputError: the layers do not accept the image size.
+        LayerError: a layer is unknown, or `gram` is requested for a dense layer.
         RecipeError: there is no such network.
-        OutputError: the version could not be written; nothing of it is left.
+        OutputError: the version could not be written; no part of it is left behind.
     """
     config = config or ExportConfig()
     recipe = network if isinstance(network, Recipe) else load_recipe(network)
     model, extractor, resize_to = served_network(recipe, config)
     module = tf.Module()
-    # Keras' own tracking would save every weight a second time.
+    # Tracking the Keras model instead would save every weight twice.
     module.weights = [variable.value for variable in model.variables]
     functions = {name: signature(name, extractor, resize_to) for name in config.signatures}
     inputs = {name: input_spec(function) for name, function in functions.items()}
@@ -79,7 +80,7 @@ def export_network(
 
 @contextlib.contextmanager
 def _next_version(parent: Path) -> Iterator[Path]:
-    """A hidden folder, which no server takes for a version; removed unless it is renamed."""
+    """Create a hidden folder, which servers ignore; it is removed unless it has been renamed."""
     folder = parent / f".rwgen-{secrets.token_hex(8)}.tmp"
     try:
         folder.mkdir(parents=True)
@@ -87,14 +88,14 @@ def _next_version(parent: Path) -> Iterator[Path]:
     except (OSError, tf.errors.OpError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise OutputError(
-            f"expected a folder that can be written. Received: {str(parent)!r} ({reason})"
+            f"expected a writable folder. Received: {str(parent)!r} ({reason})"
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _publish(folder: Path, parent: Path) -> Path:
-    """Give the folder the next free number, in one step."""
+    """Rename the folder atomically to the next free version number."""
     while True:
         version = parent / str(max(version_folders(parent), default=0) + 1)
         try:

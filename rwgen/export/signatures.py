@@ -1,7 +1,7 @@
-"""What an exported network answers: TensorFlow functions from images to named outputs.
+"""Signatures of an exported network: TensorFlow functions from images to named outputs.
 
-Every output has the batch in dimension 0 and is float32, so that TF Serving can batch requests;
-preprocessing is part of the graph, and nothing in it asks for XLA.
+Every output is float32 with the batch in dimension 0, so that TF Serving can batch requests.
+Preprocessing is part of the graph, and no part of the graph requires XLA.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rwgen.network.recipe import Recipe
 from rwgen.network.vgg import build_network
 
 MAX_ENCODED_PIXELS = 1 << 26
-"""Pixels of an encoded image at the most, 8192x8192, as its header says before it is decoded."""
+"""Maximum number of pixels of an encoded image: 8192x8192, checked in the header."""
 
 DEFAULT_RESIZE = 224
-"""Side that encoded images are resized to where the network takes any size."""
+"""Side that encoded images are resized to if the network accepts any size."""
 
 Outputs = dict[str, tf.Tensor]
 
@@ -34,19 +34,19 @@ _JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 def served_network(
     recipe: Recipe, config: ExportConfig
 ) -> tuple[keras.Model, keras.Model, tuple[int, int]]:
-    """What signatures are made of.
+    """Build the network of an export.
 
     Args:
-        recipe: decides the weights.
-        config: decides layers and size.
+        recipe: recipe of the network.
+        config: layers and image size.
 
     Returns:
-        The network up to its deepest layer, its `feature_extractor`, and the (height, width) that
+        The network up to the deepest layer, its `feature_extractor`, and the (height, width) that
         encoded images are resized to.
 
     Raises:
-        InvalidInputError: the size does not suit the layers.
-        LayerError: a layer is unknown, or has no Gram matrix and one is asked for.
+        InvalidInputError: the layers do not accept the image size.
+        LayerError: a layer is unknown, or `gram` is requested for a dense layer.
     """
     topology = recipe.topology
     specs = [topology.layer(name) for name in config.layers]
@@ -61,10 +61,10 @@ def served_network(
 
 
 def input_spec(function: Any) -> tf.TensorSpec:
-    """Name, dtype and shape of the one tensor that a concrete function takes.
+    """Return name, dtype and shape of the single input of a concrete function.
 
     Raises:
-        InvalidInputError: it takes none, or several.
+        InvalidInputError: the function has no input, or several.
     """
     positional, named = function.structured_input_signature
     specs = [*positional, *named.values()]
@@ -76,16 +76,16 @@ def input_spec(function: Any) -> tf.TensorSpec:
 def signature(
     name: SignatureName, extractor: keras.Model, resize_to: tuple[int, int]
 ) -> Callable[..., Outputs]:
-    """A concrete function to be saved as the signature of that name.
+    """Return the concrete function to save as a signature.
 
     Args:
-        name: `features` and `features_float` take `images` [batch, height, width, 3], RGB in
-            0..255, as uint8 or float32, and give the features of each layer;
-            `features_from_bytes` takes `image_bytes` [batch], encoded JPEG or PNG images; `gram`
-            gives Gram matrices [batch, channels, channels] and `pooled` the mean over positions
+        name: name of the signature. `features` and `features_float` take `images` [batch, height,
+            width, 3], RGB in 0..255, as uint8 or float32, and return the features of each layer.
+            `features_from_bytes` takes `image_bytes` [batch], encoded JPEG or PNG images. `gram`
+            returns Gram matrices [batch, channels, channels] and `pooled` means over all positions
             [batch, channels], both of uint8 `images`.
-        extractor: see `rwgen.feature_extractor`. Its height and width, where they are fixed, are
-            the signature's.
+        extractor: see `rwgen.feature_extractor`. Its height and width, if they are fixed, are
+            also those of the signature.
         resize_to: (height, width) that encoded images are resized to.
 
     Returns:
@@ -128,15 +128,15 @@ def decode_images(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Decode JPEG and PNG images and resize them.
 
     Args:
-        encoded: [batch], strings. A grey image becomes RGB, transparency is dropped.
+        encoded: [batch], strings. Grey images are converted to RGB, transparency is dropped.
         size: (height, width).
 
     Returns:
         [batch, height, width, 3], float32 in 0..255, resized bilinearly with antialiasing.
 
     Raises:
-        tf.errors.InvalidArgumentError: when run, on other bytes, or more than
-            `MAX_ENCODED_PIXELS` pixels.
+        tf.errors.InvalidArgumentError: when run, if a string is not an encoded image or has more
+            than `MAX_ENCODED_PIXELS` pixels.
     """
 
     def decode(data: tf.Tensor) -> tf.Tensor:
@@ -151,10 +151,10 @@ def decode_images(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 
 def _checked_header(data: tf.Tensor) -> tf.Tensor:
-    """Number of pixels that the header declares; fails where it is none, or too many."""
+    """Return the number of pixels that the header declares; fails if there are too many."""
     is_jpeg = tf.strings.substr(data, 0, len(_JPEG_START)) == _JPEG_START
     is_png = tf.strings.substr(data, 0, len(_PNG_START)) == _PNG_START
-    # Width and height of a PNG are 4 bytes each, from the 17th on; a shorter file has none.
+    # A PNG stores width and height in bytes 16 to 23.
     is_long = tf.strings.length(data) >= 24
     valid = tf.debugging.Assert(
         is_jpeg | (is_png & is_long), ["expected an encoded JPEG or PNG image"]
@@ -177,5 +177,5 @@ def _png_pixels(data: tf.Tensor) -> tf.Tensor:
     octets = tf.io.decode_raw(tf.strings.substr(data, 16, 8), tf.uint8)
     places = tf.constant([1 << 24, 1 << 16, 1 << 8, 1], tf.int64)
     sides = tf.reduce_sum(tf.reshape(tf.cast(octets, tf.int64), [2, 4]) * places, axis=1)
-    # The product of larger sides, which no PNG may have, would not fit into 64 bits.
+    # Larger sides are not valid in a PNG, and their product could overflow 64 bits.
     return tf.reduce_prod(tf.minimum(sides, 1 << 31))

@@ -1,7 +1,7 @@
-"""Warm-up requests: what a server runs before a version answers its first request.
+"""Warm-up requests, which a server runs before a version answers its first request.
 
-TensorFlow makes its buffers, and picks its kernels, while it runs a graph for the first time. TF
-Serving replays the requests that it finds in `assets.extra/tf_serving_warmup_requests`.
+TensorFlow allocates buffers and selects kernels when it runs a graph for the first time. TF Serving
+replays the requests that it finds in `assets.extra/tf_serving_warmup_requests`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-"""Where TF Serving looks, inside a version."""
+"""Path of the requests in the folder of a version, where TF Serving expects it."""
 
 
 def write_warmup(
@@ -25,9 +25,9 @@ def write_warmup(
 
     Args:
         version: folder of a SavedModel.
-        model_name: the name that it is served under.
-        signatures: the one input of each, by the signature's name.
-        size: (height, width) of images where a signature takes any.
+        model_name: name under which the model is served.
+        signatures: the single input of each signature, by the signature's name.
+        size: (height, width) of the images for signatures that accept any size.
     """
     path = version / WARMUP_FILE
     path.parent.mkdir()

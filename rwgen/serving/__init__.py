@@ -1,6 +1,6 @@
-"""A server for SavedModels that speaks TensorFlow Serving's protocol, over REST and gRPC.
+"""A server for SavedModels with TensorFlow Serving's REST and gRPC interfaces.
 
-`Server` and `serve_until_signal` import TensorFlow and are loaded when they are first used.
+`Server` and `serve_until_signal` import TensorFlow and are loaded on first use.
 """
 
 from __future__ import annotations
@@ -37,6 +37,6 @@ def __getattr__(name: str) -> Any:
         if package not in _PACKAGES:
             raise
         raise InvalidInputError(
-            f"expected {package} for a server. Received: no such package; "
-            'pip install "rwgen[serve]"'
+            f"expected the package {package}, which the server needs. Received: none; "
+            'run pip install "rwgen[serve]"'
         ) from None

@@ -1,4 +1,4 @@
-"""How many requests, and how many bytes, a server holds at a time."""
+"""Limits on the number of requests that a server holds, and on their total size."""
 
 from __future__ import annotations
 
@@ -10,28 +10,32 @@ from rwgen.serving.status import Code, ServingError
 
 
 class Slot:
-    """The place of one request among all."""
+    """The share of one request in the limits of a `Gate`.
+
+    Attributes:
+        size: bytes that the request holds.
+    """
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self.size = 0
 
     def grow(self, size: int) -> None:
-        """Count further bytes that the request holds.
+        """Reserve further bytes for the request.
 
         Raises:
-            ServingError: UNAVAILABLE, if there is no room for them.
+            ServingError: UNAVAILABLE, if the limit would be exceeded.
         """
         self._gate.reserve(size)
         self.size += size
 
 
 class Gate:
-    """Admits requests as long as there is room.
+    """Admits requests within limits.
 
     Args:
-        max_requests: at a time.
-        max_bytes: of all of them at a time.
+        max_requests: maximum number of concurrent requests.
+        max_bytes: maximum number of bytes that they may hold together.
     """
 
     def __init__(self, max_requests: int, max_bytes: int) -> None:
@@ -44,21 +48,21 @@ class Gate:
 
     @property
     def requests(self) -> int:
-        """Requests at this time."""
+        """Number of admitted requests."""
         return self._requests
 
     @contextlib.contextmanager
     def admit(self) -> Iterator[Slot]:
-        """A place for a request as long as the context.
+        """Admit a request for the duration of the context.
 
         Raises:
-            ServingError: UNAVAILABLE, if there is none.
+            ServingError: UNAVAILABLE, if there are too many requests or the gate is closed.
         """
         with self._lock:
             if self._closed:
                 raise ServingError(Code.UNAVAILABLE, "The server is shutting down")
             if self._requests >= self._max_requests:
-                raise ServingError(Code.UNAVAILABLE, "Too many requests at a time")
+                raise ServingError(Code.UNAVAILABLE, "Too many concurrent requests")
             self._requests += 1
         slot = Slot(self)
         try:
@@ -69,10 +73,10 @@ class Gate:
                 self._bytes -= slot.size
 
     def reserve(self, size: int) -> None:
-        """Count bytes, which the request's end takes off again."""
+        """Reserve bytes, which are released at the end of the request."""
         with self._lock:
             if self._bytes + size > self._max_bytes:
-                raise ServingError(Code.UNAVAILABLE, "Requests of too many bytes at a time")
+                raise ServingError(Code.UNAVAILABLE, "Concurrent requests hold too many bytes")
             self._bytes += size
 
     def close(self) -> None:

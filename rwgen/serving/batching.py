@@ -1,6 +1,7 @@
-"""Requests that wait for the model, put together to batches.
+"""A queue that combines waiting requests into batches.
 
-Requests share a run if they go to the same version and signature and differ in dimension 0 only.
+Requests can share a batch if they ask for the same version and signature and their inputs have the
+same shapes apart from dimension 0.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ Arrays = Mapping[str, NDArray[Any]]
 
 
 class Runnable(Protocol):
-    """What runs a signature: one loaded version of a model."""
+    """A loaded version of a model, which runs signatures."""
 
     def run(self, signature: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
-        """Give all outputs of a signature for its inputs, or raise `ServingError`."""
+        """Return all outputs of a signature, or raise `ServingError`."""
         ...
 
 
 @dataclass(eq=False, kw_only=True)
 class Task:
-    """A request that waits.
+    """A waiting request.
 
     Attributes:
-        target: what runs it.
-        signature: what it asks for.
-        inputs: all of that signature's.
-        deadline: until when the answer is of use, as `time.monotonic` counts.
+        target: version that runs the request.
+        signature: signature to run.
+        inputs: all inputs of the signature.
+        deadline: deadline on the clock of `time.monotonic`.
         future: the outputs by name, or a `ServingError`.
         rows: size of dimension 0, which all inputs share; None if the request must run alone.
-        key: the requests that it can run together with.
-        size: bytes of the inputs.
-        arrival: when it came, as `time.monotonic` counts.
+        key: key shared by the requests that can run in one batch.
+        size: size of the inputs in bytes.
+        arrival: arrival on the clock of `time.monotonic`.
     """
 
     target: Runnable
@@ -59,7 +60,7 @@ class Task:
     arrival: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
-        """Find out what the request can run together with."""
+        """Set the size, and the rows and key that decide about batches."""
         arrays = self.inputs.values()
         self.size = sum(array.nbytes for array in arrays)
         self.rows = None
@@ -75,16 +76,16 @@ class Task:
 class Batcher:
     """A queue of requests, and the threads that run them.
 
-    A request that comes while nothing runs is run at once, with whatever waits beside it. While
-    the model is busy, requests wait for each other up to `batch_timeout`.
+    While nothing runs, a request is run immediately, together with any that are waiting. While the
+    model is busy, requests wait up to `batch_timeout` for others to share their batch.
 
     Args:
-        max_batch_size: rows of a batch at the most.
-        max_batch_bytes: of a batch's inputs at the most.
-        batch_timeout: seconds.
-        max_queued: requests that may wait.
-        threads: batches at a time.
-        observe: told of every run: how many requests it had, and its seconds.
+        max_batch_size: maximum number of rows of a batch.
+        max_batch_bytes: maximum size of the inputs of a batch.
+        batch_timeout: maximum waiting time in seconds.
+        max_queued: maximum number of waiting requests.
+        threads: number of batches that run concurrently.
+        observe: called after every run with the number of requests and the seconds it took.
     """
 
     def __init__(
@@ -115,7 +116,7 @@ class Batcher:
             thread.start()
 
     def submit(self, task: Task) -> None:
-        """Let a request wait; its `future` then gets the outputs.
+        """Queue a request, whose `future` will receive the outputs.
 
         Raises:
             ServingError: UNAVAILABLE, if the queue is full or closed.
@@ -133,7 +134,7 @@ class Batcher:
             self._changed.notify()
 
     def discard(self, task: Task) -> None:
-        """Take a request out of the queue that nobody waits for any more, if it is still there."""
+        """Remove an abandoned request from the queue, if it is still there."""
         with self._changed:
             group = self._groups.get(task.key)
             if group is not None and task in group:
@@ -143,7 +144,7 @@ class Batcher:
                     del self._groups[task.key]
 
     def close(self) -> None:
-        """Fail what still waits, and end the threads once what runs is done."""
+        """Fail all waiting requests, and end the threads after the running batches."""
         with self._changed:
             self._closed = True
             left = [task for group in self._groups.values() for task in group]
@@ -165,9 +166,9 @@ class Batcher:
             finally:
                 with self._changed:
                     self._running -= 1
-                    # The model may be idle now, and what waited for company need not.
+                    # The model may be idle now, so that waiting requests can run.
                     self._changed.notify()
-            # An idle thread must not keep the last batch's arrays.
+            # An idle thread must not keep the arrays of its last batch alive.
             del batch
 
     def _next_batch(self) -> list[Task] | None:
@@ -183,7 +184,7 @@ class Batcher:
                 self._changed.wait(None if ready_at is None else max(0.0, ready_at - now))
 
     def _take(self, now: float) -> tuple[list[Task], float | None]:
-        """A batch that need not wait; else none, and when one will be ready."""
+        """Return a batch that is ready, or an empty one and the time when one will be."""
         ready_at: float | None = None
         for key, group in self._groups.items():
             batch = self._fitting(group)
@@ -194,7 +195,7 @@ class Batcher:
                     group.popleft()
                 self._queued -= len(batch)
                 if rest:
-                    # Those behind came later than the other groups' first.
+                    # What is left arrived later than the first requests of other groups.
                     self._groups.move_to_end(key)
                     self._changed.notify()
                 else:
@@ -204,12 +205,12 @@ class Batcher:
         return [], ready_at
 
     def _is_full(self, batch: list[Task]) -> bool:
-        """Whether nothing could join a batch: requests that run alone are one by themselves."""
+        """Return whether no request could join a batch, such as one that must run alone."""
         rows = [task.rows for task in batch if task.rows is not None]
         return not rows or sum(rows) >= self._max_rows
 
     def _fitting(self, group: deque[Task]) -> list[Task]:
-        """The first requests of a group that fit into one batch, at least one."""
+        """Return the first requests of a group that fit into one batch, at least one."""
         batch: list[Task] = []
         rows = size = 0
         for task in group:
@@ -222,7 +223,7 @@ class Batcher:
 
 
 def _run(batch: list[Task], observe: Callable[[int, float], None]) -> None:
-    """Give each request of a batch its outputs or its error."""
+    """Run a batch, and give each request its outputs or its error."""
     now = time.monotonic()
     live = []
     for task in batch:
@@ -236,7 +237,7 @@ def _run(batch: list[Task], observe: Callable[[int, float], None]) -> None:
         try:
             results = _run_together(live)
         except Exception:
-            # One of them may be to blame: each runs alone, and only that one fails.
+            # One request may be invalid: run each alone, so that only that one fails.
             log(logging.DEBUG, "batch_failed", requests=len(live))
         else:
             observe(len(live), time.monotonic() - now)
@@ -260,7 +261,7 @@ def _run_together(tasks: list[Task]) -> list[dict[str, NDArray[Any]]]:
     outputs = first.target.run(first.signature.name, inputs)
     total = sum(task.rows or 0 for task in tasks)
     if any(array.shape[:1] != (total,) for array in outputs.values()):
-        raise ServingError(Code.INTERNAL, "An output has not the batch in dimension 0")
+        raise ServingError(Code.INTERNAL, "Dimension 0 of an output is not the batch")
     results, start = [], 0
     for task in tasks:
         end = start + (task.rows or 0)
@@ -270,5 +271,5 @@ def _run_together(tasks: list[Task]) -> list[dict[str, NDArray[Any]]]:
 
 
 def deadline_exceeded() -> ServingError:
-    """The error of a request whose time is up."""
-    return ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the answer was ready")
+    """Return the error of a request whose deadline has passed."""
+    return ServingError(Code.DEADLINE_EXCEEDED, "Deadline exceeded before the response was ready")

@@ -1,4 +1,4 @@
-"""The sockets of REST and gRPC, and the event loop behind them."""
+"""The sockets of REST and gRPC, and the event loop that serves them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import math
 import socket
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import grpc
 import uvicorn
@@ -16,7 +15,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from starlette.types import ASGIApp
 
 from rwgen.errors import InvalidInputError
-from rwgen.serving.config import ServerConfig
+from rwgen.serving.config import ServerConfig, read_pem
 from rwgen.serving.logs import log
 from rwgen.serving.rest.connections import limited_protocol
 from rwgen.serving.rpc.services import MODEL_SERVICE, PREDICTION_SERVICE
@@ -28,13 +27,14 @@ GRPC_IDLE_SECONDS = 300
 """Seconds that a gRPC connection may be idle."""
 
 BACKLOG = 512
-"""Connections that may wait to be accepted."""
+"""Number of connections that may wait to be accepted."""
 
 MAX_HEADER_BYTES = 1 << 16
-"""Size of a request's headers at the most."""
+"""Maximum size of the headers of a request."""
 
 FAREWELL = 0.25
-"""Seconds from the word that the server will stop to its end, for clients that send right then."""
+"""Seconds between the announcement of a shutdown and closing connections, during which clients that
+are just sending a request still get a response."""
 
 _SERVICES = ("", PREDICTION_SERVICE, MODEL_SERVICE)
 
@@ -45,8 +45,12 @@ class Listeners:
     Args:
         config: addresses and limits.
 
+    Attributes:
+        rest_port: TCP port of REST.
+        grpc_port: TCP port of gRPC, after `start`.
+
     Raises:
-        InvalidInputError: the REST port cannot be had, or the files for TLS cannot be read.
+        InvalidInputError: the REST port is not available, or the TLS files cannot be read.
     """
 
     def __init__(self, config: ServerConfig) -> None:
@@ -62,14 +66,14 @@ class Listeners:
         self._error: BaseException | None = None
 
     def start(self, app: ASGIApp, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
-        """Listen, in a thread of its own.
+        """Start listening, in a background thread.
 
         Args:
-            app: answers REST requests.
-            handlers: answer gRPC requests.
+            app: application that answers REST requests.
+            handlers: handlers that answer gRPC requests.
 
         Raises:
-            InvalidInputError: the gRPC port cannot be had.
+            InvalidInputError: the gRPC port is not available.
         """
         ready = threading.Event()
 
@@ -90,14 +94,14 @@ class Listeners:
 
     @property
     def is_listening(self) -> bool:
-        """Whether both interfaces are there."""
+        """Whether both interfaces are up."""
         return self._thread is not None and self._thread.is_alive()
 
     def stop(self, grace: float) -> None:
-        """Accept nothing more, and return when what is in flight is done.
+        """Stop accepting requests, and return when those in flight have finished.
 
         Args:
-            grace: seconds after which it fails instead.
+            grace: seconds after which requests in flight fail instead.
         """
         self._grace = grace
         if self._thread is not None:
@@ -127,11 +131,11 @@ class Listeners:
             ready.set()
             await self._stop.wait()
             await servicer.enter_graceful_shutdown()
-            # A connection that is closed while its client sends the next request loses it, and
-            # gRPC cancels calls that it has not handed over yet. So clients are told first: their
-            # requests are UNAVAILABLE by now, and those over REST had better close.
+            # Closing a connection loses a request that its client is sending at that moment, and
+            # gRPC cancels calls that it has not dispatched yet. So clients are warned first:
+            # requests already fail with UNAVAILABLE, and REST responses ask to close.
             web.server_state.default_headers.append((b"connection", b"close"))
-            await asyncio.sleep(min(FAREWELL, self._grace))
+            await _farewell(self._grace)
             web.config.timeout_graceful_shutdown = math.ceil(self._grace)
         finally:
             web.should_exit = True
@@ -148,15 +152,19 @@ class Listeners:
         except RuntimeError:
             port = 0
         if not port:
-            secure = "" if self._credentials is None else ", and a key that fits the certificate"
+            secure = "" if self._credentials is None else ", and a key that matches the certificate"
             raise InvalidInputError(
                 f"expected a free address for gRPC{secure}. Received: {address}"
             )
         return int(port)
 
 
+async def _farewell(grace: float) -> None:
+    await asyncio.sleep(min(FAREWELL, grace))
+
+
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket that has its address; nobody can connect before the server is ready."""
+    """Bind a socket. Clients cannot connect before the server is ready."""
     listener = None
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
@@ -177,25 +185,20 @@ def _listen(host: str, port: int) -> socket.socket:
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
     if config.tls_key is None or config.tls_certificate is None:
         return None
-    try:
-        key, certificate = (
-            Path(path).read_bytes() for path in (config.tls_key, config.tls_certificate)
-        )
-    except OSError as error:
-        raise InvalidInputError(f"expected PEM files for TLS. Received: {error}") from None
-    return grpc.ssl_server_credentials([(key, certificate)])
+    pair = read_pem(config.tls_key), read_pem(config.tls_certificate)
+    return grpc.ssl_server_credentials([pair])
 
 
 def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_request_bytes),
         ("grpc.max_send_message_length", -1),
-        # More than may run, so that a client is told so, and does not wait without a word.
+        # More than may run, so that excess calls fail instead of waiting silently.
         ("grpc.max_concurrent_streams", 2 * config.max_concurrent_requests + 16),
         ("grpc.server_handshake_timeout_ms", math.ceil(config.read_timeout * 1000)),
-        # Clients open them again when they need them.
+        # Clients reconnect when they need to.
         ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
-        # Or two servers could share a port, and each would get some of the requests.
+        # Otherwise two servers could share a port, and each would get some of the requests.
         ("grpc.so_reuseport", 0),
     ]
 
@@ -219,6 +222,6 @@ def _uvicorn_config(config: ServerConfig, app: ASGIApp) -> uvicorn.Config:
 
 def _log_exception(_loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
     error = context.get("exception")
-    # With two event loops in a process, gRPC wakes both and one finds nothing to read.
+    # With two event loops in a process, gRPC wakes up both, and one finds nothing to read.
     level = logging.DEBUG if isinstance(error, BlockingIOError) else logging.ERROR
     log(level, "loop_error", message=context.get("message"), error=error)

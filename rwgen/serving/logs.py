@@ -1,4 +1,4 @@
-"""One line for each event, as `key=value` pairs, for whoever listens to `rwgen.serving`."""
+"""Log of the server: one line of `key=value` pairs per event, in the logger `rwgen.serving`."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import json
 import logging
 
 LOGGER = logging.getLogger("rwgen.serving")
-"""Nothing is printed unless the program that runs the server sets up logging."""
+"""Logger of all events. Nothing is printed unless the calling program sets up logging."""
 
 _QUIET = ("rwgen.serving", "uvicorn", "grpc")
 
 
 def silence() -> None:
-    """Keep Python from printing warnings of the server and its libraries by itself.
+    """Stop Python from printing warnings of the server and its libraries by default.
 
-    Handlers that the program has set up still get all of them.
+    Handlers set up by the calling program still receive all of them.
     """
     for name in _QUIET:
         logger = logging.getLogger(name)
@@ -26,9 +26,9 @@ def log(level: int, event: str, **fields: object) -> None:
     """Log one event.
 
     Args:
-        level: of `logging`.
-        event: what happened, in one word.
-        fields: what is known about it. Texts are quoted as in JSON, so that none breaks the line.
+        level: level of the module `logging`.
+        event: name of the event, in one word.
+        **fields: details. Strings are quoted as in JSON, so that no value breaks the line.
     """
     if LOGGER.isEnabledFor(level):
         pairs = [f"event={event}"]

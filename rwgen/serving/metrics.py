@@ -1,6 +1,6 @@
-"""Prometheus metrics, under TensorFlow Serving's names where it has the same.
+"""Prometheus metrics, under TensorFlow Serving's names for those that it also has.
 
-TensorFlow Serving writes the slashes of its names as colons; times are in microseconds.
+TensorFlow Serving replaces the slashes in its names by colons. Times are in microseconds.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ _MICROSECONDS = tuple(10 * 1.8**power for power in range(33))
 _BATCH_SIZES = tuple(2.0**power for power in range(12))
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-"""The format of `Metrics.text`."""
+"""Content type of `Metrics.text`."""
 
 
 class _Counts(Collector):
-    """A counter whose name does not end in `_total`, on which `prometheus_client` would insist."""
+    """A counter whose name does not end in `_total`, which `prometheus_client` would enforce."""
 
     def __init__(self, name: str, documentation: str, labels: tuple[str, ...]) -> None:
         self._name, self._documentation, self._labels = name, documentation, labels
@@ -43,7 +43,7 @@ class _Counts(Collector):
 
 
 class Metrics:
-    """What a server has done, counted apart from any other server in the process."""
+    """Metrics of one server, separate from those of other servers in the process."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -59,42 +59,33 @@ class Metrics:
         )
         self._registry.register(self._requests)
         self._registry.register(self._loads)
-        self._latency = Histogram(
-            ":tensorflow:serving:request_latency",
-            "Distribution of wall time in microseconds of requests.",
-            ("model_name", "API", "entrypoint"),
-            buckets=_MICROSECONDS,
-            registry=self._registry,
+        self._latency = self._wall_time(
+            ":tensorflow:serving:request_latency", "requests", "model_name", "API", "entrypoint"
         )
-        self._load_latency = Histogram(
-            ":tensorflow:cc:saved_model:load_latency",
-            "Distribution of wall time in microseconds of loading, warm-up included.",
-            ("model_path",),
-            buckets=_MICROSECONDS,
-            registry=self._registry,
+        self._load_latency = self._wall_time(
+            ":tensorflow:cc:saved_model:load_latency", "loading, warm-up included", "model_path"
         )
-        self._runtime = Histogram(
-            ":tensorflow:serving:runtime_latency",
-            "Distribution of wall time in microseconds of model runs.",
-            buckets=_MICROSECONDS,
-            registry=self._registry,
-        )
+        self._runtime = self._wall_time(":tensorflow:serving:runtime_latency", "model runs")
         self._batches = Histogram(
             "rwgen_serving_batch_requests",
-            "Requests that a model run answered.",
+            "Number of requests that a model run answered.",
             buckets=_BATCH_SIZES,
             registry=self._registry,
         )
+
+    def _wall_time(self, name: str, what: str, *labels: str) -> Histogram:
+        text = f"Distribution of wall time in microseconds of {what}."
+        return Histogram(name, text, labels, buckets=_MICROSECONDS, registry=self._registry)
 
     def request(self, model: str, status: str, api: str, entrypoint: str, seconds: float) -> None:
         """Count a request.
 
         Args:
-            model: its name, empty where none of that name is served.
-            status: of the answer, such as `OK`.
-            api: such as `predict`.
+            model: name of the model, or an empty string if it is not served.
+            status: status of the response, such as `OK`.
+            api: name of the method, such as `predict`.
             entrypoint: `REST` or `GRPC`.
-            seconds: from its arrival to its answer.
+            seconds: time from the arrival of the request to the response.
         """
         self._requests.increase(model, status)
         self._latency.labels(model, api, entrypoint).observe(seconds * 1e6)
@@ -110,5 +101,5 @@ class Metrics:
         self._runtime.observe(seconds * 1e6)
 
     def text(self) -> bytes:
-        """All metrics in Prometheus' text format."""
+        """Return all metrics in Prometheus' text format."""
         return generate_latest(self._registry)

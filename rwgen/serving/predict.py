@@ -1,4 +1,4 @@
-"""A prediction from arrays to arrays, the same for REST and gRPC."""
+"""Predictions from arrays to arrays, shared by REST and gRPC."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.spec import Signature
 
 INLINE_BYTES = 1 << 15
-"""Messages up to this size are read and written at once; longer ones by another thread, so that
-the event loop goes on meanwhile."""
+"""Messages up to this size are converted in the event loop, larger ones in another thread, so that
+they do not block the loop."""
 
 Result = TypeVar("Result")
 
@@ -27,8 +27,8 @@ class Predictor:
     """Runs signatures through the batcher.
 
     Args:
-        batcher: the queue before the models.
-        codec: threads that read and write long messages.
+        batcher: queue in front of the models.
+        codec: threads that convert long messages.
     """
 
     def __init__(self, batcher: Batcher, codec: Executor) -> None:
@@ -42,16 +42,16 @@ class Predictor:
         inputs: Mapping[str, NDArray[Any]],
         deadline: float,
     ) -> dict[str, NDArray[Any]]:
-        """Give all outputs of a signature.
+        """Run a signature and return all of its outputs.
 
         Args:
-            servable: leased until this returns.
-            signature: one of its own.
-            inputs: checked by name, type and shape.
-            deadline: as `time.monotonic` counts.
+            servable: a version that stays leased until this returns.
+            signature: a signature of `servable`.
+            inputs: inputs with valid names, dtypes and shapes.
+            deadline: deadline on the clock of `time.monotonic`.
 
         Raises:
-            ServingError: UNAVAILABLE, DEADLINE_EXCEEDED, or the model's own.
+            ServingError: UNAVAILABLE, DEADLINE_EXCEEDED, or an error of the model.
         """
         task = Task(
             target=servable,
@@ -68,12 +68,12 @@ class Predictor:
                 self._batcher.discard(task)
 
     async def convert(self, size: int, function: Callable[..., Result], *args: Any) -> Result:
-        """Read or write a message.
+        """Call a function that encodes or decodes a message.
 
         Args:
-            size: its bytes, about.
-            function: does it.
-            args: its arguments.
+            size: approximate size of the message in bytes.
+            function: function to call, in another thread if the message is long.
+            *args: arguments of the function.
         """
         if size <= INLINE_BYTES:
             return function(*args)
@@ -82,10 +82,10 @@ class Predictor:
 
 @contextlib.asynccontextmanager
 async def before(deadline: float) -> AsyncIterator[None]:
-    """Leave the context at the deadline at the latest.
+    """Interrupt the context at a deadline.
 
     Args:
-        deadline: as `time.monotonic` counts.
+        deadline: deadline on the clock of `time.monotonic`.
 
     Raises:
         ServingError: DEADLINE_EXCEEDED.
@@ -98,5 +98,5 @@ async def before(deadline: float) -> AsyncIterator[None]:
 
 
 def total_bytes(arrays: Mapping[str, NDArray[np.generic]]) -> int:
-    """What arrays take together."""
+    """Return the total size of some arrays in bytes."""
     return sum(array.nbytes for array in arrays.values())

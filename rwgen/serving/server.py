@@ -1,4 +1,4 @@
-"""The embedded server: REST and gRPC on one event loop, in a thread of its own."""
+"""The embedded server: REST and gRPC on one event loop in a background thread."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import signal
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from types import FrameType, TracebackType
+from types import FrameType
 
+from rwgen.checks import unexpected
 from rwgen.errors import InvalidInputError
 from rwgen.serving.admission import Gate
+from rwgen.serving.backend import Backend
 from rwgen.serving.batching import Batcher
 from rwgen.serving.config import ModelConfig, ServerConfig
 from rwgen.serving.listeners import Listeners
@@ -22,32 +24,29 @@ from rwgen.serving.rest.app import RestApp
 from rwgen.serving.rpc.services import GrpcServices
 
 CODEC_THREADS = 2
-"""Long messages that are read or written at a time: what they take meanwhile is bounded by it."""
-
-
+"""Number of threads that encode and decode long messages, which bounds the memory they take."""
 _WATCH_SECONDS = 1.0
+"""Seconds between two checks that the server is still running."""
 
 
 class Server:
     """Serves models over REST and gRPC until it is stopped.
 
-    As a context manager it is started at the beginning and stopped, with a drain, at the end. A
-    server is started once.
+    As a context manager, the server is started on entry, and drained and stopped on exit. It
+    cannot be started again.
 
     Args:
         config: addresses and limits.
-        models: what to serve.
+        models: models to serve.
 
     Raises:
-        InvalidInputError: no model, or two of one name.
+        InvalidInputError: there is no model, or two models have the same name.
     """
 
     def __init__(self, config: ServerConfig, models: Sequence[ModelConfig]) -> None:
         names = [model.name for model in models]
         if not names or len(set(names)) != len(names):
-            raise InvalidInputError(
-                f"models: expected one or more with distinct names. Received: {names!r}"
-            )
+            raise unexpected("models", "one or more models with distinct names", names)
         self.config = config
         self.metrics = Metrics()
         self._manager = ModelManager(models, config.poll_interval, self.metrics.load)
@@ -63,15 +62,15 @@ class Server:
         """Load the models, then listen.
 
         Raises:
-            InvalidInputError: a model cannot be loaded, an address cannot be had, the files for
-                TLS are of no use, or the server was started before.
+            InvalidInputError: a model cannot be loaded, an address is not available, the TLS
+                files are unusable, or the server was started before.
         """
         if self._begun:
-            raise InvalidInputError("expected a new server. Received: one started before")
+            raise InvalidInputError("expected a new server. Received: one that was started before")
         self._begun = True
         silence()
         config = self.config
-        listeners = Listeners(config)  # before the models, because it fails sooner
+        listeners = Listeners(config)  # before the models, because it fails faster
         try:
             self._manager.start()
         except BaseException:
@@ -87,16 +86,16 @@ class Server:
             observe=self.metrics.run,
         )
         self._codec = ThreadPoolExecutor(CODEC_THREADS, thread_name_prefix="rwgen-codec")
-        parts = (
-            config,
-            self._manager,
-            Predictor(self._batcher, self._codec),
-            self._gate,
-            self.metrics,
+        backend = Backend(
+            config=config,
+            manager=self._manager,
+            predictor=Predictor(self._batcher, self._codec),
+            gate=self._gate,
+            metrics=self.metrics,
         )
         self._listeners = listeners
         try:
-            listeners.start(RestApp(*parts), GrpcServices(*parts).handlers())
+            listeners.start(RestApp(backend), GrpcServices(backend).handlers())
         except BaseException:
             self.stop(drain=False)
             raise
@@ -111,30 +110,31 @@ class Server:
 
     @property
     def rest_port(self) -> int:
-        """The TCP port of REST, while the server runs."""
+        """TCP port of REST, while the server runs."""
         return self._running().rest_port
 
     @property
     def grpc_port(self) -> int:
-        """The TCP port of gRPC, while the server runs."""
+        """TCP port of gRPC, while the server runs."""
         return self._running().grpc_port
 
     @property
     def is_running(self) -> bool:
-        """Whether it has been started and not stopped, and still listens."""
+        """Whether the server has been started, has not been stopped, and still listens."""
         listeners = self._listeners
         return listeners is not None and listeners.is_listening and not self._stopped.is_set()
 
     @property
     def in_flight(self) -> int:
-        """Requests that are read, wait or run at this time."""
+        """Number of requests being read, waiting or running."""
         return self._gate.requests
 
     def stop(self, drain: bool = True) -> None:
-        """Accept nothing more, finish what is in flight, and free everything.
+        """Stop accepting requests, finish those in flight, and free all resources.
 
         Args:
-            drain: wait for requests in flight up to `drain_timeout`; else they fail at once.
+            drain: whether to wait up to `drain_timeout` seconds for requests in flight. Otherwise
+                they fail immediately.
         """
         with self._stopping:
             if self._stopped.is_set():
@@ -155,10 +155,10 @@ class Server:
         """Wait until the server has stopped.
 
         Args:
-            timeout: seconds at the most, None for any time.
+            timeout: maximum number of seconds to wait, or None for no limit.
 
         Returns:
-            Whether it has.
+            Whether the server has stopped.
         """
         return self._stopped.wait(timeout)
 
@@ -167,31 +167,26 @@ class Server:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """Stop, with a drain."""
+    def __exit__(self, *_error: object) -> None:
+        """Drain and stop."""
         self.stop()
 
     def _running(self) -> Listeners:
         if self._listeners is None:
-            raise InvalidInputError("expected a server that runs. Received: one not started")
+            raise InvalidInputError("expected a running server. Received: one that was not started")
         return self._listeners
 
 
 def serve_until_signal(server: Server) -> int:
-    """Run a server until SIGTERM or SIGINT, then drain it. For the main thread.
+    """Run a server until SIGTERM or SIGINT, then drain it. Must be called in the main thread.
 
-    A second signal ends the process at once.
+    A second signal ends the process immediately.
 
     Args:
-        server: not started, or running already.
+        server: a server that is running or was never started.
 
     Returns:
-        The exit code: 0, or 1 if the server ended by itself.
+        The exit code: 0, or 1 if the server ended on its own.
 
     Raises:
         InvalidInputError: see `Server.start`.

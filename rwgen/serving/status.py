@@ -1,4 +1,4 @@
-"""How a request failed: one exception for REST and gRPC, with TensorFlow Serving's codes."""
+"""Errors of requests: one exception for REST and gRPC, with TensorFlow Serving's codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 from http import HTTPStatus
 
 MAX_MESSAGE = 1024
-"""Characters of an error message at the most: gRPC sends it in a header, which must be small."""
+"""Maximum length of an error message: gRPC sends it in a header, whose size is limited."""
 
 
 class Code(IntEnum):
@@ -33,7 +33,7 @@ class Code(IntEnum):
 
 _HTTP = {
     Code.OK: HTTPStatus.OK,
-    Code.CANCELLED: 499,  # as TensorFlow Serving has it: the client closed the request
+    Code.CANCELLED: 499,  # as in TensorFlow Serving: the client closed the request
     Code.INVALID_ARGUMENT: HTTPStatus.BAD_REQUEST,
     Code.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
     Code.NOT_FOUND: HTTPStatus.NOT_FOUND,
@@ -50,12 +50,12 @@ _HTTP = {
 
 
 class ServingError(Exception):
-    """What a client is told instead of an answer.
+    """An error that is reported to the client.
 
     Attributes:
-        code: the status over gRPC.
-        message: for the client.
-        http: the status over REST.
+        code: status code over gRPC.
+        message: message for the client.
+        http: status code over REST.
     """
 
     def __init__(self, code: Code, message: str, http: int | None = None) -> None:
@@ -67,5 +67,5 @@ class ServingError(Exception):
 
 
 def invalid(message: str) -> ServingError:
-    """An error in the request itself."""
+    """Return an INVALID_ARGUMENT error."""
     return ServingError(Code.INVALID_ARGUMENT, message)

@@ -1,4 +1,4 @@
-"""The real `tensorflow_model_server`, started with what it needs to serve exports of rwgen."""
+"""Starting TensorFlow Serving's `tensorflow_model_server` with the settings of `rwgen serve`."""
 
 from __future__ import annotations
 
@@ -11,31 +11,33 @@ from pathlib import Path
 from types import FrameType
 
 from rwgen.errors import InvalidInputError, WorkerError
-from rwgen.serving.config import ModelConfig, ServerConfig
+from rwgen.serving.config import ModelConfig, ServerConfig, read_pem
 
 PROGRAM = "tensorflow_model_server"
 
 
 def find_program() -> str | None:
-    """Path of the program, None where it is not on PATH."""
+    """Return the path of the program, or None if it is not on PATH."""
     return shutil.which(PROGRAM)
 
 
 def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig]) -> int:
-    """Run the program until it ends; SIGTERM and SIGINT are passed on to it.
+    """Run the program until it ends, forwarding SIGTERM and SIGINT to it.
 
-    It listens at all addresses: it has no flag for one. For the main thread.
+    It listens on all addresses, since it has no flag for one. Must be called in the main thread.
 
     Args:
-        program: its path.
-        config: ports, batching, deadline and TLS; its other limits are the embedded server's.
-        models: what to serve.
+        program: path of the program.
+        config: settings, of which ports, batching, request timeout, poll interval, TLS and the
+            metrics path are used. The other limits only apply to the embedded server.
+        models: models to serve.
 
     Returns:
-        Its exit code; 0 where it was ended by a signal that was passed on.
+        0, also if the program was ended by a forwarded signal.
 
     Raises:
-        InvalidInputError: it cannot be started, or the files for TLS cannot be read.
+        InvalidInputError: the program cannot be started, or the TLS files cannot be read.
+        WorkerError: the program fails.
     """
     with tempfile.TemporaryDirectory(prefix="rwgen-serve-") as folder:
         arguments = write_configuration(Path(folder), config, models)
@@ -50,14 +52,14 @@ def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig
         numbers = (signal.SIGTERM, signal.SIGINT)
         previous = {number: signal.signal(number, forward) for number in numbers}
         try:
-            # A group of its own: Ctrl-C in a shell would reach it twice.
+            # In a separate session: otherwise Ctrl-C in a shell would reach it twice.
             process = subprocess.Popen([program, *arguments], start_new_session=True)
             for number in asked:
                 process.send_signal(number)
             code = process.wait()
         except OSError as error:
             raise InvalidInputError(
-                f"expected a program that starts. Received: {program!r} ({error.strerror})"
+                f"expected an executable program. Received: {program!r} ({error.strerror})"
             ) from None
         finally:
             for number, handler in previous.items():
@@ -65,25 +67,25 @@ def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig
     if code < 0 and -code in asked:
         return 0
     if code:
-        raise WorkerError(f"expected {PROGRAM} to end well. Received: exit code {code}")
+        raise WorkerError(f"expected {PROGRAM} to exit normally. Received: exit code {code}")
     return 0
 
 
 def write_configuration(
     folder: Path, config: ServerConfig, models: Sequence[ModelConfig]
 ) -> list[str]:
-    """Write its configuration files.
+    """Write the configuration files of the program.
 
     Args:
-        folder: where.
+        folder: folder for the files.
         config: see `run_program`.
         models: see `run_program`.
 
     Returns:
-        Its command line, without the program.
+        Command line arguments for the program.
 
     Raises:
-        InvalidInputError: the files for TLS cannot be read.
+        InvalidInputError: the TLS files cannot be read.
     """
     files = {
         "models.config": model_config_text(models),
@@ -108,13 +110,13 @@ def write_configuration(
         arguments.append(f"--ssl_config_file={folder / 'tls.config'}")
     for name, text in files.items():
         path = folder / name
-        path.touch(mode=0o600)  # the key of TLS is in one of them
+        path.touch(mode=0o600)  # one of the files contains the TLS key
         path.write_text(text, encoding="utf-8")
     return arguments
 
 
 def model_config_text(models: Sequence[ModelConfig]) -> str:
-    """A `ModelServerConfig` in protocol buffers' text format."""
+    """Return a `ModelServerConfig` in protocol buffers' text format."""
     from google.protobuf import text_format
     from tensorflow_serving.config import model_server_config_pb2
 
@@ -127,14 +129,14 @@ def model_config_text(models: Sequence[ModelConfig]) -> str:
         for label, version in model.version_labels.items():
             entry.version_labels[label] = version
         if model.version_labels:
-            # Labelled versions beside the latest, which TF Serving has no policy for.
+            # TF Serving has no policy for the latest version plus labelled ones.
             entry.model_version_policy.all.SetInParent()
     text: str = text_format.MessageToString(message)
     return text
 
 
 def batching_config_text(config: ServerConfig) -> str:
-    """TF Serving's `BatchingParameters` in text format; PyPI has no message for them."""
+    """Return TF Serving's `BatchingParameters` in text format; no package on PyPI has the class."""
     values = {
         "max_batch_size": config.max_batch_size,
         "batch_timeout_micros": round(config.batch_timeout * 1e6),
@@ -148,14 +150,7 @@ def _tls_config_text(key: str, certificate: str) -> str:
     from google.protobuf import text_format
 
     lines = []
-    for field, place in (("server_key", key), ("server_cert", certificate)):
-        try:
-            pem = Path(place).read_bytes()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InvalidInputError(
-                f"expected a PEM file that can be read. Received: {place!r} ({reason})"
-            ) from None
-        escaped = text_format.text_encoding.CEscape(pem, as_utf8=False)
+    for field, path in (("server_key", key), ("server_cert", certificate)):
+        escaped = text_format.text_encoding.CEscape(read_pem(path), as_utf8=False)
         lines.append(f'{field}: "{escaped}"\n')
     return "".join(lines) + "client_verify: false\n"

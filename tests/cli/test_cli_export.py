@@ -115,4 +115,4 @@ def test_a_folder_that_cannot_be_written_is_a_failure(
     (tmp_path / "file").touch()
     run = call("export", "ranvgg19", "-o", tmp_path / "file", "--layers", "conv1_1")
     assert run.code == 1
-    assert "folder that can be written" in run.err
+    assert "writable folder" in run.err

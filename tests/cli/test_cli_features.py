@@ -1,5 +1,6 @@
-"""`rwgen features` without a server: a SavedModel and a network built here agree."""
+"""`rwgen features` without a server: a SavedModel and a newly built network agree."""
 
+import functools
 import json
 import shutil
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 import rwgen
+from rwgen.client.config import ClientConfig
 from rwgen.images import read_image, resize_image
 
 ROOT = Path(__file__).parent.parent.parent
@@ -130,7 +132,7 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
         assert run.code == 2
         assert message in run.err
         assert run.err.count("\n") == 1, run.err
-    for name, message in (("f.txt", ".npz"), ("none/f.npz", "folder that is there")):
+    for name, message in (("f.txt", ".npz"), ("none/f.npz", "existing folder")):
         run = call("features", PHOTOS[0], "-o", tmp_path / name, "--model", model)
         assert (run.code, message in run.err) == (2, True), run.err
     run = call("features", PHOTOS[0], "-o", tmp_path / "f.npy", "--model", model, "--size", 16)
@@ -138,7 +140,11 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
     assert not output.exists()
 
 
-def test_an_unreachable_server_is_a_failure(call: Callable[..., Any], tmp_path: Path) -> None:
+def test_an_unreachable_server_is_a_failure(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hasty = functools.partial(ClientConfig, first_wait=0.001)
+    monkeypatch.setattr("rwgen.cli.features.ClientConfig", hasty)
     for scheme in ("http", "grpc"):
         url = f"{scheme}://127.0.0.1:9/v1/models/x"
         run = call("features", PHOTOS[0], "-o", tmp_path / "f.npz", "--server", url)

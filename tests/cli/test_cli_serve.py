@@ -1,11 +1,11 @@
-"""`rwgen serve`: the embedded server in a process of its own, and what the real one is told."""
+"""`rwgen serve`: the embedded server, and how TensorFlow Serving's program is started."""
 
 import json
+import logging
 import os
 import signal
 import subprocess
 import sys
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +19,7 @@ from rwgen.serving.config import ModelConfig, ServerConfig
 from rwgen.serving.tensorflow_server import write_configuration
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "astronaut.jpg"
+GUARD = 60  # seconds after which a test that hangs fails
 SERVE = (sys.executable, "-P", "-m", "rwgen.cli.main", "serve")
 
 
@@ -34,7 +35,7 @@ def models(call: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture
 def running() -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, str]]]]:
-    """Starts a server, and gives its process and the ports that it logs."""
+    """Function that starts a server and returns its process and the ports that it logs."""
     processes = []
 
     def start(*arguments: object) -> tuple[subprocess.Popen[str], dict[str, str]]:
@@ -57,13 +58,8 @@ def running() -> Iterator[Callable[..., tuple[subprocess.Popen[str], dict[str, s
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_models_are_served_until_a_signal(
-    models: Path,
-    running: Callable[..., Any],
-    call: Callable[..., Any],
-    tmp_path: Path,
-    number: signal.Signals,
+    models: Path, running: Callable[..., Any], call: Callable[..., Any], tmp_path: Path
 ) -> None:
     process, ports = running(models, "--server", "embedded")
     for name in ("one", "two"):
@@ -78,12 +74,34 @@ def test_models_are_served_until_a_signal(
             run = call("features", PHOTO, "-o", output, *arguments)
             assert (run.code, run.err) == (0, "")
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
-    process.send_signal(number)
-    assert process.wait(timeout=20) == 0
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=GUARD) == 0
+
+
+class Interrupt(logging.Handler):
+    """Sends Ctrl-C as soon as the server logs that it is serving."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "event=serving" in record.getMessage():
+            os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_ctrl_c_stops_the_server(models: Path, call: Callable[..., Any]) -> None:
+    logger, handler = logging.getLogger("rwgen.serving"), Interrupt()
+    level, handlers = logger.level, list(logger.handlers)
+    logger.addHandler(handler)
+    try:
+        ports = ("--rest-port", "0", "--grpc-port", "0")
+        run = call("serve", models, "--server", "embedded", *ports)
+    finally:
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+    assert run.code == 0, run
+    assert "event=stopped" in run.err
 
 
 FAKE = """#!{python}
-import json, pathlib, signal, sys, time
+import json, pathlib, signal, sys
 def end(number, _frame):
     pathlib.Path({told!r}).write_text(json.dumps([number, sys.argv[1:], config]))
     sys.exit(0)
@@ -91,30 +109,28 @@ flags = dict(argument[2:].split("=", 1) for argument in sys.argv[1:])
 config = pathlib.Path(flags["model_config_file"]).read_text()
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, end)
-pathlib.Path({ready!r}).touch()
-time.sleep(60)
+print("ready", flush=True)
+signal.pause()
 """
 
 
 @pytest.mark.slow
 def test_tensorflow_model_server_is_taken_where_it_is_on_path(models: Path, tmp_path: Path) -> None:
-    told, ready, folder = tmp_path / "told", tmp_path / "ready", tmp_path / "bin"
+    told, folder = tmp_path / "told", tmp_path / "bin"
     folder.mkdir()
     program = folder / "tensorflow_model_server"
-    program.write_text(FAKE.format(python=sys.executable, told=str(told), ready=str(ready)))
+    program.write_text(FAKE.format(python=sys.executable, told=str(told)))
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
     command = [*SERVE, models / "one", "--name", "mine", "--label", "stable=1", "--grpc-port", "7"]
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 30
-    while not ready.exists():
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 0
-    assert "listens at all addresses" in err
+    assert "listens on all addresses" in err
     number, arguments, text = json.loads(told.read_text())
     assert number == signal.SIGTERM
     assert "--port=7" in arguments

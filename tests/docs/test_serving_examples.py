@@ -1,4 +1,4 @@
-"""The files in examples/serving: parsed, and in step with each other and with `rwgen serve`."""
+"""The files in examples/serving parse, and agree with each other and with `rwgen serve`."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Exports: what a fresh process, TensorFlow's C API and Keras get from them."""
+"""Exports, as loaded by a fresh process, TensorFlow's C API and Keras."""
 
 import json
 import subprocess
@@ -31,7 +31,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
-    """A model with one version, of any image size."""
+    """A model with one version that accepts any image size."""
     folder = tmp_path_factory.mktemp("exports") / "small"
     config = ExportConfig(layers=LAYERS)
     assert export_network("ranvgg19", folder, config) == folder / "1"
@@ -65,10 +65,11 @@ def signatures_of(version):
 
 
 LOADER = """
-import sys
+import ctypes, sys
+from pathlib import Path
 import numpy as np
 import tensorflow as tf
-model, source, target = sys.argv[1:]
+model, source, target, *names = sys.argv[1:]
 loaded = tf.saved_model.load(model)
 data = dict(np.load(source, allow_pickle=True))
 results = {}
@@ -79,30 +80,71 @@ for name, value in data.items():
     tensor = tf.constant(value.tolist() if value.dtype == object else value)
     outputs = function(**{spec.name: tensor})
     results |= {f"{name}/{layer}": output.numpy() for layer, output in outputs.items()}
+
+library = ctypes.CDLL(str(next(Path(tf.__file__).parent.glob("libtensorflow_cc.so*"))))
+for name in ("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions",
+             "TF_LoadSessionFromSavedModel", "TF_GraphOperationByName"):
+    getattr(library, name).restype = ctypes.c_void_p
+library.TF_Message.restype = ctypes.c_char_p
+def load(folder):
+    status = ctypes.c_void_p(library.TF_NewStatus())
+    graph = ctypes.c_void_p(library.TF_NewGraph())
+    options = ctypes.c_void_p(library.TF_NewSessionOptions())
+    tags = (ctypes.c_char_p * 1)(b"serve")
+    session = library.TF_LoadSessionFromSavedModel(
+        options, None, folder.encode(), tags, 1, graph, None, status)
+    return session, graph, library.TF_GetCode(status), library.TF_Message(status).decode()
+session, graph, code, message = load(model)
+found = [name for name in names if library.TF_GraphOperationByName(graph, name.encode())]
+results |= {"c_code": code, "c_message": message, "c_found": found}
+results |= {"c_code_without_version": load(str(Path(model).parent))[2]}
 assert "rwgen" not in sys.modules
 np.savez(target, **results)
 """
 
 
-def test_a_fresh_process_without_rwgen_gets_what_keras_computes(model_folder, extractor, tmp_path):
-    requests = {}
+@pytest.fixture(scope="module")
+def requests():
+    values = {}
     for batch in (1, 3):
-        size = (SIZE[0] + batch, SIZE[1])
-        pixels = images(batch, size)
+        pixels = images(batch, (SIZE[0] + batch, SIZE[1]))
         for name in ("features", "gram", "pooled", "serving_default"):
-            requests[f"{name}/{batch}"] = pixels
-        requests[f"features_float/{batch}"] = pixels + np.float32(0.5)
+            values[f"{name}/{batch}"] = pixels
+        values[f"features_float/{batch}"] = pixels + np.float32(0.5)
         encoded = [tf.io.encode_png(image).numpy() for image in images(batch, (224, 224))]
-        requests[f"features_from_bytes/{batch}"] = np.array(encoded, object)
-    np.savez(tmp_path / "requests.npz", **requests)
+        values[f"features_from_bytes/{batch}"] = np.array(encoded, object)
+    return values
+
+
+@pytest.fixture(scope="module")
+def operations(model_folder):
+    """Names of the graph operations of all inputs and outputs."""
+    _, signatures = signatures_of(model_folder / "1")
+    return [
+        tensor.name.partition(":")[0]
+        for signature in signatures.values()
+        for tensor in (*signature.inputs.values(), *signature.outputs.values())
+        if tensor.name
+    ]
+
+
+@pytest.fixture(scope="module")
+def loaded(model_folder, requests, operations, tmp_path_factory):
+    """Results of a fresh process that loads the model without rwgen, also with the C API."""
+    folder = tmp_path_factory.mktemp("loaded")
+    np.savez(folder / "requests.npz", **requests)
     run = subprocess.run(
-        [sys.executable, "-c", LOADER, model_folder / "1", "requests.npz", "results.npz"],
-        cwd=tmp_path,
+        [sys.executable, "-c", LOADER, model_folder / "1", "requests.npz", "r.npz", *operations],
+        cwd=folder,
         capture_output=True,
         text=True,
     )
     assert run.returncode == 0, run.stderr[-2000:]
-    results = dict(np.load(tmp_path / "results.npz"))
+    return dict(np.load(folder / "r.npz"))
+
+
+def test_a_fresh_process_without_rwgen_gets_what_keras_computes(loaded, requests, extractor):
+    results = {name: value for name, value in loaded.items() if not name.startswith("c_")}
     assert len(results) == len(requests) * len(LAYERS)
     for name, request in requests.items():
         kind, batch = name.split("/")
@@ -113,42 +155,10 @@ def test_a_fresh_process_without_rwgen_gets_what_keras_computes(model_folder, ex
             np.testing.assert_allclose(found, value, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
-C_LOADER = """
-import ctypes, sys
-from pathlib import Path
-import tensorflow as tf
-folder = Path(tf.__file__).parent
-library = ctypes.CDLL(str(next(folder.glob("libtensorflow_cc.so*"))))
-for name in ("TF_NewStatus", "TF_NewGraph", "TF_NewSessionOptions",
-             "TF_LoadSessionFromSavedModel", "TF_GraphOperationByName"):
-    getattr(library, name).restype = ctypes.c_void_p
-library.TF_Message.restype = ctypes.c_char_p
-status = ctypes.c_void_p(library.TF_NewStatus())
-graph = ctypes.c_void_p(library.TF_NewGraph())
-options = ctypes.c_void_p(library.TF_NewSessionOptions())
-tags = (ctypes.c_char_p * 1)(b"serve")
-session = library.TF_LoadSessionFromSavedModel(
-    options, None, sys.argv[1].encode(), tags, 1, graph, None, status)
-assert library.TF_GetCode(status) == 0, library.TF_Message(status)
-assert session
-for name in sys.argv[2:]:
-    assert library.TF_GraphOperationByName(graph, name.encode()), name
-"""
-
-
-def test_the_c_api_loads_it(model_folder):
-    _, signatures = signatures_of(model_folder / "1")
-    names = [
-        tensor.name.partition(":")[0]
-        for signature in signatures.values()
-        for tensor in (*signature.inputs.values(), *signature.outputs.values())
-        if tensor.name
-    ]
-    code = [sys.executable, "-c", C_LOADER]
-    run = subprocess.run([*code, model_folder / "1", *names], capture_output=True, text=True)
-    assert run.returncode == 0, run.stderr[-2000:]
-    run = subprocess.run([*code, model_folder], capture_output=True, text=True)
-    assert run.returncode != 0  # no version: the check can fail
+def test_the_c_api_loads_it(loaded, operations):
+    assert loaded["c_code"] == 0, loaded["c_message"]
+    assert loaded["c_found"].tolist() == operations
+    assert loaded["c_code_without_version"] != 0  # the check can fail
 
 
 def test_keras_takes_it_as_a_layer_of_a_model(model_folder, extractor):
@@ -248,7 +258,7 @@ def test_versions_are_counted_and_a_failure_leaves_nothing(tmp_path, monkeypatch
         export_network("ranvgg19", folder, config)
     assert sorted(path.name for path in folder.iterdir()) == ["07x", "7", "8"]
     (tmp_path / "file").write_text("")
-    with pytest.raises(rwgen.OutputError, match="folder that can be written"):
+    with pytest.raises(rwgen.OutputError, match="writable folder"):
         export_network("ranvgg19", tmp_path / "file" / "model", config)
     with pytest.raises(rwgen.InvalidInputError, match="expected the folder of an exported"):
         latest_version(tmp_path / "nothing")

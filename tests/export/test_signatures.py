@@ -1,4 +1,4 @@
-"""Encoded images in the graph: against Pillow, and those that must not be decoded."""
+"""Decoding of images in the graph, compared with Pillow, and refusal of invalid ones."""
 
 import io
 import struct
@@ -22,7 +22,7 @@ def encoded(image, kind):
 
 
 def png(width, height):
-    """A PNG of a few bytes that declares any size."""
+    """Return a PNG of a few bytes that declares an arbitrary size."""
 
     def chunk(name, data):
         return (
@@ -35,7 +35,7 @@ def png(width, height):
 
 
 def jpeg(width, height):
-    """A JPEG of one grey pixel whose header declares another size."""
+    """Return a JPEG of one grey pixel whose header declares another size."""
     data = bytearray(encoded(Image.new("L", (1, 1)), "JPEG"))
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = struct.pack(">HH", height, width)
@@ -54,7 +54,7 @@ def test_images_are_those_of_pillow(kind, mode):
     with Image.open(io.BytesIO(data)) as read:
         expected = np.asarray(read.convert("RGB"), np.float32)
         smaller = np.asarray(read.convert("RGB").resize((30, 20), Image.Resampling.BILINEAR))
-    # JPEG decoders differ by some levels.
+    # JPEG decoders differ by a few levels.
     np.testing.assert_allclose(result[1], expected, atol=0 if kind == "PNG" else 6)
     small = decode_images(tf.constant([data]), (20, 30)).numpy()[0]
     np.testing.assert_allclose(small, smaller, atol=1.01 if kind == "PNG" else 6)

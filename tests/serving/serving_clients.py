@@ -1,4 +1,4 @@
-"""Running servers, and raw and proper requests to them."""
+"""Running servers, and clients that send valid or malformed requests."""
 
 import contextlib
 import http.client
@@ -16,11 +16,14 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 from rwgen.serving import ModelConfig, Server, ServerConfig
 
+GUARD = 60
+"""Seconds after which a test that hangs fails. No test waits this long to pass."""
+
 
 def free(**values):
     """A configuration on free ports, with a short poll."""
     return ServerConfig(
-        **{"rest_port": 0, "grpc_port": 0, "poll_interval": 0.05, "drain_timeout": 10, **values}
+        **{"rest_port": 0, "grpc_port": 0, "poll_interval": 0.05, "drain_timeout": GUARD, **values}
     )
 
 
@@ -34,8 +37,8 @@ def running(folder, labels=None, **values):
         yield server
 
 
-def rest(server, method, path, body=None, headers=None, timeout=20):
-    """One request on a connection of its own: status and parsed JSON, None without a body."""
+def rest(server, method, path, body=None, headers=None, timeout=GUARD):
+    """Send a request on a new connection; return status and parsed JSON, None for no body."""
     connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=timeout)
     try:
         connection.request(method, path, body=body, headers=headers or {})
@@ -51,8 +54,8 @@ def rest_predict(server, instances, signature="serving_default", version=""):
     return rest(server, "POST", f"/v1/models/hp2{version}:predict", body)
 
 
-def raw(server, data, timeout=10):
-    """Send bytes to the REST port and read until the server closes."""
+def raw(server, data, timeout=GUARD):
+    """Send bytes to the REST port, and read until the server closes the connection."""
     with socket.create_connection(("127.0.0.1", server.rest_port), timeout=timeout) as connection:
         connection.sendall(data)
         received = b""
@@ -85,7 +88,7 @@ class Stubs:
         self.prediction = prediction_service_pb2_grpc.PredictionServiceStub(opened)
         self.model = model_service_pb2_grpc.ModelServiceStub(opened)
 
-    def predict(self, values, signature="batched", timeout=20, name="hp2", key="x", **spec):
+    def predict(self, values, signature="batched", timeout=GUARD, name="hp2", key="x", **spec):
         request = PredictRequest()
         request.model_spec.name = name
         request.model_spec.signature_name = signature
@@ -108,13 +111,14 @@ def stubs_of(server, **options):
 
 
 def code_of(call):
-    """The status code of a call that must fail."""
+    """Return the status code of a call, which must fail."""
     with pytest.raises(grpc.RpcError) as caught:
         call()
     return caught.value.code()
 
 
-def eventually(condition, seconds=10):
+def eventually(condition, seconds=GUARD):
+    """Poll until a condition holds."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -122,7 +126,7 @@ def eventually(condition, seconds=10):
 
 
 def in_threads(count, function):
-    """Run a function in threads, each with its number; the results in order."""
+    """Run a function in threads, each with its number; return results or errors in order."""
     results = [None] * count
 
     def run(number):

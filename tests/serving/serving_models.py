@@ -6,7 +6,7 @@ VERSION = 123
 
 
 class Affine(tf.Module):
-    """y = 0.5 x + offset, and other signatures; `runs` counts how often `batched` has run."""
+    """y = 0.5 x + offset, and other signatures; `runs` counts the runs of `batched`."""
 
     def __init__(self, offset):
         super().__init__()
@@ -23,10 +23,12 @@ class Affine(tf.Module):
         return {"y": 0.5 * x + self.offset, "run": tf.fill(tf.shape(x), count)}
 
     @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.float32, "x")])
-    def slow(self, x):
-        # Work on one core that takes some tenths of a second, whatever the batch.
-        turns = tf.while_loop(lambda i: i < 60_000, lambda i: (i + 1,), (tf.constant(0),))[0]
-        return {"y": 0.5 * x + self.offset + tf.cast(turns - 60_000, tf.float32)}
+    def slow(self, x):  # blocks in tests with the fixture `held`
+        return {"y": 0.5 * x + self.offset}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, "x")])
+    def large(self, x):
+        return {"y": tf.repeat(x[:, tf.newaxis], 300_000, axis=1)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "texts")])
     def parse(self, texts):
@@ -43,7 +45,7 @@ class Affine(tf.Module):
 
 
 def save_model(folder, version=VERSION, offset=2.0, warmup=None):
-    """Write a version the way an export does: elsewhere, and then renamed."""
+    """Write a version as an export does: under another name, and then renamed."""
     model = Affine(offset)
     temporary = folder / f".new-{version}"
     tf.saved_model.save(
@@ -53,6 +55,7 @@ def save_model(folder, version=VERSION, offset=2.0, warmup=None):
             "serving_default": model.any_shape,
             "batched": model.batched,
             "slow": model.slow,
+            "large": model.large,
             "parse": model.parse,
             "two": model.two,
         },

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's own cases, those of Classify and Regress as far as they are declined."""
+"""TensorFlow Serving's own test cases. Those for Classify and Regress must be declined."""
 
 import json
 import re
@@ -8,7 +8,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_clients import rest
+from serving_clients import GUARD, rest
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from rwgen.serving.models.spec import DTYPES, TensorInfo
@@ -20,7 +20,7 @@ CASES = [
     json.loads(line)
     for line in (Path(__file__).parent / "tf_serving_cases.jsonl").read_text().splitlines()
 ]
-DECLINED = {"g0", "g2", "c0"}  # Regress and Classify that succeed: not implemented here
+DECLINED = {"g0", "g2", "c0"}  # successful Regress and Classify calls, not implemented here
 
 
 def cases(kind):
@@ -93,7 +93,7 @@ def test_json_out(case):
         with pytest.raises(ServingError, match=re.escape(case["error_has"])):
             encode()
         return
-    # Digit by digit, apart from white space.
+    # Equal to the last digit, apart from whitespace.
     assert re.sub(r"\s", "", encode()) == re.sub(r"\s", "", case["json_text"])
 
 
@@ -137,15 +137,15 @@ def predict(case, stubs):
     for name, (dtype, shape, values) in case["inputs"].items():
         tensor = tf.make_tensor_proto(values, info_dtype(dtype), shape)
         request.inputs[name].CopyFrom(tensor)
-    return stubs.prediction.Predict(request, timeout=20)
+    return stubs.prediction.Predict(request, timeout=GUARD)
 
 
 def metadata(case, stubs):
     request = fill_spec(get_model_metadata_pb2.GetModelMetadataRequest(), case)
     request.metadata_field.extend(case["metadata_field"])
-    return stubs.prediction.GetModelMetadata(request, timeout=20)
+    return stubs.prediction.GetModelMetadata(request, timeout=GUARD)
 
 
 def model_status(case, stubs):
     request = fill_spec(get_model_status_pb2.GetModelStatusRequest(), case)
-    return stubs.model.GetModelStatus(request, timeout=20)
+    return stubs.model.GetModelStatus(request, timeout=GUARD)

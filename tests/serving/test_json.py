@@ -2,7 +2,6 @@
 
 import base64
 import json
-import time
 
 import numpy as np
 import pytest
@@ -102,18 +101,18 @@ def test_large_integers_keep_their_digits():
 
 
 def test_one_long_text_among_numbers_takes_no_memory_for_the_others():
-    # NumPy by itself would make every element as long as the longest: here 80 GB.
+    # By default, NumPy would pad every element to the length of the longest: here 80 GB.
     body = json.dumps({"inputs": ["x" * 200_000, *range(100_000)]})
     with pytest.raises(ServingError, match="not of expected type"):
         decode(body, x=FLOAT)
 
 
-def test_an_image_is_read_by_numpy():
+def test_an_image_is_read_by_numpy(monkeypatch):
     image = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
     body = json.dumps({"instances": image.tolist()})
-    start = time.perf_counter()
+    # Not element by element, which is much slower.
+    monkeypatch.setattr("rwgen.serving.rest.json_values._collect", None)
     array = decode(body, x=UINT8).inputs["x"]
-    assert time.perf_counter() - start < 1  # some 25 ms on one core
     np.testing.assert_array_equal(array, image)
 
 

@@ -1,26 +1,23 @@
-"""A server's start and end, and what it logs."""
+"""How a server starts and stops, and what it logs."""
 
+import asyncio
 import contextlib
 import http.client
 import json
 import logging
-import os
 import signal
-import subprocess
-import sys
-import textwrap
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving_clients import (
+    GUARD,
     code_of,
     eventually,
     free,
     hp2,
-    in_threads,
     raw,
     rest,
     rest_predict,
@@ -29,7 +26,8 @@ from serving_clients import (
 )
 
 from rwgen import InvalidInputError
-from rwgen.serving import Server
+from rwgen.serving import Server, serve_until_signal
+from rwgen.serving.listeners import Listeners
 
 
 def test_a_server_is_told_what_is_wrong_with_it(saved, tmp_path):
@@ -70,18 +68,16 @@ def test_a_stopped_server_is_gone_and_stops_once(saved):
         rest(type("Gone", (), {"rest_port": port}), "GET", "/v1/models/hp2")
 
 
-def test_stopping_without_a_drain_does_not_wait(saved):
+def test_stopping_without_a_drain_does_not_wait_for_requests(saved, held):
     server = Server(free(), [hp2(saved)])
     server.start()
-    with stubs_of(server) as stubs:
-        caller = threading.Thread(
-            target=lambda: in_threads(1, lambda _: stubs.y([[1.0, 1.0]], signature="slow"))
-        )
-        caller.start()
-        time.sleep(0.05)
-        server.stop(drain=False)
-        caller.join(10)
-        assert not caller.is_alive()
+    with stubs_of(server) as stubs, ThreadPoolExecutor(2) as pool, held.released_at_end():
+        call = pool.submit(stubs.y, [[1.0, 1.0]], signature="slow")
+        held.wait_for_run()
+        stopping = pool.submit(server.stop, drain=False)
+        assert isinstance(call.exception(GUARD), grpc.RpcError)  # while the run is held back
+        held.release()
+        stopping.result(GUARD)
 
 
 def test_two_servers_in_one_process(saved, server, stubs):
@@ -103,82 +99,73 @@ def test_events_are_logged_in_lines_and_nothing_is_printed(saved, caplog, capfd)
     assert output.out == output.err == ""
 
 
-PROGRAM = """
-    import sys
-    from rwgen.serving import ModelConfig, Server, ServerConfig, serve_until_signal
-
-    server = Server(
-        ServerConfig(rest_port=0, grpc_port=0, drain_timeout=20),
-        [ModelConfig(name="hp2", base_path=sys.argv[1])],
-    )
-    server.start()
-    print(server.rest_port, server.grpc_port, flush=True)
-    sys.exit(serve_until_signal(server))
-"""
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_lets_requests_in_flight_finish(saved, number):
-    process = subprocess.Popen(
-        [sys.executable, "-c", textwrap.dedent(PROGRAM), str(saved)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
-    )
-    try:
-        rest_port, grpc_port = map(int, process.stdout.readline().split())
-        server = type("Ports", (), {"rest_port": rest_port, "grpc_port": grpc_port})
-        with stubs_of(server) as stubs:
-            assert stubs.y([2.0]) == [3.0]
+def test_a_signal_lets_requests_in_flight_finish(saved, held, number):
+    previous = signal.getsignal(number)
+    server = Server(free(), [hp2(saved)])
+    server.start()
 
-            def call(index):
-                if index == 8:
-                    time.sleep(0.15)
-                    process.send_signal(number)
-                    return None
-                if index % 2:
-                    return rest_predict(server, [[index, index]], "slow")
-                return stubs.y([[index, index]], signature="slow")
+    def call(stubs, index):
+        if index % 2:
+            return rest_predict(server, [[index, index]], "slow")
+        return stubs.y([[index, index]], signature="slow")
 
-            results = in_threads(9, call)
-        for index, result in enumerate(results[:8]):
+    with stubs_of(server) as stubs, ThreadPoolExecutor(9) as pool, held.released_at_end():
+        calls = [pool.submit(call, stubs, index) for index in range(8)]
+
+        def stopping():
+            try:
+                return rest(server, "GET", "/v1/models/hp2")[0] == 503
+            except ConnectionError:
+                return True
+
+        def interrupt():
+            eventually(lambda: signal.getsignal(number) != previous)
+            try:
+                eventually(lambda: server.in_flight == 8)
+            finally:
+                signal.pthread_kill(threading.main_thread().ident, number)
+            eventually(stopping)
+            held.release()
+
+        interrupting = pool.submit(interrupt)
+        assert serve_until_signal(server) == 0
+        interrupting.result(GUARD)
+        for index, item in enumerate(calls):
             row = [0.5 * index + 2] * 2
-            assert result == ((200, {"predictions": [row]}) if index % 2 else [row])
-        assert process.wait(20) == 0
-    finally:
-        process.kill()
-        process.communicate()
+            expected = (200, {"predictions": [row]}) if index % 2 else [row]
+            assert item.result(GUARD) == expected
+    assert signal.getsignal(number) == previous
 
 
-def test_health_says_so_during_the_drain(saved):
+def test_a_server_that_ends_on_its_own_is_a_failure(saved, monkeypatch):
+    monkeypatch.setattr("rwgen.serving.server._WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(Listeners, "is_listening", False)
+    assert serve_until_signal(Server(free(), [hp2(saved)])) == 1
+
+
+def test_health_says_so_during_the_drain(saved, held):
     server = Server(free(), [hp2(saved)])
     server.start()
     seen = []
-    with stubs_of(server) as stubs:
+    with stubs_of(server) as stubs, ThreadPoolExecutor(3) as pool, held.released_at_end():
         health = health_pb2_grpc.HealthStub(stubs.channel)
-        watching = health.Watch(health_pb2.HealthCheckRequest(), timeout=20)
+        watching = health.Watch(health_pb2.HealthCheckRequest(), timeout=GUARD)
 
         def watch():
-            try:
+            with contextlib.suppress(grpc.RpcError):
                 seen.extend(response.status for response in watching)
-            except grpc.RpcError:
-                return
 
-        watcher = threading.Thread(target=watch)
-        watcher.start()
+        watcher = pool.submit(watch)
         eventually(lambda: seen)
-        caller = threading.Thread(target=lambda: stubs.y([[1.0, 1.0]], signature="slow"))
-        caller.start()
-        time.sleep(0.05)
-        stopping = threading.Thread(target=server.stop)
-        stopping.start()
+        call = pool.submit(stubs.y, [[1.0, 1.0]], signature="slow")
+        held.wait_for_run()
+        stopping = pool.submit(server.stop)
         eventually(lambda: len(seen) > 1)
         watching.cancel()
-        for thread in (watcher, caller, stopping):
-            thread.join(20)
-            assert not thread.is_alive()
+        held.release()
+        for item in (watcher, call, stopping):
+            item.result(GUARD)
     serving, not_serving = (
         health_pb2.HealthCheckResponse.SERVING,
         health_pb2.HealthCheckResponse.NOT_SERVING,
@@ -187,21 +174,32 @@ def test_health_says_so_during_the_drain(saved):
 
 
 def test_requests_during_the_drain_are_unavailable(saved, monkeypatch):
-    monkeypatch.setattr("rwgen.serving.listeners.FAREWELL", 1.5)
+    announced, tried = threading.Event(), threading.Event()
+
+    async def farewell(_grace):
+        announced.set()
+        await asyncio.to_thread(tried.wait, GUARD)
+
+    monkeypatch.setattr("rwgen.serving.listeners._farewell", farewell)
     server = Server(free(), [hp2(saved)])
     server.start()
-    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=20)
-    with stubs_of(server) as stubs, contextlib.closing(connection):
+    connection = http.client.HTTPConnection("127.0.0.1", server.rest_port, timeout=GUARD)
+    with (
+        stubs_of(server) as stubs,
+        contextlib.closing(connection),
+        ThreadPoolExecutor(1) as pool,
+    ):
         connection.request("GET", "/v1/models/hp2")
         assert connection.getresponse().read()
         assert stubs.y([2.0]) == [3.0]
-        stopping = threading.Thread(target=server.stop)
-        stopping.start()
-        time.sleep(0.2)
-        connection.request("GET", "/v1/models/hp2")
-        response = connection.getresponse()
-        assert "shutting down" in json.loads(response.read())["error"]
-        assert (response.status, response.headers["connection"]) == (503, "close")
-        assert code_of(lambda: stubs.y([2.0])) == grpc.StatusCode.UNAVAILABLE
-        stopping.join(20)
-        assert not stopping.is_alive()
+        stopping = pool.submit(server.stop)
+        try:
+            assert announced.wait(GUARD)
+            connection.request("GET", "/v1/models/hp2")
+            response = connection.getresponse()
+            assert "shutting down" in json.loads(response.read())["error"]
+            assert (response.status, response.headers["connection"]) == (503, "close")
+            assert code_of(lambda: stubs.y([2.0])) == grpc.StatusCode.UNAVAILABLE
+        finally:
+            tried.set()
+        stopping.result(GUARD)

@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
 
 import grpc
 import numpy as np
@@ -13,8 +13,8 @@ import tensorflow as tf
 from google.protobuf.json_format import Parse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serving_clients import (
+    GUARD,
     code_of,
-    in_threads,
     raw,
     rest,
     rest_predict,
@@ -31,6 +31,8 @@ from tensorflow_serving.apis import (
     predict_pb2,
     regression_pb2,
 )
+
+from rwgen.serving.batching import Batcher
 
 
 def test_both_interfaces_give_the_same(server, stubs):
@@ -72,13 +74,13 @@ def test_only_the_outputs_asked_for_come(stubs):
     request = predict_pb2.PredictRequest(output_filter=["y"])
     request.model_spec.name, request.model_spec.signature_name = "hp2", "batched"
     request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0]))
-    assert set(stubs.prediction.Predict(request, timeout=20).outputs) == {"y"}
+    assert set(stubs.prediction.Predict(request, timeout=GUARD).outputs) == {"y"}
 
 
 def test_metadata_by_rest_is_that_of_grpc(server, stubs):
     request = get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     request.model_spec.name = "hp2"
-    response = stubs.prediction.GetModelMetadata(request, timeout=20)
+    response = stubs.prediction.GetModelMetadata(request, timeout=GUARD)
     assert response.model_spec.version.value == VERSION
     by_grpc = get_model_metadata_pb2.SignatureDefMap()
     assert response.metadata["signature_def"].Unpack(by_grpc)
@@ -103,14 +105,16 @@ def test_what_is_not_implemented_says_so(server, stubs):
         (stubs.prediction.MultiInference, inference_pb2.MultiInferenceRequest()),
         (stubs.model.HandleReloadConfigRequest, model_management_pb2.ReloadConfigRequest()),
     ):
-        assert code_of(lambda c=call, r=request: c(r, timeout=20)) == grpc.StatusCode.UNIMPLEMENTED
+        assert (
+            code_of(lambda c=call, r=request: c(r, timeout=GUARD)) == grpc.StatusCode.UNIMPLEMENTED
+        )
     assert rest(server, "POST", "/v1/models/hp2:classify", "{}")[0] == 501
 
 
 @pytest.mark.parametrize("service", ["", "tensorflow.serving.PredictionService"])
 def test_health(service, stubs):
     health = health_pb2_grpc.HealthStub(stubs.channel)
-    response = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=20)
+    response = health.Check(health_pb2.HealthCheckRequest(service=service), timeout=GUARD)
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
@@ -127,48 +131,62 @@ def test_metrics_have_tensorflow_servings_names(server):
     assert ':tensorflow:serving:request_latency_bucket{API="predict"' in text
     assert ":tensorflow:serving:runtime_latency_count" in text
     assert ":tensorflow:cc:saved_model:load_attempt_count" in text
-    assert "a-name-of-a-client" not in text  # or clients could fill the memory with names
+    assert "a-name-of-a-client" not in text  # otherwise clients could fill the memory with names
 
 
-def test_requests_are_batched_and_answered_as_if_they_were_not(saved):
-    with running(saved, batch_threads=1, max_batch_size=8) as server, stubs_of(server) as stubs:
-        # A run that takes a while, behind which the others gather.
-        busy = stubs.predict.__func__
-        blocker = threading.Thread(
-            target=busy, args=(stubs, np.ones((1, 2), np.float32)), kwargs={"signature": "slow"}
-        )
-        blocker.start()
-        time.sleep(0.05)
+def test_requests_are_batched_and_answered_as_if_they_were_not(saved, held, monkeypatch):
+    queued, submit = threading.Semaphore(0), Batcher.submit
 
-        def call(number):
-            response = stubs.predict(np.array([number, -number], np.float32))
-            return [tf.make_ndarray(response.outputs[key]).tolist() for key in ("y", "run")]
+    def counted(batcher, task):
+        submit(batcher, task)
+        queued.release()
 
-        results = in_threads(16, call)
-        blocker.join()
+    monkeypatch.setattr(Batcher, "submit", counted)
+
+    def call(number):
+        response = stubs.predict(np.array([number, -number], np.float32))
+        return [tf.make_ndarray(response.outputs[key]).tolist() for key in ("y", "run")]
+
+    with (
+        running(saved, batch_threads=1, max_batch_size=8) as server,
+        stubs_of(server) as stubs,
+        ThreadPoolExecutor(17) as pool,
+        held.released_at_end(),
+    ):
+        # One run is held back, and the others gather behind it.
+        blocker = pool.submit(stubs.predict, np.ones((1, 2), np.float32), "slow")
+        held.wait_for_run()
+        calls = [pool.submit(call, number) for number in range(16)]
+        for _ in range(17):
+            assert queued.acquire(timeout=GUARD)
+        held.release()
+        blocker.result(GUARD)
+        results = [item.result(GUARD) for item in calls]
     for number, (values, _) in enumerate(results):
         assert values == [0.5 * number + 2, -0.5 * number + 2]
     runs = {run for _, row in results for run in row}
-    assert len(runs) <= 8  # 32 rows, 8 at a time; the first may have gone alone
+    assert len(runs) == 4  # 32 rows, 8 per batch
 
 
-def test_deadlines_are_kept(server, stubs):
-    values = np.ones((1, 2), np.float32)
-    start = time.monotonic()
-    code = code_of(lambda: stubs.predict(values, "slow", timeout=0.05))
-    assert code == grpc.StatusCode.DEADLINE_EXCEEDED
-    assert time.monotonic() - start < 2
+def test_a_clients_deadline_is_kept(stubs, held):
+    code = code_of(lambda: stubs.predict(np.ones((1, 2), np.float32), "slow", timeout=0.05))
+    assert code == grpc.StatusCode.DEADLINE_EXCEEDED  # while the run is held back
+    held.release()
     assert stubs.y([2.0]) == [3.0]
 
 
-def test_the_servers_own_deadline_is_504(saved):
-    with running(saved, request_timeout=0.02) as server:
+def test_the_servers_own_deadline_is_504(saved, held):
+    with (
+        running(saved, request_timeout=0.02) as server,
+        stubs_of(server) as stubs,
+        held.released_at_end(),
+    ):
         assert rest_predict(server, [[1.0, 2.0]], "slow")[0] == 504
-        with stubs_of(server) as stubs:
-            call = code_of(lambda: stubs.predict(np.ones((1, 2), np.float32), "slow"))
-            assert call == grpc.StatusCode.DEADLINE_EXCEEDED
+        call = code_of(lambda: stubs.predict(np.ones((1, 2), np.float32), "slow"))
+        assert call == grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+@pytest.mark.parametrize("interface", ["grpc", "rest"])
 @pytest.mark.parametrize(
     "limits",
     [
@@ -176,16 +194,33 @@ def test_the_servers_own_deadline_is_504(saved):
         {"max_concurrent_requests": 2},
     ],
 )
-def test_too_many_requests_are_unavailable(saved, limits):
-    with running(saved, **limits) as server, stubs_of(server) as stubs:
-        results = in_threads(6, lambda _: stubs.y([[1.0, 1.0]], signature="slow"))
-        failed = [result for result in results if isinstance(result, grpc.RpcError)]
-        assert 1 <= len(failed) <= 5
-        assert {error.code() for error in failed} == {grpc.StatusCode.UNAVAILABLE}
-        answered = [result for result in results if isinstance(result, list)]
-        assert answered == [[[2.5, 2.5]]] * (6 - len(failed))
-        statuses = in_threads(6, lambda _: rest_predict(server, [[1.0, 1.0]], "slow")[0])
-        assert set(statuses) == {200, 503}
+def test_too_many_requests_are_unavailable(saved, held, limits, interface):
+    def call():
+        if interface == "rest":
+            return rest_predict(server, [[1.0, 1.0]], "slow")[0]
+        try:
+            return stubs.y([[1.0, 1.0]], signature="slow")
+        except grpc.RpcError as error:
+            return error.code()
+
+    good, refused = {
+        "rest": (200, 503),
+        "grpc": ([[2.5, 2.5]], grpc.StatusCode.UNAVAILABLE),
+    }[interface]
+    with (
+        running(saved, **limits) as server,
+        stubs_of(server) as stubs,
+        ThreadPoolExecutor(6) as pool,
+        held.released_at_end(),
+    ):
+        # One request runs, another one waits, and the other four are refused.
+        first = pool.submit(call)
+        held.wait_for_run()
+        others = [pool.submit(call) for _ in range(5)]
+        done = as_completed(others, GUARD)
+        assert [next(done).result() for _ in range(4)] == [refused] * 4
+        held.release()
+        assert [next(done).result(), first.result(GUARD)] == [good, good]
         assert stubs.y([2.0]) == [3.0]
 
 
@@ -208,5 +243,5 @@ def test_tls(saved, tmp_path):
 def test_status_by_grpc(stubs):
     request = get_model_status_pb2.GetModelStatusRequest()
     request.model_spec.name = "hp2"
-    (status,) = stubs.model.GetModelStatus(request, timeout=20).model_version_status
+    (status,) = stubs.model.GetModelStatus(request, timeout=GUARD).model_version_status
     assert (status.version, status.state, status.status.error_code) == (VERSION, 30, 0)

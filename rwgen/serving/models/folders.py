@@ -8,17 +8,17 @@ from pathlib import Path
 from rwgen.serving.config import MAX_VERSION
 
 MODEL_FILE = "saved_model.pb"
-"""A folder without it is no version."""
+"""File that every version folder contains."""
 
 Fingerprint = tuple[tuple[str, int, int], ...]
-"""Names, sizes and times of the files that a version needs."""
+"""Paths, sizes and modification times of the files of a version."""
 
 
 def find_versions(base_path: Path) -> dict[int, Path]:
-    """The folders of a model that are versions, by number.
+    """Return the version folders of a model by number.
 
     Args:
-        base_path: may be missing, or disappear meanwhile.
+        base_path: folder of the model. It may be missing, or disappear during the call.
     """
     found: dict[int, Path] = {}
     try:
@@ -26,7 +26,7 @@ def find_versions(base_path: Path) -> dict[int, Path]:
     except OSError:
         return {}
     for name in names:
-        # TensorFlow Serving also takes numbers with zeros before them, such as 00000123.
+        # TensorFlow Serving also accepts leading zeros, such as 00000123.
         if name.isascii() and name.isdigit() and len(name) <= 19:
             version, path = int(name), base_path / name
             if version <= MAX_VERSION and (path / MODEL_FILE).is_file():
@@ -35,7 +35,7 @@ def find_versions(base_path: Path) -> dict[int, Path]:
 
 
 def fingerprint(path: Path) -> Fingerprint:
-    """What changes while a version is being copied, or when it is mended."""
+    """Return a value that changes while a version is being copied, or when its files are fixed."""
     files = []
     for folder in (path, path / "variables", path / "assets", path / "assets.extra"):
         try:

@@ -1,4 +1,4 @@
-"""One version of a model: loaded, warmed up, and run."""
+"""One version of a model: loading, warm-up and execution."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ from rwgen.errors import reason_of
 from rwgen.export.warmup import WARMUP_FILE
 from rwgen.serving.logs import log
 from rwgen.serving.models.folders import MODEL_FILE
-from rwgen.serving.models.spec import DTYPES, Signature, TensorInfo
+from rwgen.serving.models.spec import DEFAULT_SIGNATURE, DTYPES, Signature, TensorInfo
 from rwgen.serving.models.tensor_proto import decode_inputs
 from rwgen.serving.status import Code, ServingError, invalid
 
 TAG = "serve"
-"""The tag of the graph that is served."""
+"""Tag of the graph to serve."""
 
 MAX_WARMUP_REQUESTS = 1000
-"""As in TensorFlow Serving, where more are an error."""
+"""Maximum number of warm-up requests; more are an error, as in TensorFlow Serving."""
 
 MAX_WARMUP_BYTES = 2**31 - 1
-"""Of one warm-up request: its author is the model's."""
+"""Maximum size of the tensors of one warm-up request. They come with the model, so are trusted."""
 
 
 class Servable:
-    """A loaded version.
+    """A loaded version of a model.
 
     Args:
         path: folder of a SavedModel with the tag `serve`.
-        name: of the model.
-        version: the folder's number.
+        name: name of the model.
+        version: version number.
 
     Attributes:
-        signature_defs: all SignatureDefs by name, as the file has them.
-        signatures: those that can be run.
+        signature_defs: all SignatureDefs of the SavedModel by name.
+        signatures: signatures that can be run, by name.
 
     Raises:
-        ServingError: it cannot be loaded, or a warm-up request fails.
+        ServingError: the version cannot be loaded, or a warm-up request fails.
     """
 
     def __init__(self, path: Path, name: str, version: int) -> None:
@@ -54,7 +54,7 @@ class Servable:
         self.version = version
         try:
             self.signature_defs = _signature_defs(path)
-            # Kept, because its functions do not keep its variables.
+            # The functions hold only weak references to the variables of the model.
             self._model: Any = tf.saved_model.load(str(path), tags=[TAG])
             self._functions: dict[str, Any] = dict(self._model.signatures)
         except ServingError:
@@ -69,11 +69,12 @@ class Servable:
         self._warm_up(path / WARMUP_FILE)
 
     def signature(self, name: str) -> Signature:
-        """The signature of that name.
+        """Return a signature; an empty name stands for the default one.
 
         Raises:
-            ServingError: FAILED_PRECONDITION, in TensorFlow Serving's words.
+            ServingError: FAILED_PRECONDITION, with TensorFlow Serving's message.
         """
+        name = name or DEFAULT_SIGNATURE
         if name not in self.signatures:
             raise ServingError(
                 Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
@@ -81,11 +82,11 @@ class Servable:
         return self.signatures[name]
 
     def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Give all outputs of a signature.
+        """Run a signature and return all of its outputs.
 
         Args:
-            signature: its name.
-            inputs: all of its inputs, of the right types and shapes.
+            signature: name of the signature.
+            inputs: all of its inputs, with the right dtypes and shapes.
 
         Raises:
             ServingError: with the code of TensorFlow's error.
@@ -98,7 +99,7 @@ class Servable:
             raise as_serving_error(error) from error
 
     def _warm_up(self, path: Path) -> None:
-        """Replay the requests that came with the model, so that no client waits for the first."""
+        """Replay the warm-up requests of the model, so that no client waits for the first run."""
         if not path.is_file():
             return
         start, count = time.monotonic(), 0
@@ -123,21 +124,21 @@ class Servable:
         )
 
     def _replay(self, request: Any) -> None:
-        signature = self.signature(request.model_spec.signature_name or "serving_default")
+        signature = self.signature(request.model_spec.signature_name)
         signature.check_names(set(request.inputs))
         inputs, _ = decode_inputs(request.inputs, signature, MAX_WARMUP_BYTES)
         self.run(signature.name, {**signature.defaults, **inputs})
 
 
 def as_serving_error(error: Exception) -> ServingError:
-    """What a client is told of an exception: TensorFlow's codes are those of gRPC."""
+    """Convert an exception to a `ServingError`. TensorFlow's codes are those of gRPC."""
     if isinstance(error, ServingError):
         return error
     if isinstance(error, tf.errors.OpError):
         return ServingError(Code(error.error_code), reason_of(error))
     if isinstance(error, UnicodeDecodeError):
-        # Of TensorFlow's own, when it raises an error with a text from the request.
-        return invalid("The model refused the request, for a text that is not UTF-8")
+        # TensorFlow fails to decode an error message that quotes a string of the request.
+        return invalid("The model refused a string that is not UTF-8")
     if isinstance(error, MemoryError):
         return ServingError(Code.RESOURCE_EXHAUSTED, "Not enough memory")
     text = " ".join(str(error).split())
@@ -156,7 +157,7 @@ def _signature_defs(path: Path) -> dict[str, Any]:
 
 
 def _can_be_sent(definition: Any) -> bool:
-    """Whether all tensors of a signature are of types that requests and answers can hold."""
+    """Return whether requests and responses can represent all tensors of a signature."""
     tensors = (*definition.inputs.values(), *definition.outputs.values())
     return all(info.dtype in DTYPES for info in tensors)
 

@@ -1,4 +1,4 @@
-"""What a signature takes and gives: element types, shapes, and which requests may share a run."""
+"""Names of models and versions in requests; signatures, their element types and shapes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,37 @@ from typing import Any
 
 import numpy as np
 
+from rwgen.checks import is_count
+from rwgen.serving.config import MAX_VERSION
 from rwgen.serving.status import invalid
+
+DEFAULT_SIGNATURE = "serving_default"
+"""Signature of a request that names none."""
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model, and optionally one of its versions, as named in a request.
+
+    Attributes:
+        name: name of the model.
+        version: version number, or None for the latest version or the one with the label.
+        label: label of a version, or None.
+
+    Raises:
+        ServingError: INVALID_ARGUMENT, for an empty name or a version out of range.
+    """
+
+    name: str
+    version: int | None = None
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        """Validate the fields."""
+        if not self.name:
+            raise invalid("ModelSpec has no name specified.")
+        if self.version is not None and not is_count(self.version, 0, MAX_VERSION):
+            raise invalid(f"Failed to convert version: {self.version} to numeric.")
 
 
 @dataclass(frozen=True)
@@ -16,10 +46,10 @@ class DType:
     """An element type.
 
     Attributes:
-        number: in TensorFlow's `types.proto`.
-        name: in TensorFlow's messages.
-        numpy: the same in NumPy; objects (bytes) for strings.
-        field: of a TensorProto, where values are listed.
+        number: enum value in TensorFlow's `types.proto`.
+        name: name in TensorFlow's error messages.
+        numpy: NumPy dtype; object (holding bytes) for strings.
+        field: field of a TensorProto that lists values of this type.
     """
 
     number: int
@@ -46,12 +76,12 @@ DTYPES = {
         (23, "uint64", "uint64", "uint64_val"),
     )
 }
-"""The element types that can be sent, by number."""
+"""Element types that requests and responses may contain, by number."""
 
 STRING = DTYPES[7]
 
 MAX_RANK = 32
-"""Dimensions of a tensor at the most."""
+"""Maximum rank of a tensor."""
 
 
 @dataclass(frozen=True)
@@ -59,15 +89,15 @@ class TensorInfo:
     """An input or output of a signature.
 
     Attributes:
-        dtype: the type of its elements.
-        shape: None for a dimension that may have any size; None as a whole for any shape.
+        dtype: element type.
+        shape: the shape, with None for a dimension of any size; None for any shape at all.
     """
 
     dtype: DType
     shape: tuple[int | None, ...] | None
 
     def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor may have this shape."""
+        """Return whether a tensor may have this shape."""
         return self.shape is None or (
             len(shape) == len(self.shape)
             and all(own in (None, side) for own, side in zip(self.shape, shape, strict=True))
@@ -76,13 +106,13 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Signature:
-    """What one signature of a model takes and gives.
+    """Inputs and outputs of a signature of a model.
 
     Attributes:
-        name: its key in the SavedModel.
-        inputs: by name.
-        outputs: by name.
-        defaults: values of inputs that a request may leave out.
+        name: key of the signature in the SavedModel.
+        inputs: inputs by name.
+        outputs: outputs by name.
+        defaults: values of inputs that a request may omit.
     """
 
     name: str
@@ -92,15 +122,15 @@ class Signature:
 
     @property
     def batchable(self) -> bool:
-        """Whether dimension 0 of every tensor is a batch of any size."""
+        """Whether dimension 0 of every input and output is a batch of any size."""
         tensors = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(info.shape and info.shape[0] is None for info in tensors)
 
     def check_names(self, names: set[str]) -> None:
-        """Find out whether a request has the right inputs.
+        """Check that a request has exactly the inputs of the signature.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+            ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
         """
         missing = set(self.inputs) - set(self.defaults) - names
         extra = names - set(self.inputs)
@@ -112,7 +142,7 @@ class Signature:
             )
 
     def check_input(self, name: str, dtype_name: str, shape: tuple[int, ...]) -> None:
-        """Find out whether a tensor can be an input.
+        """Check the dtype and shape of an input.
 
         Raises:
             ServingError: INVALID_ARGUMENT.
@@ -129,10 +159,10 @@ class Signature:
             )
 
     def select_outputs(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
-        """The outputs that a request asks for; all where it names none.
+        """Return the names of the outputs that a request asks for; all if it names none.
 
         Raises:
-            ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+            ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
         """
         for position, name in enumerate(wanted):
             if name not in self.outputs:
@@ -146,14 +176,14 @@ class Signature:
 
 
 def shown_shape(shape: tuple[int | None, ...] | None) -> str:
-    """A shape in messages, such as `[?,224,224,3]`."""
+    """Format a shape for error messages, such as `[?,224,224,3]`."""
     if shape is None:
         return "<unknown>"
     return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"
 
 
 def dtype_name(number: int) -> str:
-    """The name of an element type in messages, also of one that cannot be sent."""
+    """Return the name of an element type in error messages, including unsupported types."""
     return DTYPES[number].name if number in DTYPES else f"type {number}"
 
 

@@ -1,4 +1,4 @@
-"""TensorProto messages as arrays, after a look at the size that they declare, and back."""
+"""Conversion between TensorProto messages and arrays, with checks of the declared size."""
 
 from __future__ import annotations
 
@@ -7,24 +7,42 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from google.protobuf.message import Message
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from numpy.typing import NDArray
+from tensorflow.core.framework.tensor_pb2 import TensorProto
 
 from rwgen.serving.models.spec import DTYPES, MAX_RANK, STRING, Signature, dtype_name
 from rwgen.serving.status import invalid
 
 STRING_BYTES = 64
-"""What an element of a string tensor is counted as, besides its bytes: a Python object."""
+"""Size that an element of a string tensor counts for, in addition to its bytes: a Python object."""
 
 _NUMBER_OF = {dtype.numpy: dtype.number for dtype in DTYPES.values()}
 
-# Field number in TensorProto of values that have one size on the wire, where a packed list of them
-# looks just like the array in memory.
-_PACKED = {"float_val": 5, "double_val": 6}
+_FIXED_SIZE_FIELDS = ("float_val", "double_val")
+
+
+def _packed_tensor() -> Any:
+    """Make a message class that is a TensorProto with lists of numbers declared as bytes.
+
+    On the wire, a packed list of numbers of a fixed size is the array's memory with a length, just
+    like a field of bytes: a TensorProto can parse what this class serializes.
+    """
+    file = descriptor_pb2.FileDescriptorProto(name="rwgen_packed_tensor.proto", syntax="proto3")
+    message = file.message_type.add(name="PackedTensor")
+    for name in _FIXED_SIZE_FIELDS:
+        number = TensorProto.DESCRIPTOR.fields_by_name[name].number
+        message.field.add(name=name, number=number, type="TYPE_BYTES", label="LABEL_OPTIONAL")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName(message.name))
+
+
+_PackedTensor = _packed_tensor()
 
 
 def declared_shape(proto: Any, name: str) -> tuple[int, ...]:
-    """The shape that a TensorProto says it has.
+    """Return the shape that a TensorProto declares.
 
     Raises:
         ServingError: INVALID_ARGUMENT, for an unknown rank or size, or too many dimensions.
@@ -39,39 +57,38 @@ def declared_shape(proto: Any, name: str) -> tuple[int, ...]:
 
 
 def declared_bytes(proto: Any, name: str) -> int:
-    """What a TensorProto takes in memory as an array; a short message may declare a lot.
+    """Return the memory that a TensorProto needs as an array; a short message may declare a lot.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, see `declared_shape`, or for an element type that cannot be
-            sent.
+        ServingError: INVALID_ARGUMENT, see `declared_shape`, or for an unsupported element type.
     """
     if proto.dtype not in DTYPES:
-        raise invalid(f"Input {name}: {dtype_name(proto.dtype)} cannot be sent")
+        raise invalid(f"Input {name}: {dtype_name(proto.dtype)} is not supported")
     dtype = DTYPES[proto.dtype]
     each = STRING_BYTES if dtype is STRING else dtype.numpy.itemsize
     return each * math.prod(declared_shape(proto, name))
 
 
 def to_array(proto: Any, name: str) -> NDArray[Any]:
-    """The values of a TensorProto, in whichever of its fields they are.
+    """Convert a TensorProto to an array, whichever of its fields holds the values.
 
     Args:
-        proto: with a `declared_bytes` that there is room for.
-        name: of the input, for messages.
+        proto: a TensorProto whose `declared_bytes` fit in memory.
+        name: name of the input, for error messages.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, if it has not the values that its shape needs.
+        ServingError: INVALID_ARGUMENT, if the number of values does not fit the shape.
     """
     shape = declared_shape(proto, name)
     dtype = DTYPES[proto.dtype]
     values = len(getattr(proto, dtype.field))
     if not proto.tensor_content and (values > math.prod(shape) or (not values and 0 not in shape)):
         raise invalid(
-            f"Input {name}: expected {math.prod(shape)} values or fewer, of which the last counts "
-            f"for the rest, but {values} are provided"
+            f"Input {name}: expected at most {math.prod(shape)} values, the last of which is "
+            f"repeated if there are fewer, but {values} are provided"
         )
     try:
-        # Of fewer values, the last one is repeated.
+        # If there are fewer values, TensorFlow repeats the last one.
         array = tf.make_ndarray(proto)
     except (ValueError, TypeError, OverflowError) as error:
         raise invalid(f"Input {name}: not a valid tensor: {error}") from None
@@ -79,53 +96,41 @@ def to_array(proto: Any, name: str) -> NDArray[Any]:
 
 
 def from_array(array: NDArray[Any], proto: Any) -> None:
-    """Write an array into a TensorProto, in its typed field as TensorFlow Serving does.
+    """Write an array into the typed field of a TensorProto, as TensorFlow Serving does.
 
     Args:
-        array: of one of the types in `DTYPES`.
+        array: an array of one of the types in `DTYPES`.
         proto: an empty TensorProto.
     """
     dtype = DTYPES[_NUMBER_OF[array.dtype]]
     proto.dtype = dtype.number
     for side in array.shape:
         proto.tensor_shape.dim.add().size = side
-    if dtype.field in _PACKED:
-        _append_packed(proto, _PACKED[dtype.field], np.ascontiguousarray(array).tobytes())
+    if dtype.field in _FIXED_SIZE_FIELDS:
+        # Some eighty times faster than extending the list value by value.
+        packed = _PackedTensor(**{dtype.field: array.tobytes()})
+        proto.MergeFromString(packed.SerializeToString())
     elif dtype.field == "half_val":
         proto.half_val.extend(array.reshape(-1).view(np.uint16).tolist())
     else:
         getattr(proto, dtype.field).extend(array.reshape(-1).tolist())
 
 
-def _append_packed(proto: Message, field: int, content: bytes) -> None:
-    """Read a field as if it had come over the wire: much faster than a list of its values."""
-    if content:
-        proto.MergeFromString(_varint(field << 3 | 2) + _varint(len(content)) + content)
-
-
-def _varint(number: int) -> bytes:
-    octets = bytearray()
-    while number > 0x7F:
-        octets.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*octets, number])
-
-
 def decode_inputs(
     protos: Any, signature: Signature, max_bytes: int
 ) -> tuple[dict[str, NDArray[Any]], int]:
-    """The inputs of a request.
+    """Convert the inputs of a request to arrays.
 
     Args:
         protos: TensorProtos by name.
-        signature: what they must fit.
-        max_bytes: what they may take together.
+        signature: signature that the inputs must match.
+        max_bytes: maximum size of all inputs together.
 
     Returns:
-        The arrays, and what they were counted as in bytes.
+        The arrays by name, and the size in bytes that they count for.
 
     Raises:
-        ServingError: INVALID_ARGUMENT. Nothing is made before the sizes have been checked.
+        ServingError: INVALID_ARGUMENT. Nothing is allocated before the sizes have been checked.
     """
     total = 0
     for name, proto in protos.items():

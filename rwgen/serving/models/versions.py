@@ -1,7 +1,7 @@
-"""The versions of a model: which are loaded, which a request gets, and when one goes.
+"""The versions of a model: which are loaded, which one answers a request, when one is unloaded.
 
-The latest version and those with labels are kept loaded. A new one is loaded beside the old one,
-which goes when the new one answers and its last request is done.
+The latest version and all labelled versions are kept loaded. A new version is loaded alongside the
+old one, which is unloaded once the new one is available and its own last request has finished.
 """
 
 from __future__ import annotations
@@ -16,18 +16,20 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from rwgen.errors import InvalidInputError
 from rwgen.serving.config import ModelConfig
 from rwgen.serving.logs import log
 from rwgen.serving.models.folders import Fingerprint, find_versions, fingerprint
 from rwgen.serving.models.servable import Servable
+from rwgen.serving.models.spec import ModelSpec
 from rwgen.serving.status import Code, ServingError, invalid
 
 MAX_ENDED = 16
-"""Versions that are remembered after they have gone."""
+"""Maximum number of unloaded versions whose status is kept."""
 
 
 class State(Enum):
-    """States of a version, with the numbers of TensorFlow Serving's messages."""
+    """States of a version, numbered as in TensorFlow Serving's messages."""
 
     START = 10
     LOADING = 20
@@ -38,13 +40,13 @@ class State(Enum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """What is known of a version.
+    """Status of a version.
 
     Attributes:
-        version: its number.
-        state: where it is.
-        code: OK, or why it could not be loaded.
-        message: the same in words.
+        version: version number.
+        state: state in the version's life cycle.
+        code: OK, or the reason why the version could not be loaded.
+        message: error message, empty for OK.
     """
 
     version: int
@@ -65,8 +67,9 @@ class ServedModel:
     """A model and its versions.
 
     Args:
-        config: where they are.
-        observe_load: told of each attempt: the model's path, whether it succeeded, its seconds.
+        config: name, folder and labels.
+        observe_load: called after each attempt to load a version with its path, whether it
+            succeeded, and the seconds it took.
     """
 
     def __init__(
@@ -77,23 +80,19 @@ class ServedModel:
         self._observe_load = observe_load
         self._lock = threading.Lock()
         self._versions: dict[int, _Version] = {}
-        self._said_missing = False
+        self._warned_missing = False
 
     @contextlib.contextmanager
-    def lease(self, version: int | None, label: str | None) -> Iterator[Servable]:
-        """A version that stays loaded as long as the context.
+    def lease(self, spec: ModelSpec) -> Iterator[Servable]:
+        """Return a version that stays loaded within the context.
 
         Args:
-            version: its number, None for the latest.
-            label: a label instead of a number, None for none.
+            spec: the version to lease; by default the latest one that is available.
 
         Raises:
-            ServingError: NOT_FOUND, or INVALID_ARGUMENT for a label that nobody gave.
+            ServingError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
         """
-        if label is not None:
-            if label not in self.config.version_labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
-            version = self.config.version_labels[label]
+        version = self._version_of(spec)
         with self._lock:
             found = self._latest() if version is None else self._versions.get(version)
             if found is None or found.servable is None or found.status.state != State.AVAILABLE:
@@ -106,16 +105,13 @@ class ServedModel:
             with self._lock:
                 found.leases -= 1
 
-    def statuses(self, version: int | None, label: str | None) -> list[VersionStatus]:
-        """What is known of one version, or of all, the latest first.
+    def statuses(self, spec: ModelSpec) -> list[VersionStatus]:
+        """Return the status of one version, or of all versions, latest first.
 
         Raises:
-            ServingError: NOT_FOUND, or INVALID_ARGUMENT for a label that nobody gave.
+            ServingError: NOT_FOUND, or INVALID_ARGUMENT for an unknown label.
         """
-        if label is not None:
-            if label not in self.config.version_labels:
-                raise invalid(f"Unrecognized servable version label: {label}")
-            version = self.config.version_labels[label]
+        version = self._version_of(spec)
         with self._lock:
             known = {number: entry.status for number, entry in self._versions.items()}
         if version is None and known:
@@ -128,14 +124,31 @@ class ServedModel:
             )
         return [known[version]]
 
+    def load(self) -> None:
+        """Load the first versions.
+
+        Raises:
+            InvalidInputError: no version can be loaded.
+        """
+        self.refresh()
+        with self._lock:
+            if self._latest() is not None:
+                return
+            versions = sorted(self._versions.items(), reverse=True)
+        reasons = [entry.status.message for _, entry in versions if entry.status.message]
+        raise InvalidInputError(
+            f"expected a loadable version of {self.config.name} under {self.config.base_path}. "
+            f"Received: {reasons[0] if reasons else 'none'}"
+        )
+
     def refresh(self) -> None:
-        """Load what is new and unload what is no longer wanted. For one thread at a time."""
+        """Load new versions and unload those no longer wanted. Must not run concurrently."""
         found = find_versions(self._base_path)
         if not found:
-            self._say_missing()
+            self._warn_missing()
             self._finish_unloading()
             return
-        self._said_missing = False
+        self._warned_missing = False
         latest = max(found)
         wanted = {latest} | (set(self.config.version_labels.values()) & set(found))
         for version in sorted(wanted, reverse=True):
@@ -147,18 +160,26 @@ class ServedModel:
                 if entry.status.state == State.AVAILABLE
             }
             if latest not in available and available:
-                wanted.add(max(available))  # it answers until the latest can
+                wanted.add(max(available))  # serves until the latest version is available
             for version in available - wanted:
                 self._set(version, State.UNLOADING)
         self._finish_unloading()
 
     def unload(self) -> None:
-        """Forget all versions, when the server has stopped."""
+        """Drop all versions, after the server has stopped."""
         with self._lock:
             self._versions.clear()
 
+    def _version_of(self, spec: ModelSpec) -> int | None:
+        """Return the version number that a request names, or None for the latest version."""
+        if spec.label is None:
+            return spec.version
+        if spec.label not in self.config.version_labels:
+            raise invalid(f"Unrecognized servable version label: {spec.label}")
+        return self.config.version_labels[spec.label]
+
     def _latest(self) -> _Version | None:
-        """The highest version that answers. Under the lock."""
+        """Return the highest available version, or None. The caller holds the lock."""
         numbers = [
             number
             for number, entry in self._versions.items()
@@ -173,7 +194,7 @@ class ServedModel:
                 return
             files = fingerprint(path)
             if entry is not None and entry.failed_as == files:
-                return  # it would fail again
+                return  # unchanged files would fail again
             self._versions[version] = entry = _Version(VersionStatus(version, State.START))
             self._set(version, State.LOADING)
         start = time.monotonic()
@@ -192,7 +213,7 @@ class ServedModel:
         self._observe_load(str(path), loaded, time.monotonic() - start)
 
     def _finish_unloading(self) -> None:
-        """Free the versions whose last request is done."""
+        """Free the versions whose last request has finished."""
         with self._lock:
             done = [
                 number
@@ -210,14 +231,14 @@ class ServedModel:
             for number in ended[:-MAX_ENDED]:
                 del self._versions[number]
         if done:
-            # A loaded model refers to itself in circles.
+            # A loaded model contains reference cycles.
             gc.collect()
 
-    def _say_missing(self) -> None:
+    def _warn_missing(self) -> None:
         with self._lock:
             kept = self._latest()
-        if kept is not None and not self._said_missing:
-            self._said_missing = True
+        if kept is not None and not self._warned_missing:
+            self._warned_missing = True
             log(
                 logging.WARNING,
                 "removal_refused",
@@ -239,11 +260,11 @@ class ServedModel:
 
 
 def not_found(name: str, version: int | None) -> ServingError:
-    """No such model or version answers, in TensorFlow Serving's words."""
+    """Return the error for a model or version that is not available, as in TensorFlow Serving."""
     wanted = f"Latest({name})" if version is None else f"Specific({name}, {version})"
     return ServingError(Code.NOT_FOUND, f"Servable not found for request: {wanted}")
 
 
 def no_versions(name: str) -> ServingError:
-    """No such model is known, in TensorFlow Serving's words."""
+    """Return the error for a model without versions, as in TensorFlow Serving."""
     return ServingError(Code.NOT_FOUND, f"Could not find any versions of model {name}")

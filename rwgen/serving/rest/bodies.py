@@ -1,4 +1,4 @@
-"""Request bodies: read within their time, their size, and the room that there is."""
+"""Request bodies, read within limits of time, size and total memory."""
 
 from __future__ import annotations
 
@@ -11,22 +11,25 @@ from rwgen.serving.admission import Slot
 from rwgen.serving.status import Code, ServingError
 
 DISCARDED_SHARE = 2
-"""How often the largest body's size is read of one that is refused: a client that still sends
-when the connection is closed would not see the answer."""
+"""A refused body is read up to this multiple of the maximum body size before the connection is
+closed: a client that is still sending at that moment would not see the response."""
 
 
 class ClientGoneError(Exception):
-    """Nobody waits for an answer any more."""
+    """The client has disconnected."""
 
 
 class Body:
     """The body of one request.
 
     Args:
-        scope: of the request, with its headers.
-        receive: gives the parts.
-        max_bytes: its size at the most.
-        timeout: seconds in which all of it must arrive.
+        scope: ASGI scope of the request.
+        receive: ASGI callable that returns the parts of the body.
+        max_bytes: maximum size of the body.
+        timeout: seconds within which the whole body must arrive.
+
+    Attributes:
+        ended: whether the whole body has been read.
     """
 
     def __init__(self, scope: Scope, receive: Receive, max_bytes: int, timeout: float) -> None:
@@ -34,20 +37,20 @@ class Body:
         self._max_bytes = max_bytes
         self._due = asyncio.get_running_loop().time() + timeout
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
-        # h11 has found them to be numbers of at most 20 digits.
+        # h11 has checked that it is a number of at most 20 digits.
         self._declared = int(lengths[0]) if lengths else 0
         self.ended = False
 
     async def read(self, slot: Slot) -> bytes:
-        """The whole body.
+        """Read the whole body.
 
         Args:
-            slot: where its bytes are counted.
+            slot: the request's share of the limits.
 
         Raises:
-            ServingError: with 413 for a body that is too large and 408 for one that is too late;
-                UNAVAILABLE, if there is no room for it.
-            ClientGoneError: it breaks off.
+            ServingError: with HTTP status 413 for a body that is too large and 408 for one that
+                arrives too late; UNAVAILABLE if the server holds too many bytes.
+            ClientGoneError: the client disconnects.
         """
         if self._declared > self._max_bytes:
             raise self._too_large()
@@ -63,16 +66,16 @@ class Body:
         return b"".join(chunks)
 
     async def discard(self) -> None:
-        """Read what comes and keep none of it, before the request is refused.
+        """Read and drop what is left of a body that is about to be refused.
 
         Raises:
-            ClientGoneError: it breaks off.
+            ClientGoneError: the client disconnects.
         """
         size = 0
         try:
             while not self.ended and size <= DISCARDED_SHARE * self._max_bytes:
                 size += len(await self._next())
-        except ServingError:  # too late, but the request is refused anyway
+        except ServingError:  # too late; the request is refused anyway
             return
 
     async def _next(self) -> bytes:

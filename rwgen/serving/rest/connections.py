@@ -1,4 +1,4 @@
-"""HTTP connections with limits that uvicorn does not have: their number, and slow clients."""
+"""HTTP connections with limits that uvicorn lacks: their number, and timeouts for slow clients."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 
 def limited_protocol(max_connections: int, timeout: float) -> type[H11Protocol]:
-    """The protocol of connections with these limits, for uvicorn.
+    """Return uvicorn's HTTP protocol with limits on connections.
 
-    A request's size is limited by h11 as far as its headers go, and by the application in the rest.
+    The size of the headers is limited by h11, the size of the body by the application.
 
     Args:
-        max_connections: at a time; further ones are closed at once.
-        timeout: seconds in which the headers of a request must arrive, and in which the client
-            must take what was written.
+        max_connections: maximum number of open connections; further ones are closed immediately.
+        timeout: seconds within which the headers of a request must arrive, and within which the
+            client must read what was written.
     """
 
     class LimitedProtocol(H11Protocol):

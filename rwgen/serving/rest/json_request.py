@@ -1,4 +1,4 @@
-"""REST bodies as arrays: TensorFlow Serving's row format and its columnar one."""
+"""Decoding of REST bodies in TensorFlow Serving's row and columnar formats."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.serving.models.spec import TensorInfo, shown_shape
+from rwgen.serving.models.spec import DEFAULT_SIGNATURE, TensorInfo, shown_shape
 from rwgen.serving.rest.json_values import dense_shape, format_error, is_base64, to_array
 from rwgen.serving.status import ServingError, invalid
 
-DEFAULT_SIGNATURE = "serving_default"
-"""The signature of a request that names none."""
-
-# What RapidJSON, with which TensorFlow Serving reads JSON, calls the same.
+# Python's messages, and those of RapidJSON, which TensorFlow Serving uses, for the same errors.
 _PARSE_ERRORS = {
     "Expecting value": "Invalid value.",
     "Extra data": "The document root must not be followed by other values.",
@@ -35,12 +32,12 @@ _PARSE_ERRORS = {
 
 @dataclass(frozen=True)
 class JsonRequest:
-    """A request in JSON.
+    """A decoded request.
 
     Attributes:
-        signature_name: what it asks for.
-        row: whether it is in row format, in which the answer must then be.
-        inputs: by name.
+        signature_name: name of the signature.
+        row: whether the request, and therefore the response, is in row format.
+        inputs: input arrays by name.
     """
 
     signature_name: str
@@ -51,14 +48,14 @@ class JsonRequest:
 def decode_request(
     body: bytes, inputs_of: Callable[[str], Mapping[str, TensorInfo]]
 ) -> JsonRequest:
-    """Read a request.
+    """Decode a request.
 
     Args:
         body: `{"signature_name": ..., "instances": [...]}`, or `inputs` in place of `instances`.
-        inputs_of: gives the inputs of a signature, or raises `ServingError`.
+        inputs_of: returns the inputs of a signature by name, or raises `ServingError`.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
     """
     document = _parse(body)
     if not isinstance(document, dict):
@@ -91,7 +88,7 @@ def _parse(body: bytes) -> Any:
         raise invalid(
             f"JSON Parse error: Invalid encoding in string. at offset: {error.start}"
         ) from None
-    except ValueError:  # Python reads no integers of thousands of digits
+    except ValueError:  # Python does not parse integers of thousands of digits
         raise invalid("JSON Parse error: Number too big to be stored in double.") from None
     except RecursionError:
         raise invalid("JSON Parse error: The document is nested too deeply.") from None
@@ -102,7 +99,7 @@ class _Reader:
         self._infos = infos
 
     def rows(self, instances: Any) -> dict[str, NDArray[Any]]:
-        """One element for each row: its value, or an object with the values of all inputs."""
+        """Decode one element per row: a value, or an object with the values of all inputs."""
         if not isinstance(instances, list) or not instances:
             raise format_error(instances, "Expecting 'instances' to be a list that is not empty")
         if _is_object(instances[0]):
@@ -134,7 +131,7 @@ class _Reader:
         }
 
     def columns(self, inputs: Any) -> dict[str, NDArray[Any]]:
-        """The tensors as they are: one by itself, or an object with each by its name."""
+        """Decode whole tensors: the single one, or an object with each of them by name."""
         if not _is_object(inputs):
             if len(self._infos) > 1:
                 raise invalid(
@@ -157,11 +154,11 @@ class _Reader:
         return to_array(value, self._infos[name].dtype)
 
     def _stack(self, name: str, items: list[Any]) -> NDArray[Any]:
-        """The values of one input in all rows, which must have one shape."""
+        """Stack the values of one input in all rows, which must have the same shape."""
         try:
             return self._array(name, items)
         except ServingError:
-            # Row by row, for an error that says which one is wrong.
+            # Row by row, for an error that names the invalid row.
             arrays = [self._row(name, items, position) for position in range(len(items))]
             return np.stack(arrays)
 

@@ -1,4 +1,4 @@
-"""Answers as JSON, in TensorFlow Serving's row format or its columnar one."""
+"""Encoding of responses as JSON, in TensorFlow Serving's row and columnar formats."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from numpy.typing import NDArray
 from rwgen.serving.status import invalid
 
 BYTES_SUFFIX = "_bytes"
-"""Outputs of strings whose names end like this are written in base64."""
+"""String outputs whose names have this suffix are written in base64."""
 
 EXPONENT_FROM = 1e6
-"""Numbers that TensorFlow Serving writes with an exponent if six digits are enough for them."""
+"""From here on, TensorFlow Serving writes numbers that need at most six digits with an exponent."""
 
 
 def encode_response(outputs: Mapping[str, NDArray[Any]], *, row: bool) -> bytes:
-    """Write an answer.
+    """Encode a response.
 
     Args:
-        outputs: by name, at least one. float16 is written as its value in float32.
-        row: whether in row format: `predictions`, one element for each row, and not `outputs`.
+        outputs: output arrays by name, at least one. float16 is written as float32.
+        row: whether to use the row format (`predictions`, one element per row) rather than the
+            columnar format (`outputs`).
 
     Returns:
-        UTF-8, with NaN, Infinity and -Infinity where a number is none.
+        JSON in UTF-8, with NaN, Infinity and -Infinity for numbers that are not finite.
 
     Raises:
         ServingError: INVALID_ARGUMENT, for outputs without a common batch size in row format, or
-            a text that is not UTF-8.
+            strings that are not UTF-8.
     """
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
@@ -78,7 +79,7 @@ def _row_texts(name: str, array: NDArray[Any]) -> list[str]:
 
 
 def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
-    """The elements' texts in the brackets of a shape."""
+    """Join the texts of the elements with the brackets and commas of a shape."""
     if 0 in shape:
         return json.dumps(np.empty(shape).tolist())
     for side in reversed(shape):
@@ -90,7 +91,7 @@ def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
 
 
 def _texts(name: str, array: NDArray[Any]) -> list[str]:
-    """The JSON text of every element, in order."""
+    """Return the JSON text of every element, in order."""
     flat = array.reshape(-1)
     if flat.dtype.kind == "O":
         return _strings(name, flat.tolist())
@@ -102,7 +103,7 @@ def _texts(name: str, array: NDArray[Any]) -> list[str]:
 
 
 def _decimals(flat: NDArray[Any]) -> list[str]:
-    # NumPy writes the fewest digits that give the same number, at once for all.
+    # NumPy writes the fewest digits that parse to the same number.
     texts: list[str] = flat.astype(str).tolist()
     with np.errstate(invalid="ignore"):
         unlike = ~(np.abs(flat) < EXPONENT_FROM)
@@ -116,7 +117,7 @@ def _large(value: Any) -> str:
         return "NaN"
     if np.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    # As C++ prints them: so many digits if they are enough, else as many as are ever needed.
+    # As printed by C++: with the digits that every number keeps, or with all that any needs.
     few, most = (6, 9) if value.dtype.itemsize == 4 else (15, 17)
     text = f"{value:.{few}g}"
     if type(value)(text) != value:
@@ -131,6 +132,6 @@ def _strings(name: str, values: list[bytes]) -> list[str]:
         return [json.dumps(value.decode()) for value in values]
     except UnicodeDecodeError:
         raise invalid(
-            f"Tensor name: {name} has text that is not UTF-8, which only an output whose name "
-            f"ends in {BYTES_SUFFIX} may have"
+            f"Tensor name: {name} has a string that is not UTF-8, which is only allowed for "
+            f"names ending in {BYTES_SUFFIX}"
         ) from None

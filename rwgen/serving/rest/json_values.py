@@ -1,7 +1,7 @@
-"""JSON values as arrays, with TensorFlow Serving's rules and its words for what is wrong.
+"""Conversion of JSON values to arrays, with TensorFlow Serving's rules and error messages.
 
-Numbers go through NumPy as a whole. Only where that does not give what TensorFlow Serving would,
-values are taken one by one, which finds the first that is wrong.
+NumPy converts numbers all at once. Strings, and values that NumPy and TensorFlow Serving treat
+differently, are converted one by one, which also finds the first invalid value.
 """
 
 from __future__ import annotations
@@ -16,25 +16,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checks import is_count
 from rwgen.serving.models.spec import MAX_RANK, STRING, DType
 from rwgen.serving.status import ServingError, invalid
 
 MAX_SHOWN = 120
-"""Characters of a JSON value that messages show."""
+"""Maximum number of characters of a JSON value in an error message."""
+
+_MAX_FLOAT = int(np.finfo(np.float64).max)
 
 _KINDS: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}
 _TYPES = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
 
 
 def to_array(value: Any, dtype: DType) -> NDArray[Any]:
-    """A JSON value as a tensor.
+    """Convert a JSON value to an array.
 
     Args:
-        value: a number, text, boolean or `b64` object, or nested lists of them.
-        dtype: the type that the elements must have.
+        value: a number, string, boolean or `b64` object, or nested lists of them.
+        dtype: required element type.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
     """
     array = _at_once(value, dtype)
     if array is not None:
@@ -48,7 +51,7 @@ def to_array(value: Any, dtype: DType) -> NDArray[Any]:
 
 
 def dense_shape(value: Any) -> tuple[int, ...]:
-    """The shape that nested lists have by their first elements.
+    """Return the shape of nested lists, judged by their first elements.
 
     Raises:
         ServingError: INVALID_ARGUMENT, for more than `MAX_RANK` dimensions.
@@ -65,18 +68,18 @@ def dense_shape(value: Any) -> tuple[int, ...]:
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a value is an object that stands for bytes."""
+    """Return whether a value is an object that represents bytes."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str)
 
 
 def format_error(value: Any, *words: object) -> ServingError:
-    """An error about a value, which is shown as far as it is short."""
+    """Return an error about a value, which is shown abbreviated."""
     return invalid(" ".join(["JSON Value:", _shown(value), *map(str, words)]))
 
 
 def _at_once(value: Any, dtype: DType) -> NDArray[Any] | None:
-    """The value by NumPy, None where it is ragged or has elements of another type."""
-    # References to the elements: texts would otherwise be copied at the length of the longest.
+    """Convert a value by NumPy; None if it is ragged or has elements of another type."""
+    # dtype object: otherwise every string would be padded to the length of the longest.
     array = np.array(value, dtype=object)
     if array.ndim > MAX_RANK:
         return None
@@ -95,10 +98,10 @@ def _at_once(value: Any, dtype: DType) -> NDArray[Any] | None:
 def _collect(
     value: Any, level: int, shape: tuple[int, ...], dtype: DType, values: list[Any]
 ) -> None:
-    """Append the elements of nested lists, which must be of this shape."""
+    """Append the elements of nested lists, which must have this shape."""
     rank = len(shape)
     if not isinstance(value, list):
-        # All elements of a dense tensor are at the innermost level.
+        # The elements of a dense tensor are all at the innermost level.
         if level != rank:
             raise format_error(
                 value, "Encountered value at unexpected level:", level, "expected:", rank
@@ -126,20 +129,17 @@ def _element(value: Any, dtype: DType) -> Any:
         if isinstance(value, str):
             try:
                 return value.encode()
-            except UnicodeEncodeError:  # half of a surrogate pair
+            except UnicodeEncodeError:  # a lone surrogate
                 raise _type_error(value, dtype) from None
     elif dtype.numpy.kind == "b":
         if isinstance(value, bool):
             return value
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        if dtype.numpy.kind == "f":
-            try:
-                return float(value)
-            except OverflowError:
-                raise _type_error(value, dtype) from None
-        limits = np.iinfo(dtype.numpy)
-        if isinstance(value, int) and limits.min <= value <= limits.max:
-            return value
+    elif dtype.numpy.kind == "f":
+        # Unlike `is_number`, JSON here has NaN and infinities.
+        if isinstance(value, float) or is_count(value, -_MAX_FLOAT, _MAX_FLOAT):
+            return float(value)
+    elif is_count(value, int(np.iinfo(dtype.numpy).min), int(np.iinfo(dtype.numpy).max)):
+        return value
     raise _type_error(value, dtype)
 
 
@@ -159,11 +159,11 @@ def _type_error(value: Any, dtype: DType) -> ServingError:
 def _shown(value: Any) -> str:
     if isinstance(value, str):
         value = value[:MAX_SHOWN]
-    elif isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+    elif isinstance(value, int) and abs(value) >= 10**20:
         return "a number of many digits"
     elif isinstance(value, float) and not math.isfinite(value):
         return json.dumps(value)
-    # Piece by piece, because a value may be large, or nested deeper than the encoder can follow.
+    # Incrementally: a value may be large, or nested more deeply than the encoder can handle.
     text = ""
     for piece in itertools.islice(json.JSONEncoder().iterencode(value), MAX_SHOWN):
         text += piece[:MAX_SHOWN]

@@ -1,4 +1,4 @@
-"""What the paths of the REST interface ask for."""
+"""Paths of the REST interface."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from rwgen.serving.models.manager import ModelSpec
+from rwgen.serving.models.spec import ModelSpec
 from rwgen.serving.status import invalid
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
-# Digits are 0 to 9 only, and letters may be of either case, as in TensorFlow Serving.
+# ASCII digits only, and letters of either case, as in TensorFlow Serving.
 _POST = re.compile(_MODEL + ":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
 _GET = re.compile(_MODEL + "(/metadata)?", re.IGNORECASE | re.ASCII)
 
 MAX_DIGITS = 20
-"""Digits of a version at the most: Python would take its time for millions of them."""
+"""Maximum number of digits of a version: parsing millions of digits would be slow."""
 
 
 @dataclass(frozen=True)
 class Route:
-    """What a request asks for.
+    """Action and model of a request.
 
     Attributes:
         action: `predict`, `classify`, `regress`, `status` or `metadata`.
-        spec: of which model.
+        spec: the model.
     """
 
     action: str
@@ -32,14 +32,15 @@ class Route:
 
 
 def find_route(method: str, path: str) -> Route:
-    """What a request asks for.
+    """Parse the path of a request.
 
     Args:
-        method: such as `GET`.
-        path: as it was sent; only the names in it are unquoted, so that they cannot form a path.
+        method: HTTP method, such as `GET`.
+        path: path as sent, percent-encoded. Only the names in it are decoded, after splitting, so
+            that an encoded slash cannot change the path.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, in TensorFlow Serving's words.
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
     """
     found = {"POST": _POST, "GET": _GET}.get(method)
     match = found.fullmatch(path) if found else None

@@ -1,21 +1,17 @@
-"""One gRPC call: its message in time, its deadline, its place among all, and its errors."""
+"""One gRPC call: reading its message, its deadline, its admission, and its errors."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 import grpc
 
-from rwgen.serving.admission import Gate, Slot
-from rwgen.serving.logs import log
-from rwgen.serving.models.servable import as_serving_error
+from rwgen.serving.admission import Slot
+from rwgen.serving.backend import Backend, Record
 from rwgen.serving.predict import before
-from rwgen.serving.status import Code, ServingError, invalid
+from rwgen.serving.status import ServingError, invalid
 
 _CODES = {code.value[0]: code for code in grpc.StatusCode}
 
@@ -25,64 +21,48 @@ class Call:
     """A call whose message has arrived.
 
     Attributes:
-        data: the message, not parsed.
-        slot: where its bytes are counted.
-        start: when the call began, as `time.monotonic` counts.
-        deadline: the client's or the server's, whichever is sooner.
+        data: the serialized message.
+        slot: the call's share of the limits.
+        record: the call's record.
+        deadline: deadline of the client or the server, whichever is earlier, on the clock of
+            `time.monotonic`.
     """
 
     data: bytes
     slot: Slot
-    start: float
+    record: Record
     deadline: float
 
 
 Handler = Callable[[Call], Awaitable[bytes]]
 
 
-def method_handler(
-    method: str, handler: Handler, gate: Gate, request_timeout: float, read_timeout: float
-) -> grpc.RpcMethodHandler:
-    """What a server needs to answer calls of a method.
+def method_handler(method: str, handler: Handler, backend: Backend) -> grpc.RpcMethodHandler:
+    """Make the gRPC handler of a method.
 
-    Messages come as bytes, so that one that cannot be read is answered like other errors. They
-    come as a stream of one, which is the same on the wire: how long a server waits for the
-    message of a call that has only one cannot be limited.
+    Messages are received as bytes, so that a malformed one is answered like any other error. They
+    are received as a stream of one message, which is the same on the wire: gRPC has no timeout for
+    the message of a unary call.
 
     Args:
-        method: for logs.
-        handler: gives the answer's bytes.
-        gate: admits calls.
-        request_timeout: seconds that a call may take.
-        read_timeout: seconds in which its message must arrive.
+        method: name of the method, for the log.
+        handler: returns the serialized response.
+        backend: supplies limits, admission and records.
     """
 
     async def answer(requests: AsyncIterator[bytes], context: Any) -> bytes:
-        start = time.monotonic()
-        status = Code.CANCELLED
         try:
-            deadline = start + min(request_timeout, _time_remaining(context))
-            with gate.admit() as slot:
-                data = await _receive(requests, min(deadline, start + read_timeout))
+            with backend.record("GRPC", method=method) as record, backend.gate.admit() as slot:
+                deadline = record.start + min(
+                    backend.config.request_timeout, _time_remaining(context)
+                )
+                read_deadline = min(deadline, record.start + backend.config.read_timeout)
+                data = await _receive(requests, read_deadline)
                 slot.grow(len(data))
-                result = await handler(Call(data, slot, start, deadline))
-            status = Code.OK
-            return result
-        except asyncio.CancelledError:  # the client has gone
-            raise
-        except Exception as error:
-            failure = as_serving_error(error)
-            status = failure.code
-            await _abort(context, failure)
-        finally:
-            log(
-                logging.ERROR if status == Code.INTERNAL else logging.DEBUG,
-                "request",
-                api="GRPC",
-                method=method,
-                status=status.name,
-                seconds=time.monotonic() - start,
-            )
+                return await handler(Call(data, slot, record, deadline))
+        except ServingError as error:
+            await context.abort(_CODES[int(error.code)], error.message)
+            raise  # not reached: abort raises
 
     return grpc.stream_unary_rpc_method_handler(answer)
 
@@ -92,11 +72,6 @@ async def _receive(requests: AsyncIterator[bytes], deadline: float) -> bytes:
         async for data in requests:
             return data
     raise invalid("expected a request message. Received: none")
-
-
-async def _abort(context: Any, error: ServingError) -> NoReturn:
-    await context.abort(_CODES[int(error.code)], error.message)
-    raise error
 
 
 def _time_remaining(context: Any) -> float:

@@ -1,8 +1,7 @@
-"""The gRPC interface: TensorFlow Serving's services, from message to message."""
+"""The gRPC interface: TensorFlow Serving's services."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import grpc
@@ -14,14 +13,11 @@ from tensorflow_serving.apis import (
     predict_pb2,
 )
 
-from rwgen.serving.admission import Gate
-from rwgen.serving.config import ServerConfig
-from rwgen.serving.metrics import Metrics
-from rwgen.serving.models.manager import ModelManager, ModelSpec
-from rwgen.serving.models.servable import Servable, as_serving_error
+from rwgen.serving.backend import Backend
+from rwgen.serving.models.servable import Servable
+from rwgen.serving.models.spec import ModelSpec
 from rwgen.serving.models.tensor_proto import decode_inputs, from_array
-from rwgen.serving.predict import Predictor, total_bytes
-from rwgen.serving.rest.json_request import DEFAULT_SIGNATURE
+from rwgen.serving.predict import total_bytes
 from rwgen.serving.rpc.calls import Call, Handler, method_handler
 from rwgen.serving.status import Code, ServingError, invalid
 
@@ -33,29 +29,14 @@ class GrpcServices:
     """Answers gRPC requests.
 
     Args:
-        config: limits.
-        manager: the models.
-        predictor: runs them.
-        gate: admits requests.
-        metrics: counts them.
+        backend: models, limits and metrics, shared by both interfaces.
     """
 
-    def __init__(
-        self,
-        config: ServerConfig,
-        manager: ModelManager,
-        predictor: Predictor,
-        gate: Gate,
-        metrics: Metrics,
-    ) -> None:
-        self._config = config
-        self._manager = manager
-        self._predictor = predictor
-        self._gate = gate
-        self._metrics = metrics
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """What a server must be given to answer for both services."""
+        """Return the handlers of both services."""
         services: dict[str, dict[str, Handler]] = {
             PREDICTION_SERVICE: {
                 "Predict": self._predict,
@@ -69,12 +50,11 @@ class GrpcServices:
                 "HandleReloadConfigRequest": _unimplemented,
             },
         }
-        timeouts = self._config.request_timeout, self._config.read_timeout
         return [
             grpc.method_handlers_generic_handler(
                 service,
                 {
-                    method: method_handler(method, handler, self._gate, *timeouts)
+                    method: method_handler(method, handler, self._backend)
                     for method, handler in methods.items()
                 },
             )
@@ -82,39 +62,31 @@ class GrpcServices:
         ]
 
     async def _predict(self, call: Call) -> bytes:
-        name, status = "", Code.CANCELLED
-        try:
-            request = await self._predictor.convert(
-                len(call.data), _parse, predict_pb2.PredictRequest, call.data
-            )
-            spec = _spec(request)
-            name = spec.name if spec.name in self._manager.names else ""
-            with self._manager.lease(spec) as servable:
-                answer = await self._run(servable, request, call)
-            status = Code.OK
-            return answer
-        except Exception as error:
-            status = as_serving_error(error).code
-            raise
-        finally:
-            seconds = time.monotonic() - call.start
-            self._metrics.request(name, status.name, "predict", "GRPC", seconds)
+        call.record.model = ""
+        request = await self._backend.predictor.convert(
+            len(call.data), _parse, predict_pb2.PredictRequest, call.data
+        )
+        spec = _spec(request)
+        call.record.model = self._backend.served_name(spec)
+        with self._backend.manager.lease(spec) as servable:
+            return await self._run(servable, request, call)
 
     async def _run(self, servable: Servable, request: Any, call: Call) -> bytes:
-        signature = servable.signature(request.model_spec.signature_name or DEFAULT_SIGNATURE)
+        predictor = self._backend.predictor
+        signature = servable.signature(request.model_spec.signature_name)
         signature.check_names(set(request.inputs))
         wanted = signature.select_outputs(tuple(request.output_filter))
-        inputs, size = await self._predictor.convert(
+        inputs, size = await predictor.convert(
             len(call.data),
             decode_inputs,
             request.inputs,
             signature,
-            self._config.max_request_bytes,
+            self._backend.config.max_request_bytes,
         )
         call.slot.grow(size)
-        outputs = await self._predictor.predict(servable, signature, inputs, call.deadline)
+        outputs = await predictor.predict(servable, signature, inputs, call.deadline)
         chosen = {key: outputs[key] for key in wanted}
-        return await self._predictor.convert(
+        return await predictor.convert(
             total_bytes(chosen), _predict_response, servable, signature.name, chosen
         )
 
@@ -127,7 +99,7 @@ class GrpcServices:
             if field != "signature_def":
                 raise invalid(f"Metadata field {field} is not supported")
         response = get_model_metadata_pb2.GetModelMetadataResponse()
-        with self._manager.lease(spec) as servable:
+        with self._backend.manager.lease(spec) as servable:
             response.model_spec.name = servable.name
             response.model_spec.version.value = servable.version
             definitions = get_model_metadata_pb2.SignatureDefMap()
@@ -139,7 +111,7 @@ class GrpcServices:
     async def _status(self, call: Call) -> bytes:
         request = _parse(get_model_status_pb2.GetModelStatusRequest, call.data)
         response = get_model_status_pb2.GetModelStatusResponse()
-        for status in self._manager.statuses(_spec(request)):
+        for status in self._backend.manager.statuses(_spec(request)):
             entry = response.model_version_status.add()
             entry.version = status.version
             entry.state = status.state.value
