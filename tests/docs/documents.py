@@ -11,7 +11,7 @@ SMALL = {
     "style": ["--size", "40", "--iterations", "2"],
     "texture": ["--size", "40x40", "--source-size", "40", "--iterations", "2"],
     "invert": ["--size", "40", "--iterations", "2", "--parameterization", "pixel"],
-    "evaluate": ["--size", "32"],
+    "evaluate": ["--size", "48"],
     "probe": ["--size", "32", "--layers", "conv1", "--iterations", "1"],
     "reproduce": ["8"],
     "export": ["--layers", "pool1"],
