@@ -1,9 +1,9 @@
-"""One evaluation of loss and gradient: rwgen against PyTorch, and against the machine's sgemm.
+"""Time one evaluation of loss and gradient in rwgen and in PyTorch, relative to sgemm.
 
-Both have the same weights, targets and image; losses and gradients are compared with those of the
-PyTorch objective in float64 before anything is timed. Turns alternate within one process, so that a
-busy machine is busy for both. PyTorch runs eagerly in both memory formats, and the faster one
-counts.
+Both use the same weights, targets and image. Before anything is timed, losses and gradients are
+compared with those of the PyTorch objective in float64. The measurements alternate within one
+process, so that other load on the machine affects both. PyTorch runs eagerly in both memory
+formats, and the faster one counts.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from rwgen.synthesis.objectives import (
 
 FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 TOLERANCE = 0.02
-"""Of rwgen's losses and gradients to those in float64. PyTorch's own, which subtract features that
-biases dominate, are recorded: from pool5 rounding is a third of their loss."""
+"""Largest relative error of rwgen's losses and gradients, compared with float64. PyTorch's errors
+are recorded but not limited: it subtracts features that biases dominate, so at pool5 a third of its
+loss is rounding error."""
 
 Evaluation = Callable[[], tuple[float, NDArray[Any]]]
 
@@ -73,7 +74,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
         minimizer = Minimizer(objective, point.shape)
 
         def evaluate() -> tuple[float, NDArray[Any]]:
-            loss, gradient, _ = minimizer._evaluate(position)
+            loss, gradient, _ = minimizer._objective.evaluate(position)
             return float(loss), gradient.numpy().reshape(point.shape)
 
         return evaluate
@@ -92,7 +93,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
             float(np.abs(other_gradient - gradient).max() / scale),
         ]
         if name in ours and max(differences[name]) > TOLERANCE:
-            raise SystemExit(f"{name} computes something else: {differences[name]}")
+            raise SystemExit(f"{name} differs from the float64 objective: {differences[name]}")
     matrix = tf.constant(np.random.default_rng(0).normal(size=(2048, 2048)), tf.float32)
     calls["sgemm"] = lambda: (0.0, tf.matmul(matrix, matrix).numpy())
 
@@ -123,7 +124,7 @@ def _compare(task: str, size: int, repeats: int) -> dict[str, Any]:
 def objectives(
     task: str, photo: NDArray[Any], painting: NDArray[Any]
 ) -> tuple[keras.Model, dict[str, Objective], dict[str, TorchObjective]]:
-    """The network, our objectives by lever, and PyTorch's by memory format."""
+    """Return the network, rwgen's objectives by convolution, and PyTorch's by memory format."""
     network = _network(task)
 
     def ours(network: keras.Model) -> Objective:
@@ -133,10 +134,10 @@ def objectives(
             return texture_objective(network, painting, TextureConfig())
         return inversion_objective(network, photo, (task,))
 
-    levers = {"rwgen": with_winograd(network), "direct": network}
+    networks = {"rwgen": with_winograd(network), "direct": network}
     return (
         network,
-        {name: ours(model) for name, model in levers.items()},
+        {name: ours(model) for name, model in networks.items()},
         {name: _torch(task, network, photo, painting, order) for name, order in FORMATS.items()},
     )
 
@@ -163,7 +164,7 @@ def _torch(
 
 
 def _flop(network: Any, size: int) -> float:
-    """Multiplications and additions of forward and backward convolutions, counted directly."""
+    """Multiplications and additions of direct forward and backward convolutions."""
     flop, side = 0.0, size
     for layer in network.layers:
         if layer.weights:

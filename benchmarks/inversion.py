@@ -1,9 +1,9 @@
-"""What every layer keeps of a photo: PSNR and SSIM of inversions, network against network.
+"""Measure what each layer keeps of a photo: PSNR and SSIM of inversions for several networks.
 
-Each layer, photo, seed and network is one inversion from white noise; it ends after a number of
-evaluations. A seed decides the noise. `paper` stands for the paper read literally: no biases,
-pixels, one size, features as they are. Every run has its place in the record and is not made
-again. `--sheet` writes the reconstructions of the first photo and seed, for every network.
+Each combination of layer, photo, seed and network is one inversion from white noise, limited by the
+number of evaluations. The seed determines the noise. `paper` is the literal reading of the paper:
+no biases, pixels, one size, no whitening. Runs that are already in the record are not repeated.
+`--sheet` writes the reconstructions of the first photo and seed for every network.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 @dataclass(frozen=True)
 class Job:
-    """One inversion."""
+    """Settings of one inversion."""
 
     network: str
     layer: str
@@ -56,16 +56,18 @@ def main() -> None:
         "--networks",
         nargs="+",
         default=["ranvgg19", "ranvgg19-stacked", PAPER],
-        help="or NAME:VARIANT, such as ranvgg19:pixel:unmixed",
+        help="names, with variants as in ranvgg19:pixel:unmixed",
     )
     parser.add_argument("--layers", nargs="+", default=LAYERS)
-    parser.add_argument("--photos", nargs="+", default=["astronaut"], help="or files")
+    parser.add_argument(
+        "--photos", nargs="+", default=["astronaut"], help="names in scikit-image, or files"
+    )
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--evaluations", type=int, default=1000)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--sheet", type=Path)
-    parser.add_argument("--sheet-side", type=int, help="pixels of each image in it")
+    parser.add_argument("--sheet-side", type=int, help="side of each image in the sheet")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
 
@@ -110,7 +112,7 @@ def _is_of(row: dict[str, Any], job: Job) -> bool:
 
 
 def invert_one(job: Job) -> tuple[dict[str, float], NDArray[np.uint8]]:
-    """Run a job, in a process of its own."""
+    """Run one job and return its measurements and the image; called in a worker process."""
     import rwgen
     from rwgen import metrics
 
@@ -146,7 +148,7 @@ def invert_one(job: Job) -> tuple[dict[str, float], NDArray[np.uint8]]:
 
 
 def load_photo(name: str, size: int) -> NDArray[np.float32]:
-    """A photo of scikit-image, or a file: its central square."""
+    """Load the central square of a file or of a scikit-image photo, resized."""
     if Path(name).suffix:
         image = read_image(name)
     else:
@@ -168,7 +170,7 @@ def _image_file(folder: Path, job: Job) -> Path:
 
 
 def _table(results: list[dict[str, Any]], networks: list[str], layers: list[str]) -> str:
-    """Markdown: median PSNR / SSIM, and the range of PSNR where there are several."""
+    """Format a Markdown table of median PSNR / SSIM, with the PSNR range of several runs."""
     lines = ["| layer | " + " | ".join(networks) + " |", "|---" * (1 + len(networks)) + "|"]
     for layer in layers:
         cells = [layer]

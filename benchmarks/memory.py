@@ -1,10 +1,9 @@
-"""Peak memory against pixels, features kept and computed again.
+"""Measure peak memory by number of pixels, with features kept and with features recomputed.
 
-Each size and way of working has a process of its own, whose largest resident size is what the
-system counted. It runs as `rwgen style --octaves 0` or `rwgen invert` does, with some iterations
-instead of many: the peak no longer grows after the second. Beside it stands the estimate of
-`rwgen.compute.memory`. Times of one evaluation come from the same processes; only their ratios
-count.
+Each size and mode runs in a separate process, whose peak resident size is taken from the system.
+The process does what `rwgen style --octaves 0` or `rwgen invert` does, with few iterations: the
+peak does not grow after the second. The record also has the estimate of `rwgen.compute.memory`, and
+the time of one evaluation in the same process. Compare these times as ratios only.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from typing import Any
 import numpy as np
 from record import write_record
 
-from rwgen import InversionConfig, StyleConfig, load_recipe
-from rwgen.compute.memory import Workload, network_workload
+from rwgen import OptimizerConfig, StyleConfig, load_recipe
+from rwgen.compute.memory import Workload, architecture_workload
 from rwgen.network.recipe import DEFAULT_NETWORK
 
 TASKS = ("style", "conv5_1")
@@ -34,7 +33,9 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
     parser.add_argument("--iterations", type=int, default=2)
-    parser.add_argument("--limit", type=float, default=12.0, help="GiB; more is not tried")
+    parser.add_argument(
+        "--limit", type=float, default=12.0, help="GiB; tasks with a larger estimate are skipped"
+    )
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--child", nargs=3, metavar=("TASK", "SIZE", "WAY"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -60,23 +61,28 @@ def main() -> None:
 
 
 def _workload(task: str, size: int) -> Workload:
-    image = (size, size)
     if task == "style":
         config = StyleConfig()
         topology = load_recipe(config.network).topology
         layers = (*config.content_layers, *config.style_layers)
-        pairs = config.optimizer.num_correction_pairs
-        content = config.content_layers
-        return network_workload(topology, layers, image, [image, image], content, pairs)
-    settings = InversionConfig()
-    topology = load_recipe(DEFAULT_NETWORK).topology
-    pairs = settings.optimizer.num_correction_pairs
-    return network_workload(topology, [task], image, [image], [task], pairs, True)
+        content, images = config.content_layers, 2
+    else:
+        topology = load_recipe(DEFAULT_NETWORK).topology
+        layers, content, images = (task,), (task,), 1
+    return architecture_workload(
+        topology,
+        layers,
+        size=(size, size),
+        targets=[(size, size)] * images,
+        content_layers=content,
+        num_correction_pairs=OptimizerConfig().num_correction_pairs,
+        propagate_differences=task != "style",
+    )
 
 
 def _in_a_process(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     command = [sys.executable, __file__, "--child", task, str(size), way]
-    # As the command line sets it: freed memory goes back to the system.
+    # As set by the command line where memory is scarce: freed memory goes back to the system.
     environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0", "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(
         [*command, "--iterations", str(iterations)],
@@ -93,9 +99,8 @@ def _in_a_process(task: str, size: int, way: str, iterations: int) -> dict[str, 
 def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     import tensorflow as tf
 
-    from rwgen import Minimizer, OptimizerConfig, build_network
-    from rwgen.compute.readers import plain_reader, rematerialized_reader
-    from rwgen.compute.winograd import with_winograd
+    from rwgen import Minimizer, build_network
+    from rwgen.compute.plan import ComputePlan
     from rwgen.network.preprocess import network_input
     from rwgen.noise import white_noise
     from rwgen.synthesis.objectives import inversion_objective, style_objective
@@ -103,14 +108,14 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     config = StyleConfig()
     recipe = load_recipe(config.network if task == "style" else DEFAULT_NETWORK)
     original = build_network(recipe, "conv5_1")
-    network = with_winograd(original)
+    plan = ComputePlan(recompute=way == "again", propagate_differences=True)
+    network = plan.network(original)
     content, style, start = (network_input(white_noise(seed, (size, size, 3))) for seed in range(3))
-    reader_of = rematerialized_reader if way == "again" else plain_reader
     began = time.perf_counter()
     if task == "style":
-        objective = style_objective(network, content, [style], config, reader_of)
+        objective = style_objective(network, content, [style], config, plan)
     else:
-        objective = inversion_objective(network, content, (task,), reader_of=reader_of)
+        objective = inversion_objective(network, content, (task,), plan=plan)
     targets = time.perf_counter() - began
     targets_peak = _peak()
     optimizer = OptimizerConfig(max_iterations=iterations, jit_compile=way == "kept")
@@ -121,7 +126,7 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     seconds = []
     for _ in range(7 if size <= 512 else 1):
         began = time.perf_counter()
-        minimizer._evaluate(position)[0].numpy()
+        minimizer._objective.evaluate(position)[0].numpy()
         seconds.append(time.perf_counter() - began)
     return {
         "peak_bytes": peak,
@@ -132,17 +137,17 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
 
 
 def _peak() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux counts in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # Linux reports KiB
 
 
 def _fit(rows: list[dict[str, Any]], way: str) -> dict[str, float] | None:
-    """Peak as a straight line over pixels, and how far off the line the worst size is."""
+    """Fit a straight line to peaks over pixels; None for fewer than three sizes."""
     found = [row for row in rows if row["features"] == way and "peak_bytes" in row]
     if len(found) < 3:
         return None
     pixels = np.array([row["size"] ** 2 for row in found], dtype=np.float64)
     peaks = np.array([row["peak_bytes"] for row in found], dtype=np.float64)
-    # Relative errors count: the largest size alone would decide the line otherwise.
+    # Weighted by relative error; otherwise the largest size alone would determine the line.
     slope, base = np.polyfit(pixels, peaks, 1, w=1 / peaks)
     error = np.max(np.abs(slope * pixels + base - peaks) / peaks)
     return {"bytes_per_pixel": slope, "base_bytes": base, "largest_relative_error": float(error)}

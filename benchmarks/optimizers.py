@@ -1,16 +1,20 @@
-"""Time and evaluations to a given loss: rwgen, plain TFP, SciPy and PyTorch.
+"""Measure the time and evaluations to a given loss: rwgen, plain TFP, SciPy and PyTorch.
 
-The loss to reach is the one that SciPy's L-BFGS-B (m = 20) has after 200 iterations from the same
-start. Each optimizer comes with what its users have: `tfp.optimizer.lbfgs_minimize` and rwgen with
-rwgen's objective, SciPy with an objective compiled by XLA and called from Python, once with the
-convolutions of the framework and once with rwgen's, `torch.optim.LBFGS` with the objective written
-in PyTorch, with its strong Wolfe search and, a second time, with the step that is its default. All
-get the loss multiplied by the same number, so that steps along the gradient are as long as rwgen's.
-Compilation is paid before clocks start. Runs follow each other in one process, and every loss is
-that of the best point a run has evaluated.
+The target loss is the one that SciPy's L-BFGS-B (m = 20) reaches after 200 iterations from the same
+start. Each optimizer runs on the objective that its users would have:
 
-With `--coarse`, images are also searched at half the size first, from the same seed,
-with different shares of the iterations; the loss to reach is that of the full size.
+- rwgen and `tfp.optimizer.lbfgs_minimize` on rwgen's objective;
+- SciPy on an objective compiled by XLA and called from Python, once with the framework's
+  convolutions and once with rwgen's;
+- `torch.optim.LBFGS` on the objective written in PyTorch, once with its strong Wolfe search and
+  once with its default, full steps.
+
+The loss is multiplied by the same factor for all, so that the first step along the gradient is as
+long as rwgen's. Compilation is not timed. The runs follow each other in one process, and each
+reports the loss of the best point it has evaluated.
+
+With `--coarse`, searches that start at half the size are measured as well, from the same seed and
+with several shares of the iterations. Their target is the loss at full size.
 """
 
 from __future__ import annotations
@@ -43,20 +47,23 @@ TASKS = ("style", "texture", "conv3_1", "conv5_1")
 OURS, PLAIN = "rwgen", "lbfgs_minimize"
 SCIPY = {"direct": "scipy", "rwgen": "scipy with rwgen's objective"}
 SHARES = (0.25, 0.5, 0.75)
-"""Of the iterations, what a search that begins at half the size spends there."""
+"""Shares of the iterations that a search spends at half the size."""
 
 
 class ReachedError(Exception):
-    """The loss to reach, or the time to give up, has been reached."""
+    """The target loss or the time limit has been reached."""
 
 
 @dataclass
 class Trace:
-    """What evaluations a run made, and when its loss was low enough.
+    """Evaluations of one run, up to its target loss.
 
     Attributes:
-        goal: loss to reach, of the unscaled objective.
-        patience: seconds after which a run is given up.
+        goal: target loss of the unscaled objective.
+        patience: seconds after which the run is abandoned.
+        evaluations: number of evaluations so far.
+        best: lowest loss so far.
+        began: time at which the run started.
     """
 
     goal: float = -np.inf
@@ -66,14 +73,14 @@ class Trace:
     began: float = field(default_factory=time.perf_counter)
 
     def add(self, loss: float) -> None:
-        """Count an evaluation; raise `ReachedError` when the run has come to its end."""
+        """Count an evaluation and raise `ReachedError` at the end of the run."""
         self.evaluations += 1
         self.best = min(self.best, loss)
         if self.best <= self.goal or time.perf_counter() - self.began > self.patience:
             raise ReachedError
 
     def row(self) -> dict[str, Any]:
-        """What the record says of the run."""
+        """Return the entry of the run in the record."""
         return {
             "seconds": time.perf_counter() - self.began,
             "evaluations": self.evaluations,
@@ -88,9 +95,11 @@ def main() -> None:
     parser.add_argument("style", type=Path)
     parser.add_argument("--tasks", nargs="+", default=TASKS)
     parser.add_argument("--size", type=int, default=128)
-    parser.add_argument("--iterations", type=int, default=200, help="of SciPy")
+    parser.add_argument(
+        "--iterations", type=int, default=200, help="of the SciPy run that sets the target"
+    )
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--coarse", action="store_true", help="search at half the size first, too")
+    parser.add_argument("--coarse", action="store_true", help="also start at half the size")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
 
@@ -100,7 +109,7 @@ def main() -> None:
     if options.output.exists():
         before = json.loads(options.output.read_text(encoding="utf-8"))
         if before["settings"] != settings:
-            raise SystemExit(f"{options.output} has other settings: {before['settings']}")
+            raise SystemExit(f"{options.output} was made with other settings: {before['settings']}")
         results = before["results"]
     photo, painting = (
         network_input(resize_image(read_image(path), options.size, options.size))
@@ -117,7 +126,7 @@ def main() -> None:
 
 
 class Race:
-    """One objective and everybody's way to minimise it."""
+    """One objective and all optimizers that minimise it."""
 
     def __init__(
         self, task: str, photo: NDArray[Any], painting: NDArray[Any], coarse: bool
@@ -140,9 +149,9 @@ class Race:
             self.coarse = _minimizer(objective, halves[0].shape, "wolfe_first")
 
     def run(self, seed: int, iterations: int) -> dict[str, Any]:
-        """Everybody from the same noise to the loss that SciPy has after some iterations."""
+        """Run all optimizers from the same noise to the loss that SciPy reaches."""
         start = network_input(white_noise(seed, self.shape[1:]))
-        for minimizer in self.minimizers.values():  # whatever is compiled, is compiled here
+        for minimizer in self.minimizers.values():  # compile before timing
             minimizer.minimize(start, lambda step, _: step.iteration == 2)
         loss, gradient = self._evaluate("direct", start.ravel())
         scale = OptimizerConfig().first_step / float(np.sqrt(np.mean(gradient**2)))
@@ -274,7 +283,7 @@ def _halved(image: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def _faster(peers: dict[str, TorchObjective], image: NDArray[Any]) -> TorchObjective:
-    """The memory format that takes less time, of three evaluations each."""
+    """Return the objective whose memory format is faster over three evaluations."""
     seconds: dict[str, float] = {}
     for name, peer in peers.items():
         peer.evaluate(image)
@@ -286,7 +295,7 @@ def _faster(peers: dict[str, TorchObjective], image: NDArray[Any]) -> TorchObjec
 
 
 def _summary(rows: list[dict[str, Any]]) -> str:
-    """Medians of ratios to the best of SciPy and PyTorch that reached the loss."""
+    """Format the median ratios to the faster of SciPy and PyTorch that reached the target."""
     parts = []
     for name in rows[0]["runs"]:
         ratios = []

@@ -1,4 +1,4 @@
-"""What every benchmark writes beside its numbers: versions, hardware, when."""
+"""Records of benchmarks: results with the versions, the hardware and the date."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _PACKAGES = ("tensorflow", "tensorflow-probability", "keras", "numpy", "scipy", 
 
 
 def write_record(path: Path, values: dict[str, Any]) -> None:
-    """Write values as JSON, with the surroundings in which they were measured."""
+    """Write values as JSON, together with the environment in which they were measured."""
     record = {"surroundings": surroundings(), **values}
     atomic_write(path, (json.dumps(record, indent=1) + "\n").encode())
 
 
 def surroundings() -> dict[str, Any]:
-    """Versions, processor and time."""
+    """Return the command, date, versions, processor and system."""
     return {
         "command": " ".join(Path(word).name for word in sys.argv),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -1,6 +1,6 @@
-"""Contact sheets of style transfer over the ratio of content to style, and of readings of eq. 9.
+"""Make contact sheets of style transfer for ratios of content to style and readings of eq. 9.
 
-Each image is kept as a file of its own, so that an interrupted run goes on where it was.
+Each image is written to a separate file, and an interrupted run resumes after the last one.
 """
 
 from __future__ import annotations

@@ -1,10 +1,15 @@
-"""Texture synthesis over readings of the paper, and over the scale of the biases.
+"""Compare texture synthesis for readings of the paper, and for scales of the biases.
 
-Every result is judged by what no variant optimises (`rwgen.metrics.held_out`, `rwgen.metrics`):
-`covariances` and `grams`, relative distances of Gram matrices under networks of held-out seeds;
-`patches`, the sliced Wasserstein distance of patches, over scales; `spectrum`, the distance of
-power spectra in decibels; `copies`, the share of patches copied side by side. White noise and
-another crop of the same texture, where the source has room for two, stand beside them.
+Every result is judged by metrics that no variant optimises (`rwgen.metrics`):
+
+- `covariances` and `grams`: relative distances of Gram matrices under networks with held-out
+  seeds, with and without shifts;
+- `patches`: sliced Wasserstein distance of patches, at each scale;
+- `spectrum`: distance of power spectra in decibels;
+- `copies`: share of neighbouring patches that are copied together.
+
+White noise and, where the source has room for two, another crop of the same texture are judged as
+well.
 """
 
 from __future__ import annotations
@@ -81,7 +86,7 @@ def main() -> None:
                 row.append((f"{variant}: {judged['covariances']:.1e}", image))
         noise = _judge(networks, source, white_noise(0, source.shape))
         results.append({"source": path.name, "variant": "white noise", **noise})
-        if side >= 2 * options.size:  # the floor: another part of the texture at the same scale
+        if side >= 2 * options.size:  # lower bound: another crop
             half = side // 2
             parts = (picture[:half, :half], picture[half : 2 * half, half : 2 * half])
             first, second = (resize_image(part, options.size, options.size) for part in parts)
@@ -105,7 +110,7 @@ def _load(path: Path) -> NDArray[np.float32]:
 def _synthesize(
     options: argparse.Namespace, source: NDArray[Any], name: str, variant: str, seed: int
 ) -> tuple[NDArray[Any], float]:
-    """Make an image, or read what an earlier run has made."""
+    """Synthesise an image, or load the one that an earlier run made."""
     image_path = options.output / f"{name}-{variant}-{seed}.png"
     seconds_path = image_path.with_suffix(".json")
     if not seconds_path.exists():

@@ -1,8 +1,8 @@
-"""The objectives written once more in PyTorch, with the same weights and the same values.
+"""The objectives implemented in PyTorch, with the same weights and the same values.
 
-Written as a PyTorch user would: `conv2d`, `relu`, `avg_pool2d`, autograd to the image, no gradient
-for weights. Targets, scales and weighting factors are taken from rwgen, so that the losses of both
-can be compared number by number.
+Written in idiomatic PyTorch: `conv2d`, `relu`, `avg_pool2d`, and autograd with respect to the image
+alone. Targets, scales and weighting factors come from rwgen, so that the losses of both can be
+compared directly.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ Loss = Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
 
 @dataclass(frozen=True)
 class TorchObjective:
-    """Loss and gradient of an image [height, width, 3] in PyTorch.
+    """A loss of an image in PyTorch, with its gradient.
 
     Attributes:
         layers: (name, kernel, bias) of each convolution, (name, None, None) of each pool.
-        losses: what is summed.
-        memory_format: of images and features.
+        losses: terms of the sum.
+        memory_format: memory format of images and features.
     """
 
     layers: tuple[tuple[str, torch.Tensor | None, torch.Tensor | None], ...]
@@ -42,7 +42,7 @@ class TorchObjective:
     memory_format: torch.memory_format
 
     def loss(self, image: torch.Tensor) -> torch.Tensor:
-        """Loss of [1, 3, height, width]."""
+        """Return the loss of an image [1, 3, height, width]."""
         features, tensor = {}, image
         for name, kernel, bias in self.layers:
             if kernel is None:
@@ -53,7 +53,7 @@ class TorchObjective:
         return torch.stack([loss(features, image) for loss in self.losses]).sum()
 
     def evaluate(self, image: NDArray[Any]) -> tuple[float, NDArray[Any]]:
-        """Loss and gradient of [1, height, width, 3]."""
+        """Return the loss of an image [1, height, width, 3], and its gradient."""
         tensor = torch.from_numpy(np.ascontiguousarray(image.transpose(0, 3, 1, 2)))
         tensor = tensor.contiguous(memory_format=self.memory_format).requires_grad_()
         loss = self.loss(tensor)
@@ -68,7 +68,7 @@ def torch_style(
     config: StyleConfig,
     memory_format: torch.memory_format,
 ) -> TorchObjective:
-    """Equation 9, as `rwgen.synthesis.objectives.style_objective` with one style."""
+    """Return eq. 9, as `rwgen.synthesis.objectives.style_objective` with one style."""
     losses = (
         _content(network, content, config.content_layers, config.content_weight * CONTENT_UNIT),
         _style(network, style, config.style_layers, config.style_weight),
@@ -84,7 +84,7 @@ def torch_texture(
     config: TextureConfig,
     memory_format: torch.memory_format,
 ) -> TorchObjective:
-    """Equation 5, as `rwgen.synthesis.objectives.texture_objective`."""
+    """Return eq. 5, as `rwgen.synthesis.objectives.texture_objective`."""
     losses = (_style(network, source, config.layers, 1.0),)
     return TorchObjective(_layers(network, config.layers, memory_format), losses, memory_format)
 
@@ -92,7 +92,7 @@ def torch_texture(
 def torch_inversion(
     network: keras.Model, image: NDArray[Any], layer: str, memory_format: torch.memory_format
 ) -> TorchObjective:
-    """Equation 1, as `rwgen.synthesis.objectives.inversion_objective`."""
+    """Return eq. 1, as `rwgen.synthesis.objectives.inversion_objective`."""
     losses = (_content(network, image, (layer,), 1.0),)
     return TorchObjective(_layers(network, (layer,), memory_format), losses, memory_format)
 

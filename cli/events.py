@@ -1,4 +1,4 @@
-"""What a run tells TensorBoard."""
+"""Log a run for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,25 +16,26 @@ if TYPE_CHECKING:
     from rwgen.optimize.solution import Step
 
 IMAGES_PER_RUN = 20
-"""Images at the most that are logged on the way, besides the first and the last."""
+"""Maximum number of images that are logged, not counting the first and the last."""
 
 EventLog = Callable[["Step", Callable[[], NDArray[Any]]], None]
-"""Takes a step, and a function that gives the best image so far, RGB in 0..255."""
+"""Called with a step and a function that returns the best image so far, RGB in 0..255."""
 
 
 @contextlib.contextmanager
 def event_log(folder: str | None, max_iterations: int) -> Iterator[EventLog]:
-    """Writes steps as TensorFlow's summaries, for `tensorboard --logdir`.
+    """Write steps as TensorFlow summaries, for `tensorboard --logdir`.
 
-    Scalars of every step are `loss`, `gradient_norm`, `evaluations`, `seconds` and, for each term,
-    `terms/NAME`; their step is the iteration. Images are named `image`.
+    Every step has the scalars `loss`, `gradient_norm`, `evaluations`, `seconds` and one
+    `terms/NAME`
+    for each term, at the iteration of the step. Images are named `image`.
 
     Args:
-        folder: where the events go, None for none.
-        max_iterations: of the run; images are logged every twentieth part of it.
+        folder: folder of the events, or None to log nothing.
+        max_iterations: of the run; an image is logged every twentieth of it.
 
     Yields:
-        What is to be called after each step.
+        A function to call after each step.
 
     Raises:
         InvalidInputError: TensorBoard is not installed.
@@ -45,8 +46,8 @@ def event_log(folder: str | None, max_iterations: int) -> Iterator[EventLog]:
         return
     if importlib.util.find_spec("tensorboard") is None:
         raise InvalidInputError(
-            "--logdir: expected TensorBoard, which TensorFlow's summaries need. Received: no such "
-            'package; pip install "rwgen[tensorboard]"'
+            "--logdir: expected TensorBoard to be installed. Received: no such package; "
+            'pip install "rwgen[tensorboard]"'
         )
     import tensorflow as tf
 

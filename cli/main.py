@@ -1,4 +1,4 @@
-"""The `rwgen` program: its commands, its exit codes, and one line for every error."""
+"""The `rwgen` program: commands, exit codes, and one line for every error."""
 
 from __future__ import annotations
 
@@ -79,13 +79,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program.
 
     Args:
-        arguments: the command line without the program's name; None takes the process's.
+        arguments: command line without the program's name; None means `sys.argv[1:]`.
 
     Returns:
-        The exit code: 0, 1 for a run that failed, 2 for a call that must be mended, 130 after
-        Ctrl-C.
+        The exit code: 0 for success, 1 for a failed run, 2 for an invalid call, 130 after Ctrl-C.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # XLA tells of every compilation else
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
     try:
         code = app(arguments, prog_name="rwgen", standalone_mode=False)
         if sys.stdout is not None:
@@ -98,15 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(str(error), EXIT_FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except OSError as error:  # files are written by rwgen.images: this is standard output
-        # What could not be written must not be tried again, with a traceback, at the exit.
+    except OSError as error:  # files raise OutputError, so this is standard output
+        # Python would try to write the rest at exit, and print a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return _report(
             f"expected a standard output that can be written. Received: {error.strerror}",
             EXIT_FAILED,
         )
     except Exception as error:
-        # TensorFlow's error for this is no MemoryError, and may be named only once it is imported.
+        # TensorFlow has its own error, which may not be imported here.
         if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
             raise
         return _report("expected enough memory for this size. Choose a smaller --size", EXIT_FAILED)
@@ -115,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _report(message: str, code: int) -> int:
     line = " ".join(message.split())
-    if sys.stderr is not None:  # else it was closed by the caller, and print would use stdout
+    if sys.stderr is not None:  # None if the caller closed it; print would then use standard output
         print(f"rwgen: {line}", file=sys.stderr)
     return code
 

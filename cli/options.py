@@ -1,22 +1,26 @@
-"""Options that several commands share; defaults come from `rwgen.synthesis.config`."""
+"""Options that several commands share; defaults come from the configurations."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated
 
 import typer
 
+from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
+from rwgen.optimize.checkpoint import DEFAULT_EVERY
 from rwgen.seeds import MAX_SEED
 
 DEFAULT_SIZE = 256
-"""Longest side, in pixels, that images are resized to: minutes on two cores (docs)."""
+"""Longest side, in pixels, that images are resized to by default: minutes on two cores."""
 
 MAX_SIDE = 16_384
 """Longest side, in pixels, that can be asked for."""
+
 
 Output = Annotated[
     str,
@@ -27,14 +31,28 @@ Output = Annotated[
         help="Image to write: .png, .jpg, .webp or .tif; - writes a PNG to standard output.",
     ),
 ]
-Iterations = Annotated[int, typer.Option(min=0, metavar="N", help="L-BFGS iterations at the most.")]
+LongestSide = Annotated[
+    int,
+    typer.Option(min=1, max=MAX_SIDE, metavar="PIXELS", help="Longest side of the result."),
+]
+Iterations = Annotated[int, typer.Option(min=0, metavar="N", help="Maximum number of iterations.")]
 Seed = Annotated[
     int,
     typer.Option(
         min=0,
         max=MAX_SEED,
         metavar="N",
-        help="Decides the white noise that the search starts from. The weights are the network's.",
+        help="Seed of the noise that the search starts from. Weights have the network's seed.",
+    ),
+]
+Octaves = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=10,
+        metavar="N",
+        help="Coarse to fine: start on an image halved N times; 0 is the paper.",
+        show_default="by size",
     ),
 ]
 Network = Annotated[
@@ -49,15 +67,18 @@ WeightingName = Annotated[
     str,
     typer.Option(
         metavar="magnitude|signed",
-        help="How equations 4 and 8 average gradients; signed is literal.",
+        help="How equations 4 and 8 average gradients; signed is the paper.",
     ),
 ]
+_PARAMETERIZATION_HELP = (
+    "What the search moves: pixels, as in the paper, or frequencies, low ones further; a box keeps "
+    "pixels in their valid range."
+)
 Parameterization = Annotated[
     str,
     typer.Option(
         metavar="pixel|fourier|box|fourier-box",
-        help="What the search moves: pixels, as in the paper, or frequencies, coarse ones further; "
-        "a box keeps it among valid pixels.",
+        help=_PARAMETERIZATION_HELP,
     ),
 ]
 ParameterizationByLayer = Annotated[
@@ -65,100 +86,111 @@ ParameterizationByLayer = Annotated[
     typer.Option(
         "--parameterization",
         metavar="pixel|fourier|box|fourier-box",
-        help="What the search moves: pixels, as in the paper, or frequencies, coarse ones further; "
-        "a box keeps it among valid pixels.",
+        help=_PARAMETERIZATION_HELP,
         show_default="by layer",
-    ),
-]
-Octaves = Annotated[
-    int | None,
-    typer.Option(
-        min=0,
-        max=10,
-        metavar="N",
-        help="Coarse to fine: begin on an image halved N times; 0 is the paper.",
-        show_default="by size",
     ),
 ]
 ShiftFeatures = Annotated[
     bool,
     typer.Option(
-        help="Subtract the target's mean features before correlations; --no-... is the paper."
+        help="Subtract the target's mean features before Gram matrices; --no-... is the paper.",
     ),
 ]
 UnitActivations = Annotated[
     bool,
     typer.Option(
         "--unit-activations",
-        help="Rescale weights until every filter's mean activation over the images is one, as "
+        help="Rescale weights until the mean activation of every filter over the images is one, as "
         "Gatys et al. do with trained weights.",
     ),
 ]
-LongestSide = Annotated[
-    int,
-    typer.Option(min=1, max=MAX_SIDE, metavar="PIXELS", help="Longest side of the result."),
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Print no progress on standard error."),
 ]
-From = Annotated[
-    str | None,
-    typer.Option(
-        "--from",
-        metavar="FILE.png",
-        help="Take inputs and settings from an image that this command made; whatever is given "
-        "beside it replaces them.",
-    ),
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print one JSON object on standard output."),
 ]
-SaveEvery = Annotated[
-    int,
-    typer.Option(
-        min=0,
-        metavar="N",
-        help="Write the best image so far every N iterations, as FILE-00000N; 0 writes none.",
-    ),
-]
-History = Annotated[
-    str | None,
-    typer.Option(metavar="FILE.csv", help="Write losses and times of every iteration."),
-]
-Logdir = Annotated[
-    str | None,
-    typer.Option(metavar="FOLDER", help="Write losses, gradient norm and images for TensorBoard."),
-]
-CheckpointFolder = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FOLDER",
-        help="Keep the state of the search there, as search.npz. After a crash or Ctrl-C the same "
-        "command goes on from it, to the same image; once that is written, the file is removed.",
-    ),
-]
-CheckpointEvery = Annotated[
-    int, typer.Option(min=1, metavar="N", help="Iterations between two writes of --checkpoint.")
-]
-MemoryLimit = Annotated[
-    str,
-    typer.Option(
-        metavar="SIZE",
-        help="Memory that may be taken, such as 12GiB or 800MB. Features that do not fit are "
-        "computed again: half as slow again.",
-        show_default="what is free",
-    ),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        metavar="auto|cpu|gpu:N",
-        help="Where to compute; auto takes the first GPU, or else the CPU.",
-    ),
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """Options of every image command that do not change its image."""
+
+    from_image: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="FILE.png",
+            help="Take inputs and settings from an image made by this command; arguments and "
+            "options given as well take precedence.",
+        ),
+    ] = None
+    memory_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Memory that the run may take, such as 12GiB or 800MB. Features that do not fit "
+            "are recomputed, which takes half as long again.",
+            show_default="what is free",
+        ),
+    ] = ""
+    device: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|cpu|gpu:N",
+            help="Device to compute on; auto selects the first GPU, or else the CPU.",
+        ),
+    ] = AUTO
+    save_every: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="Write the best image so far every N iterations, as FILE-00000N; 0 disables it.",
+        ),
+    ] = 0
+    history: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.csv",
+            help="Write losses and times of every iteration.",
+        ),
+    ] = None
+    logdir: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Write losses, gradient norm and images for TensorBoard.",
+        ),
+    ] = None
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep the state of the search in FOLDER/search.npz. After a crash or Ctrl-C the "
+            "same command resumes and ends with the same image. The file is removed once the image "
+            "is written.",
+        ),
+    ] = None
+    checkpoint_every: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Iterations between two writes of --checkpoint.",
+        ),
+    ] = DEFAULT_EVERY
+    quiet: Quiet = False
+    json: Json = False
 
 
 def parse_size(text: str) -> tuple[int, int]:
     """Height and width from `WIDTHxHEIGHT`, or from one number for a square.
 
     Raises:
-        InvalidInputError: not of that form, or a side out of range.
+        InvalidInputError: the text has another form, or a side is out of range.
     """
     match = re.fullmatch(r"(\d{1,6})(?:[xX](\d{1,6}))?", text, flags=re.ASCII)
     if match:
@@ -175,7 +207,7 @@ def parse_memory(text: str) -> int:
     """Bytes from a number with a unit: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, in any case.
 
     Raises:
-        InvalidInputError: not of that form, or nothing.
+        InvalidInputError: the text has another form, or the number is zero.
     """
     match = re.fullmatch(r"(\d{1,15}(?:\.\d{1,15})?) ?([kmgt]?)(i?)b", text.lower(), flags=re.ASCII)
     if match and (match[2] or not match[3]):
@@ -191,7 +223,7 @@ def parse_memory(text: str) -> int:
 
 
 def parse_numbers(option: str, text: str) -> tuple[float, ...]:
-    """Numbers from a comma-separated list; an empty text gives none.
+    """Numbers from a comma-separated list; an empty text has none.
 
     Raises:
         InvalidInputError: something is not a number.
@@ -200,5 +232,5 @@ def parse_numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",")) if text else ()
     except ValueError:
         raise InvalidInputError(
-            f"{option}: expected numbers with commas between them, such as 2,1. Received: {text!r}"
+            f"{option}: expected comma-separated numbers, such as 2,1. Received: {text!r}"
         ) from None

@@ -1,17 +1,14 @@
-"""What made an image, kept in the image: written into the PNG, read again by `--from`."""
+"""What an image was made from: stored in the PNG, and read by `--from`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import typer
-
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_metadata
-from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
 from rwgen.version import __version__
 
@@ -19,17 +16,17 @@ METADATA_KEY = "rwgen"
 """Keyword of the PNG text chunk."""
 
 FORMAT_VERSION = 1
-"""Version of the JSON in that chunk."""
+"""Version of the JSON in this chunk."""
 
 
 @dataclass(frozen=True)
 class InputImage:
-    """An image that a command reads.
+    """An input image of a command.
 
     Attributes:
-        role: what it is for, such as `content`.
-        path: as it was given, `-` for standard input.
-        sha256: fingerprint of the decoded pixels that it must have, None for any.
+        role: its role, such as `content`.
+        path: path as given, `-` for standard input.
+        sha256: expected fingerprint of its decoded pixels; None accepts any.
     """
 
     role: str
@@ -42,10 +39,10 @@ class Provenance:
     """What an image was made from.
 
     Attributes:
-        command: the command's name.
-        inputs: the images read, in the command's order.
-        options: the command's settings by parameter name.
-        recipe: the network, whole, so that no recipe file is needed again.
+        command: name of the command.
+        inputs: input images, in the command's order.
+        options: settings of the command, by parameter name.
+        recipe: the whole recipe of the network, so that its file is not needed again.
     """
 
     command: str
@@ -68,14 +65,15 @@ class Provenance:
 
 
 def read_provenance(path: str, command: str) -> Provenance:
-    """What a PNG says it was made from.
+    """Read what a PNG was made from.
 
     Args:
         path: a PNG that rwgen wrote.
-        command: the command that must have made it.
+        command: name of the command that must have made it.
 
     Raises:
-        InvalidInputError: the file cannot be read, says nothing, or another command made it.
+        InvalidInputError: the file cannot be read, holds no settings, or was made by another
+            command.
     """
     text = read_metadata(path).get(METADATA_KEY)
     if text is None:
@@ -107,68 +105,3 @@ def _input_image(values: Any) -> InputImage:
     if not isinstance(image.path, str) or not image.path or "\0" in image.path:
         raise ValueError(f"an input image {image.path!r:.60}")
     return image
-
-
-class Settings:
-    """A command's options: those given, those of `--from`, and the defaults, in that order."""
-
-    def __init__(self, context: typer.Context, source: Provenance | None) -> None:
-        """Settings of one call.
-
-        Args:
-            context: the command's context.
-            source: what `--from` named, None without it.
-        """
-        self.source = source
-        self._context = context
-        self._used: dict[str, Any] = {}
-
-    def __getitem__(self, name: str) -> Any:
-        """The option whose parameter is called `name`; remembered for `used`."""
-        value = self._context.params[name]
-        if self.source is not None and not self.is_given(name):
-            stored = self.source.options.get(name)
-            value = value if stored is None else self._checked(name, stored)
-        self._used[name] = value
-        return value
-
-    def _checked(self, name: str, value: Any) -> Any:
-        """A stored option, held to what the command line accepts."""
-        parameters = {item.name: item for item in self._context.command.params}
-        try:
-            return parameters[name].process_value(self._context, value)
-        except typer.BadParameter as error:
-            raise InvalidInputError(
-                f"--from: expected an image with a usable setting {name}. "
-                f"Received: {value!r:.60} ({error.message})"
-            ) from None
-
-    def is_given(self, name: str) -> bool:
-        """Whether the option stands on the command line."""
-        source = self._context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
-
-    @property
-    def used(self) -> dict[str, Any]:
-        """The options that were read, for the provenance of the result."""
-        return dict(self._used)
-
-    def recipe(self) -> Recipe:
-        """The network's recipe; `network` is its option."""
-        if self.source is not None and not self.is_given("network"):
-            self._used["network"] = self.source.options.get("network", "")
-            return self.source.recipe
-        return load_recipe(self["network"])
-
-    def inputs(self, given: Sequence[tuple[str, str]]) -> tuple[InputImage, ...]:
-        """The input images: those given as (role, path), else those of `--from`.
-
-        Raises:
-            InvalidInputError: standard input is named twice.
-        """
-        images = tuple(InputImage(role, path) for role, path in given)
-        if not images and self.source is not None:
-            images = tuple(image for image in self.source.inputs if image.role != "init")
-        if sum(image.path == "-" for image in images) > 1:
-            raise InvalidInputError("expected standard input (-) once. Received: - twice")
-        return images

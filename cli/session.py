@@ -1,4 +1,4 @@
-"""One run of a task from the shell: progress, interruption, and everything that is written."""
+"""One run of a task from the shell: progress, interruption, and all output files."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ if TYPE_CHECKING:
     from rwgen.optimize.solution import Callback, Solution, Step
 
 EXIT_INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as shells have it."""
+"""Exit code after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Where a command writes, and how much it says.
+    """Where a command writes, and how verbose it is.
 
     Attributes:
-        image: image file, or `-`.
-        save_every: iterations between intermediate images, 0 for none.
-        history: CSV file, None for none.
-        logdir: folder for TensorBoard, None for none.
-        quiet: no progress.
-        json: one JSON object on standard output.
+        image: image file, or `-` for standard output.
+        save_every: number of iterations between intermediate images; 0 writes none.
+        history: CSV file, or None.
+        logdir: folder for TensorBoard, or None.
+        quiet: whether to hide progress.
+        json: whether to print one JSON object on standard output.
     """
 
     image: str
@@ -54,14 +54,14 @@ class Outputs:
     json: bool = False
 
     def check(self, inputs: tuple[str, ...], checkpoint: str | None) -> None:
-        """Find out before any work whether everything can be written.
+        """Check before any work that everything can be written.
 
         Args:
-            inputs: paths of the images that are read.
-            checkpoint: folder of the checkpoint, None for none.
+            inputs: paths of the input images.
+            checkpoint: folder of the checkpoint, or None.
 
         Raises:
-            InvalidInputError: a destination is of no use, or would replace an input.
+            InvalidInputError: a destination is unusable, or would overwrite an input.
         """
         if not self.image:
             raise InvalidInputError("--output: expected an image file to write. Received: none")
@@ -89,7 +89,7 @@ class Outputs:
         for path in inputs:
             if path != "-" and (self._is_image(path) or _is_same(path, self.history)):
                 raise InvalidInputError(
-                    f"expected output files that are no inputs. Received: {path} as both"
+                    f"expected output files that are not inputs. Received: {path} as both"
                 )
         if checkpoint is not None and _is_same(str(Path(checkpoint) / FILE_NAME), self.history):
             raise InvalidInputError(
@@ -101,7 +101,7 @@ class Outputs:
             )
 
     def _is_image(self, path: str) -> bool:
-        """Whether an image is written there: the result, or an intermediate one."""
+        """Whether the result or an intermediate image is written to a path."""
         if self.image == "-" or _is_same(path, self.image):
             return self.image != "-"
         output, other = Path(self.image), Path(path)
@@ -110,20 +110,20 @@ class Outputs:
         return bool(self.save_every and beside and re.fullmatch(pattern, other.name))
 
     def intermediate(self, iteration: int) -> Path:
-        """The file of the intermediate image of an iteration."""
+        """File of the intermediate image of an iteration."""
         path = Path(self.image)
         return path.with_name(f"{path.stem}-{iteration:06d}{path.suffix}")
 
 
 def _is_same(path: str, other: str | None) -> bool:
-    # Unlike `Path.resolve`, this leaves loops of links for reading and writing to report.
+    # Unlike `Path.resolve`, this does not fail on loops of links; reading and writing report them.
     return other is not None and os.path.realpath(path) == os.path.realpath(other)
 
 
 def _is_writable(path: str) -> bool:
     target = Path(os.path.realpath(path))
     try:
-        # Without links, a link is part of a loop of links.
+        # After `realpath`, a link is part of a loop of links.
         usable = target.parent.is_dir() and not target.is_dir() and not target.is_symlink()
     except OSError:  # such as a name that is too long
         return False
@@ -131,22 +131,22 @@ def _is_writable(path: str) -> bool:
 
 
 def open_checkpoint(folder: str | None, every: int, provenance: Provenance) -> Checkpoint | None:
-    """The checkpoint of a command, before any work.
+    """Open the checkpoint of a command, before any work.
 
     Args:
-        folder: where it is kept, None for no checkpoint.
-        every: iterations between two writes.
+        folder: its folder, or None for no checkpoint.
+        every: number of iterations between two writes.
         provenance: what the image will be made from.
 
     Raises:
-        InvalidInputError: the folder cannot be written, or holds a checkpoint of another run.
+        InvalidInputError: the folder cannot be written, or holds the checkpoint of another run.
     """
     if folder is None:
         return None
     checkpoint = Checkpoint(folder, every)
     checkpoint.expect(
         command=provenance.command,
-        # Their pixels count, wherever they lie.
+        # Pixels matter, paths do not.
         inputs=[[image.role, image.sha256] for image in provenance.inputs],
         options=dict(provenance.options),
         recipe=provenance.recipe.to_dict(),
@@ -165,20 +165,20 @@ def run_task(
     """Run a task and write its results.
 
     Args:
-        task: takes a callback, returns the solution.
+        task: maps a callback to the solution.
         outputs: where to write.
-        provenance: what goes into the PNG.
+        provenance: stored in the PNG.
         max_iterations: for the progress bar.
-        summary: further values for the JSON object, from the solution and the pixels as written.
-        checkpoint: what the task goes on from; removed once a run that was not interrupted has
+        summary: further values for the JSON object, from the solution and the written pixels.
+        checkpoint: what the task resumes from; removed once a run that was not interrupted has
             written its image.
 
     Returns:
-        The exit code: 0, or 130 after Ctrl-C, when the best image so far was written.
+        The exit code: 0, or 130 after Ctrl-C, in which case the best image so far was written.
     """
     metadata = {METADATA_KEY: provenance.to_json()}
     resumed_from: dict[str, int | None] = {}
-    goes_on = checkpoint is not None and checkpoint.is_saved
+    resumes = checkpoint is not None and checkpoint.is_saved
     with (
         _interruptible() as interrupted,
         _progress(outputs, max_iterations) as show,
@@ -186,7 +186,7 @@ def run_task(
     ):
 
         def callback(step: Step, best: Callable[[], NDArray[Any]]) -> bool:
-            resumed_from.setdefault("resumed_from", step.iteration if goes_on else None)
+            resumed_from.setdefault("resumed_from", step.iteration if resumes else None)
             show(step)
             log(step, best)
             if outputs.save_every and step.iteration and step.iteration % outputs.save_every == 0:
@@ -225,7 +225,7 @@ def run_task(
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C asks the optimisation to end; a second one ends the program."""
+    """The first Ctrl-C ends the optimization; a second one ends the program."""
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
@@ -235,7 +235,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
     try:
         previous = signal.signal(signal.SIGINT, handle)
-    except ValueError:  # not the main thread: nobody presses Ctrl-C there
+    except ValueError:  # not the main thread, which receives Ctrl-C
         yield lambda: False
         return
     try:
@@ -246,7 +246,7 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 
 @contextlib.contextmanager
 def _progress(outputs: Outputs, total: int) -> Iterator[Callable[[Step], None]]:
-    """A progress bar on standard error, where that is a terminal."""
+    """A progress bar on standard error if that is a terminal."""
     if outputs.quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda step: None
         return
@@ -274,7 +274,7 @@ def _progress(outputs: Outputs, total: int) -> Iterator[Callable[[Step], None]]:
                 bar,
                 completed=step.iteration,
                 loss=f"{step.loss:.4g}",
-                description="optimising",
+                description="optimizing",
             )
 
         yield show

@@ -54,7 +54,7 @@ def fresh_process():
             capture_output=True,
             text=True,
             env={**os.environ, **environment},
-            timeout=300,
+            timeout=600,
         )
         return result.stdout.strip().splitlines()[-1]
 
@@ -69,14 +69,25 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
+def _run_eagerly():
+    import tensorflow as tf
+
+    before = tf.config.functions_run_eagerly()
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(before)
+
+
 @pytest.fixture
 def eager():
     """Run TensorFlow functions op by op; tracing and compilation take most of a short search."""
-    import tensorflow as tf
+    yield from _run_eagerly()
 
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
+
+@pytest.fixture(scope="module")
+def eager_module():
+    """The same as `eager` for a whole module, its fixtures included."""
+    yield from _run_eagerly()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Where TensorFlow computes: a device by name, set up so that results stay comparable."""
+"""Select the device that TensorFlow computes on, set up so that results stay comparable."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ AUTO = "auto"
 
 
 def check_device(name: str) -> str:
-    """The name of a device, if it is one; whether the device exists is not looked at.
+    """Return the name of a device if it is well formed; the device need not exist.
 
     Args:
         name: `auto`, `cpu` or `gpu:N`.
 
     Raises:
-        InvalidInputError: not of that form.
+        InvalidInputError: the name has another form.
     """
     if name in (AUTO, "cpu") or re.fullmatch(r"gpu:\d{1,3}", name, flags=re.ASCII):
         return name
@@ -32,31 +32,31 @@ def check_device(name: str) -> str:
 
 
 def use_device(name: str = AUTO) -> AbstractContextManager[Any]:
-    """Set TensorFlow up for a device.
+    """Configure TensorFlow for a device.
 
-    TensorFlow itself keeps two settings: a GPU's memory is taken as it is needed, and float32
-    products are not rounded to TF32, which has 10 bits and would make L-BFGS stall early.
+    Two settings apply to the whole process: memory of a GPU grows on demand, and float32 products
+    are not rounded to TF32, whose 10 bits would make L-BFGS stall early.
 
     Args:
         name: `auto`, `cpu` or `gpu:N`.
 
     Returns:
-        A context in which TensorFlow works on that device; networks are to be built in it too.
+        A context in which TensorFlow uses the device. Build networks inside it too.
 
     Raises:
-        InvalidInputError: the name is no device, or there is no such GPU.
+        InvalidInputError: the name is not a device, or no such GPU exists.
     """
     check_device(name)
-    import tensorflow as tf  # the command line checks names before it pays for this
+    import tensorflow as tf  # deferred: the command line only checks names
 
     tf.config.experimental.enable_tensor_float_32_execution(False)
     gpus = tf.config.list_physical_devices("GPU")
     if name.startswith("gpu:") and int(name.removeprefix("gpu:")) >= len(gpus):
         there = f"{len(gpus)} GPU(s)" if gpus else "no GPU that TensorFlow can use"
-        raise InvalidInputError(f"device: expected a GPU that is there. Received: {name}; {there}")
+        raise InvalidInputError(f"device: expected an existing GPU. Received: {name}; {there}")
     if name != "cpu":
-        for gpu in gpus:  # TensorFlow wants the same setting for all
-            # It cannot be changed any more once they are in use.
+        for gpu in gpus:  # TensorFlow requires the same setting for all
+            # It cannot be changed once they are in use.
             with contextlib.suppress(RuntimeError):
                 tf.config.experimental.set_memory_growth(gpu, True)
     if name == AUTO:

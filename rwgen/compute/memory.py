@@ -1,60 +1,65 @@
-"""How much memory a task needs at its peak, how much there is, and which way of working fits.
+"""How much memory a task needs at its peak, and how much is available.
 
 The estimate counts feature maps. Its constants come from the peaks that `benchmarks/memory.py`
-measures (docs/performance.md). Nothing here needs TensorFlow, so that what cannot fit is refused
+measures (docs/performance.md). Nothing here needs TensorFlow, so a task that cannot fit is refused
 before any work.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rwgen.errors import MemoryLimitError
-from rwgen.network.architecture import INPUT_CHANNELS, Architecture
+from rwgen.network.architecture import INPUT_CHANNELS, Architecture, LayerSpec
 
 BASE_BYTES = 980 * 2**20
 """The process with everything imported, without weights and features."""
 
 COMPILED_BYTES = {False: 260 * 2**20, True: 1000 * 2**20}
-"""What compiling an evaluation leaves behind, with and without rematerialisation, which compiles
-every segment on its own."""
+"""Memory that compilation leaves behind, keyed by `recompute`, which compiles every segment
+separately."""
 
 EVALUATION_MAPS = {False: 3.8, True: 5.9}
-"""Working space of one evaluation in units of the largest feature map, with and without
-rematerialisation. Without it, all feature maps are kept besides."""
+"""Working space of one evaluation in units of the largest feature map, keyed by `recompute`.
+Without recomputation, all feature maps are kept in addition."""
 
 TARGET_MAPS = {False: 4.1, True: 1.15}
-"""Working space of targets and weighting factors: without rematerialisation in units of all
-feature maps, with it in units of the working space of an evaluation."""
+"""Working space of targets and weighting factors, keyed by `recompute`: in units of all feature
+maps, or with recomputation of the working space of an evaluation."""
 
 SEARCH_VECTORS = 14
-"""Vectors of the image's size that a search holds besides the pairs of differences."""
+"""Vectors of the image's size that a search holds in addition to the pairs of differences."""
 
 WEIGHT_COPIES = 2
-"""The network that the caller has, and the one that computes."""
+"""The caller's network and the one that computes."""
+
+WINOGRAD_CHANNELS = 64
+"""Smallest number of input and of output channels for which Winograd's algorithm pays."""
 
 TRANSFORMED_COPIES = 4
-"""36 numbers for 9."""
+"""Size of transformed filters in units of the filters: 6x6 numbers for each 3x3 kernel."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """What decides how much memory a task needs; all counts are of numbers, not of bytes.
+    """What decides how much memory a task needs; all sizes count numbers, not bytes.
 
     Attributes:
-        image_size: numbers of the result, 3 * height * width.
-        features: numbers of each layer's output for the result, in forward order.
+        image_size: size of the result, 3 * height * width.
+        features: size of each layer's output for the result, in forward order.
         targets: the same for each image that features are taken from.
-        held: target features that are kept during the search, those of content layers.
-        num_weights: weights of the network.
-        num_filters: those of them that are kept transformed too (`rwgen.compute.winograd`).
-        num_correction_pairs: of L-BFGS.
+        held: size of the target features that are kept during the search (content layers).
+        num_weights: number of weights of the network.
+        num_filters: number of weights of the layers whose filters are also kept transformed
+            (`rwgen.compute.winograd`).
+        num_correction_pairs: pairs of differences of L-BFGS.
         propagate_differences: whether a target's features of every layer are kept, unless features
-            are computed again (`rwgen.synthesis.differences`).
+            are recomputed (`rwgen.synthesis.differences`).
         itemsize: bytes of a number.
     """
 
@@ -68,55 +73,55 @@ class Workload:
     propagate_differences: bool = False
     itemsize: int = 4
 
-    def peak_bytes(self, rematerialize: bool) -> int:
-        """Resident memory of the process at its peak, in bytes, within about 30 %."""
-        targets = max(self._target_space(sizes, rematerialize) for sizes in self.targets)
-        evaluation = self._evaluation_space(self.features, rematerialize)
-        # Old and new pairs are both there while one is added, but then no features are.
+    def peak_bytes(self, recompute: bool) -> int:
+        """Peak resident memory of the process in bytes, within about 30 %."""
+        targets = max(self._target_space(sizes, recompute) for sizes in self.targets)
+        evaluation = self._evaluation_space(self.features, recompute)
+        # Adding a pair holds the old and the new pairs at once, but no features at that time.
         pairs = 2 * self.num_correction_pairs * self.image_size
         vectors = SEARCH_VECTORS * self.image_size
         filters = TRANSFORMED_COPIES * self.num_filters
-        compiled = COMPILED_BYTES[rematerialize] // self.itemsize
+        compiled = COMPILED_BYTES[recompute] // self.itemsize
         search = compiled + filters + vectors + pairs + max(evaluation, pairs)
         held = self.held
-        if self.propagate_differences and not rematerialize:
+        if self.propagate_differences and not recompute:
             held += sum(self.features)
         weights = WEIGHT_COPIES * self.num_weights
         peak = weights + held + max(targets, search)
         return BASE_BYTES + round(peak * self.itemsize)
 
     @staticmethod
-    def _evaluation_space(sizes: Sequence[int], rematerialize: bool) -> float:
-        kept = 0 if rematerialize else sum(sizes)
-        return kept + EVALUATION_MAPS[rematerialize] * max(sizes)
+    def _evaluation_space(sizes: Sequence[int], recompute: bool) -> float:
+        kept = 0 if recompute else sum(sizes)
+        return kept + EVALUATION_MAPS[recompute] * max(sizes)
 
-    def _target_space(self, sizes: Sequence[int], rematerialize: bool) -> float:
-        unit = self._evaluation_space(sizes, True) if rematerialize else sum(sizes)
-        return TARGET_MAPS[rematerialize] * unit
+    def _target_space(self, sizes: Sequence[int], recompute: bool) -> float:
+        unit = self._evaluation_space(sizes, True) if recompute else sum(sizes)
+        return TARGET_MAPS[recompute] * unit
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a task will work.
+    """Whether a task keeps or recomputes features.
 
     Attributes:
-        rematerialize: whether features are computed again instead of kept.
-        peak_bytes: estimate of the memory needed that way.
+        recompute: whether features are recomputed instead of kept.
+        peak_bytes: estimate of the peak memory.
     """
 
-    rematerialize: bool
+    recompute: bool
     peak_bytes: int
 
 
 def plan_memory(work: Workload, limit: int | None) -> MemoryPlan:
-    """The fastest way of working that fits.
+    """Choose the fastest way of working that fits.
 
     Args:
-        work: what is to be done.
-        limit: bytes that it may take, None for no limit: features are then kept.
+        work: the task.
+        limit: bytes that it may take; None means no limit, and features are kept.
 
     Raises:
-        MemoryLimitError: no way fits.
+        MemoryLimitError: the task does not fit, even with recomputation.
     """
     plans = [MemoryPlan(choice, work.peak_bytes(choice)) for choice in (False, True)]
     for plan in plans:
@@ -129,62 +134,116 @@ def plan_memory(work: Workload, limit: int | None) -> MemoryPlan:
     )
 
 
-def network_workload(
+@dataclass(frozen=True)
+class LayerSize:
+    """What one layer adds to a workload.
+
+    Attributes:
+        output: size of its output for an image of (height, width).
+        num_weights: number of its weights.
+        is_transformed: whether its filters are also kept transformed.
+    """
+
+    output: Callable[[int, int], int]
+    num_weights: int
+    is_transformed: bool
+
+
+def workload(
+    layers: Mapping[str, LayerSize],
+    *,
+    size: Sequence[int],
+    targets: Sequence[Sequence[int]],
+    content_layers: Sequence[str],
+    num_correction_pairs: int,
+    propagate_differences: bool = False,
+    itemsize: int = 4,
+) -> Workload:
+    """The workload of a task.
+
+    Args:
+        layers: every layer up to the deepest one that the task reads, by name, in forward order.
+        size: (height, width) of the result.
+        targets: (height, width) of each image that features are taken from, the content image
+            first.
+        content_layers: layers, of the same names, whose target features are kept.
+        num_correction_pairs: pairs of differences of L-BFGS.
+        propagate_differences: see `Workload`.
+        itemsize: bytes of a number.
+    """
+
+    def sizes(image: Sequence[int]) -> tuple[int, ...]:
+        return tuple(layer.output(image[0], image[1]) for layer in layers.values())
+
+    content = dict(zip(layers, sizes(targets[0]), strict=True))
+    return Workload(
+        image_size=INPUT_CHANNELS * size[0] * size[1],
+        features=sizes(size),
+        targets=[sizes(image) for image in targets],
+        held=sum(content[name] for name in content_layers),
+        num_weights=sum(layer.num_weights for layer in layers.values()),
+        num_filters=sum(layer.num_weights for layer in layers.values() if layer.is_transformed),
+        num_correction_pairs=num_correction_pairs,
+        propagate_differences=propagate_differences,
+        itemsize=itemsize,
+    )
+
+
+def architecture_workload(
     architecture: Architecture,
     layers: Sequence[str],
+    *,
     size: Sequence[int],
     targets: Sequence[Sequence[int]],
     content_layers: Sequence[str],
     num_correction_pairs: int,
     propagate_differences: bool = False,
 ) -> Workload:
-    """The workload of a task with a float32 network of this architecture.
+    """The workload of a task with a float32 network of an architecture, on a CPU.
 
     Args:
         architecture: the network's.
-        layers: every layer that the task names.
-        size: (height, width) of the result.
-        targets: (height, width) of each image that features are taken from; the first one is
-            that of the content, where there is one.
-        content_layers: those of `layers` whose features are kept as targets.
-        num_correction_pairs: of L-BFGS.
-        propagate_differences: see `Workload`.
+        layers: every layer that the task reads, by any of their names.
+        size: see `workload`.
+        targets: see `workload`.
+        content_layers: see `workload`; any of their names.
+        num_correction_pairs: see `workload`.
+        propagate_differences: see `workload`.
 
     Raises:
         LayerError: a layer is unknown.
     """
-    names = [spec.name for spec in architecture.up_to(architecture.deepest(layers).name)]
-
-    def sizes(image: Sequence[int]) -> dict[str, int]:
-        return {name: _product(architecture.output_shape(name, *image[:2])) for name in names}
-
-    content = sizes(targets[0])
-    return Workload(
-        image_size=INPUT_CHANNELS * size[0] * size[1],
-        features=tuple(sizes(size).values()),
-        targets=[tuple(sizes(image).values()) for image in targets],
-        held=sum(content[architecture.layer(name).name] for name in content_layers),
-        num_weights=sum(architecture.num_parameters(name) for name in names),
-        num_filters=sum(
-            architecture.num_parameters(name)
-            for name in names
-            if architecture.layer(name).kind == "conv"
-        ),
+    specs = architecture.up_to(architecture.deepest(layers).name)
+    return workload(
+        {spec.name: _layer_size(architecture, spec) for spec in specs},
+        size=size,
+        targets=targets,
+        content_layers=[architecture.layer(name).name for name in content_layers],
         num_correction_pairs=num_correction_pairs,
         propagate_differences=propagate_differences,
     )
 
 
+def _layer_size(architecture: Architecture, spec: LayerSpec) -> LayerSize:
+    kernel = architecture.kernel_shape(spec.name) or ()
+    return LayerSize(
+        output=lambda height, width: math.prod(architecture.output_shape(spec.name, height, width)),
+        num_weights=architecture.num_parameters(spec.name),
+        is_transformed=spec.kind == "conv" and min(kernel[2:]) >= WINOGRAD_CHANNELS,
+    )
+
+
 def available_memory(device: str = "cpu", root: Path = Path("/")) -> int | None:
-    """Bytes that this process can still take, None where that cannot be found out.
+    """Bytes that this process can still take, or None if unknown.
 
     Args:
-        device: `cpu`, `gpu:N`, or `auto`: the first GPU if there is one.
-        root: where `proc` and `sys` are.
+        device: `cpu`, `gpu:N`, or `auto` for the first GPU if there is one.
+        root: folder of `proc` and `sys`.
 
     Returns:
-        For a CPU what Linux calls available, or what is left in a control group (version 1 or
-        2) that holds the process, if that is less. For a GPU what its driver reports as free.
+        For a CPU, the memory that Linux reports as available, or what remains in a control group
+        (version 1 or 2) of the process if that is less. For a GPU, what its driver reports as
+        free.
     """
     host = _least([_meminfo(root), *_control_groups(root)])
     if device == "cpu":
@@ -194,17 +253,10 @@ def available_memory(device: str = "cpu", root: Path = Path("/")) -> int | None:
 
 
 def format_bytes(count: int) -> str:
-    """Bytes for people, in GiB or MiB."""
+    """Format a number of bytes in GiB or MiB."""
     if count >= 2**30:
         return f"{count / 2**30:.1f} GiB"
     return f"{count / 2**20:.0f} MiB"
-
-
-def _product(shape: Sequence[int]) -> int:
-    product = 1
-    for side in shape:
-        product *= side
-    return product
 
 
 def _least(values: Sequence[int | None]) -> int | None:
@@ -217,7 +269,7 @@ def _meminfo(root: Path) -> int | None:
 
 
 def _control_groups(root: Path) -> list[int]:
-    """What is left in each control group that the process is in."""
+    """Bytes that remain in each control group of the process."""
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -236,7 +288,7 @@ def _control_groups(root: Path) -> list[int]:
         for folder in [root / top / part for part in (group, *group.parents)]:
             values = [_number(folder / name) for name in (limit, used)]
             if values[0] is not None and values[1] is not None:
-                # Pages of files that were read are given back when they are needed.
+                # Cached pages of files are reclaimed when memory is needed.
                 reclaimable = _fields(folder / "memory.stat").get("inactive_file", 0)
                 found.append(max(0, values[0] - values[1] + reclaimable))
     return found
@@ -245,7 +297,7 @@ def _control_groups(root: Path) -> list[int]:
 def _number(path: Path) -> int | None:
     try:
         return int(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # version 2 says "max" where there is no limit
+    except (OSError, ValueError):  # version 2 writes "max" for no limit
         return None
 
 

@@ -1,76 +1,119 @@
-"""Whether a task keeps features or computes them again, decided by its network and a limit."""
+"""How the features of one task are computed: decided once, and passed down."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import keras
 
-from rwgen.compute.memory import Workload, plan_memory
-from rwgen.compute.readers import ReaderFactory, plain_reader, rematerialized_reader
-from rwgen.compute.winograd import WinogradConv2D
+from rwgen.compute.memory import LayerSize, Workload, plan_memory, workload
+from rwgen.compute.readers import Reader, plain_reader, recomputing_reader
+from rwgen.compute.winograd import WinogradConv2D, with_winograd
 from rwgen.network.features import feature_extractor, layer_names
-from rwgen.optimize.config import OptimizerConfig
 
 
-def choose_reader(
+@dataclass(frozen=True, kw_only=True)
+class ComputePlan:
+    """How features, and their gradients, are computed.
+
+    Attributes:
+        recompute: recompute features segment by segment for their gradient instead of keeping
+            them, which takes less memory and half as much computation again.
+        jit_compile: compile with XLA: the objective as a whole or, with `recompute`, each segment.
+        winograd: on a CPU, use Winograd's algorithm for convolutions of many channels.
+        propagate_differences: in inversions, propagate differences from the target's features
+            (`rwgen.synthesis.differences`). They need all features of the target, so `recompute`
+            rules them out.
+    """
+
+    recompute: bool = False
+    jit_compile: bool = True
+    winograd: bool = True
+    propagate_differences: bool = False
+
+    def within(self, limit: int | None, work: Workload) -> ComputePlan:
+        """The same plan, with recomputation if the task does not fit otherwise.
+
+        Args:
+            limit: bytes that the process may take; None means no limit.
+            work: the task.
+
+        Raises:
+            MemoryLimitError: the task does not fit, even with recomputation.
+        """
+        return dataclasses.replace(self, recompute=plan_memory(work, limit).recompute)
+
+    @property
+    def compiles_objective(self) -> bool:
+        """Whether to compile the objective as a whole.
+
+        Segments must not be part of one compiled function (`rwgen.compute.readers`).
+        """
+        return self.jit_compile and not self.recompute
+
+    @property
+    def uses_differences(self) -> bool:
+        """Whether differences are propagated."""
+        return self.propagate_differences and not self.recompute
+
+    def network(self, network: keras.Model) -> keras.Model:
+        """The network to compute with: the given one, or a copy with other convolutions."""
+        return with_winograd(network) if self.winograd else network
+
+    def reader(self, extractor: keras.Model) -> Reader:
+        """A reader of an extractor's layers, see `rwgen.compute.readers`."""
+        if self.recompute:
+            return recomputing_reader(extractor, self.jit_compile)
+        return plain_reader(extractor)
+
+
+def network_workload(
     network: keras.Model,
     layers: Sequence[str],
+    *,
     size: Sequence[int],
     targets: Sequence[Sequence[int]],
     content_layers: Sequence[str],
-    config: OptimizerConfig,
-    limit: int | None,
+    num_correction_pairs: int,
     propagate_differences: bool = False,
-) -> tuple[ReaderFactory, OptimizerConfig]:
-    """The reader that a problem's objective is to use, and the optimizer's settings with it.
+) -> Workload:
+    """The workload of a task with a network, counted as in `architecture_workload`.
 
     Args:
-        network: the network.
-        layers: every layer that is read.
-        size: (height, width) of the result.
-        targets: (height, width) of each target image, that of the content first.
-        content_layers: those of `layers` whose features are kept as targets.
-        config: how L-BFGS runs.
-        limit: bytes of memory, None for no limit.
-        propagate_differences: see `rwgen.compute.memory.Workload`.
-
-    Returns:
-        The factory for the objective, and `config`. With rematerialisation the reader compiles
-        its segments and the optimizer must not compile the whole (`rwgen.compute.readers`).
+        network: the network to compute with.
+        layers: every layer that the task reads.
+        size: see `rwgen.compute.memory.workload`.
+        targets: see `rwgen.compute.memory.workload`.
+        content_layers: see `rwgen.compute.memory.workload`; any of their names.
+        num_correction_pairs: see `rwgen.compute.memory.workload`.
+        propagate_differences: see `rwgen.compute.memory.workload`.
 
     Raises:
-        MemoryLimitError: no way of working fits.
+        LayerError: a layer is unknown.
     """
-    if limit is None:
-        return plain_reader, config
     extractor = feature_extractor(network, layers)
-    outputs = {layer.name: layer.output for layer in extractor.layers[1:]}
-    every_layer = keras.Model(extractor.inputs[0], outputs)
+    every_layer = keras.Model(
+        extractor.inputs[0], {layer.name: layer.output for layer in extractor.layers[1:]}
+    )
+    shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
 
-    def sizes(image: Sequence[int]) -> dict[str, int]:
-        shapes = every_layer.compute_output_shape((1, *image[:2], 3))
-        return {name: math.prod(shape) for name, shape in shapes.items()}
+    def size_of(layer: keras.layers.Layer) -> LayerSize:
+        def output(height: int, width: int) -> int:
+            if (height, width) not in shapes:
+                shapes[height, width] = every_layer.compute_output_shape((1, height, width, 3))
+            return math.prod(shapes[height, width][layer.name])
 
-    names = layer_names(network, content_layers) if content_layers else ()
-    content = sizes(targets[0])
-    work = Workload(
-        image_size=3 * size[0] * size[1],
-        features=tuple(sizes(size).values()),
-        targets=[tuple(sizes(image).values()) for image in targets],
-        held=sum(content[name] for name in names),
-        num_weights=extractor.count_params(),
-        num_filters=sum(
-            layer.count_params() for layer in extractor.layers if isinstance(layer, WinogradConv2D)
-        ),
-        num_correction_pairs=config.num_correction_pairs,
+        return LayerSize(output, layer.count_params(), isinstance(layer, WinogradConv2D))
+
+    return workload(
+        {layer.name: size_of(layer) for layer in extractor.layers[1:]},
+        size=size,
+        targets=targets,
+        content_layers=layer_names(network, content_layers) if content_layers else (),
+        num_correction_pairs=num_correction_pairs,
         propagate_differences=propagate_differences,
         itemsize=8 if keras.backend.standardize_dtype(network.inputs[0].dtype) == "float64" else 4,
     )
-    if not plan_memory(work, limit).rematerialize:
-        return plain_reader, config
-    factory = functools.partial(rematerialized_reader, jit_compile=config.jit_compile)
-    return factory, dataclasses.replace(config, jit_compile=False)

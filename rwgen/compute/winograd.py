@@ -2,8 +2,9 @@
 
 Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", 2015):
 each 4x4 tile of the output comes from a 6x6 tile of the input by 36 multiplications a pair of
-channels instead of 144. The products over all tiles and channels are 36 matrix products; what comes
-before and after them costs as much as channels, not as their square, so it pays for many channels.
+channels instead of 144. The products over all tiles and channels are 36 matrix products. The
+transforms before and after them are linear in the number of channels and the products quadratic, so
+the algorithm pays for many channels.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rwgen.compute.memory import WINOGRAD_CHANNELS
+
 TILE = 4
 """Side of an output tile; an input tile is two larger."""
 
@@ -23,12 +26,9 @@ POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 """Where the polynomials are interpolated, besides infinity. With 1 and 2, the textbook's points,
 a float32 result is twice as far from the exact one (docs/performance.md). Exact in binary."""
 
-MIN_CHANNELS = 64
-"""The least input and output channels for which there is a gain."""
-
 MAX_PIXELS = 2**19
-"""The largest image to convolve. Beyond it there is no gain, and the working space, several times
-the features, would be most of what a task needs (docs/performance.md)."""
+"""Largest image to convolve. Beyond it there is no gain, and the working space, several times the
+features, would dominate the memory of a task (docs/performance.md)."""
 
 
 def interpolation_matrices() -> tuple[NDArray[np.float64], ...]:
@@ -52,7 +52,7 @@ _A, _G, _B = interpolation_matrices()
 
 
 def transform_filters(kernel: NDArray[Any]) -> NDArray[Any]:
-    """Filters as the matrix products take them.
+    """Transform filters for the matrix products.
 
     Args:
         kernel: [3, 3, channels in, channels out].
@@ -66,10 +66,10 @@ def transform_filters(kernel: NDArray[Any]) -> NDArray[Any]:
 
 
 def winograd_convolution(images: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
-    """Correlation with 3x3 filters, stride one, zeros outside: `padding="same"`.
+    """Correlate with 3x3 filters, stride 1 and `padding="same"`.
 
     Args:
-        images: [batch, height, width, channels in], all but the batch known.
+        images: [batch, height, width, channels in]; all sizes but the batch are static.
         filters: [36, channels in, channels out], see `transform_filters`.
 
     Returns:
@@ -79,7 +79,7 @@ def winograd_convolution(images: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
     rows, columns = -(-height // TILE), -(-width // TILE)
     below, right = (TILE * count + 1 - side for count, side in ((rows, height), (columns, width)))
     padded = tf.pad(images, [[0, 0], [1, below], [1, right], [0, 0]])
-    # Each stage is stacked on its own: XLA compiles one that holds all 36 sums four times longer.
+    # Each stage is stacked separately: one with all 36 sums takes XLA four times longer to compile.
     lines = [padded[:, i : i + TILE * rows - 3 : TILE] for i in range(6)]
     lines = tf.stack(_combine(_B, lines))
     inputs = [lines[:, :, :, i : i + TILE * columns - 3 : TILE] for i in range(6)]
@@ -94,17 +94,17 @@ def winograd_convolution(images: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
 
 @keras.saving.register_keras_serializable("rwgen")
 class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
-    """A `Conv2D` that computes by Winograd's algorithm where it can.
+    """A `Conv2D` that uses Winograd's algorithm where possible.
 
     Weights and configuration are those of `Conv2D`. The filters are transformed when the layer is
-    first called, so weights that change afterwards have no effect until `transform` is called;
-    a trainable layer, other shapes of kernel or stride, images of unknown or large size and eager
-    calls are left to `Conv2D`. Gradients flow to the input, not to the weights.
+    first called, so later changes of the weights have no effect until `transform` is called.
+    Trainable layers, other kernel sizes or strides, images of unknown or large size and eager calls
+    use `Conv2D`. Gradients flow to the input, not to the weights.
     """
 
     def convolution_op(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        """As `Conv2D`: the correlation alone, with `kernel` wherever that computes it."""
-        # Uncompiled, the stages of the algorithm are kept one by one: several times the memory.
+        """Correlate without bias or activation; `kernel` is used where `Conv2D` computes."""
+        # Eagerly, every stage of the algorithm is kept: several times the memory.
         if tf.executing_eagerly() or self.trainable or not suits(self, inputs.shape):
             return super().convolution_op(inputs, kernel)
         if not hasattr(self, "_filters"):
@@ -113,17 +113,17 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
         return winograd_convolution(inputs, self._filters)
 
     def transform(self) -> None:
-        """Transform the present filters."""
+        """Transform the current filters."""
         kernel = keras.ops.convert_to_numpy(self.kernel)
         self._filters = tf.constant(transform_filters(kernel))
 
 
 def suits(layer: keras.layers.Layer, shape: Sequence[int | None] | None = None) -> bool:
-    """Whether the algorithm computes what a layer computes, and faster on a CPU.
+    """Whether the algorithm applies to a layer and is faster on a CPU.
 
     Args:
         layer: any built layer.
-        shape: [batch, height, width, channels] of its input; None asks for the layer alone.
+        shape: [batch, height, width, channels] of its input; None ignores the size of the input.
     """
     if not isinstance(layer, keras.layers.Conv2D) or not layer.built:
         return False
@@ -136,18 +136,18 @@ def suits(layer: keras.layers.Layer, shape: Sequence[int | None] | None = None) 
     if shape is not None:
         _, height, width, _ = shape
         exact &= height is not None and width is not None and height * width <= MAX_PIXELS
-    return exact and min(layer.kernel.shape[2:]) >= MIN_CHANNELS
+    return exact and min(layer.kernel.shape[2:]) >= WINOGRAD_CHANNELS
 
 
 def with_winograd(model: keras.Model) -> keras.Model:
-    """The same model with `WinogradConv2D` for every convolution that it suits, on a CPU.
+    """Replace every suitable convolution of a model by `WinogradConv2D`, on a CPU.
 
     Args:
-        model: a functional model; its weights are copied as they are now.
+        model: a functional model; its current weights are copied.
 
     Returns:
-        A model of the same inputs, outputs and names; the given one where nothing is replaced, as
-        on a GPU, whose libraries have such algorithms of their own.
+        A model of the same inputs, outputs and names, or `model` itself if nothing is replaced, as
+        on a GPU, whose libraries include such algorithms.
     """
     if tf.config.list_logical_devices("GPU") or not any(map(suits, model.layers)):
         return model
@@ -166,7 +166,7 @@ def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 
 def _combine(matrix: NDArray[np.float64], parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-    """Each row of the matrix as the weights of a sum of the parts."""
+    """Sum the parts with the weights in each row of the matrix."""
     return [
         tf.add_n([part * weight if weight != 1 else part for weight, part in pairs])
         for pairs in (

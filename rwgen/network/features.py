@@ -41,6 +41,16 @@ def layer_names(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_own_name(model, layer) for layer in layers))
 
 
+def num_pools(model: keras.Model, layer: str) -> int:
+    """Number of pooling layers between the input and a layer, itself included.
+
+    Raises:
+        LayerError: the layer is unknown.
+    """
+    pools = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
+    return sum(isinstance(below, pools) for below in feature_extractor(model, [layer]).layers)
+
+
 def _own_name(model: keras.Model, layer: str) -> str:
     own = [item.name for item in model.layers]
     if layer in own:

@@ -53,6 +53,30 @@ def deprocess(images: Any) -> Any:
     return images * PIXEL_RANGE + np.asarray(MEAN_RGB, _dtype_name(images))
 
 
+def check_image(image: Any) -> NDArray[Any]:
+    """Refuse anything but one image of finite numbers.
+
+    Args:
+        image: [height, width, 3], RGB in 0..255.
+
+    Returns:
+        The same as a NumPy array, neither copied nor converted if it is one.
+
+    Raises:
+        InvalidInputError: another shape, or values that are not finite numbers.
+    """
+    pixels = np.asarray(image)
+    if pixels.ndim != 3 or pixels.shape[-1] != 3 or 0 in pixels.shape:
+        raise InvalidInputError(
+            f"expected an image of shape [height, width, 3]. Received: {pixels.shape}"
+        )
+    if pixels.dtype.kind not in "buif":
+        raise InvalidInputError(f"expected an image of numbers. Received: {pixels.dtype}")
+    if not np.isfinite(pixels).all():
+        raise InvalidInputError("expected finite pixel values. Received: NaN or infinity")
+    return pixels
+
+
 def network_input(image: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
     """One image as a network's input batch.
 
@@ -64,17 +88,9 @@ def network_input(image: NDArray[Any], dtype: str = "float32") -> NDArray[Any]:
         [1, height, width, 3] of `dtype`, preprocessed.
 
     Raises:
-        InvalidInputError: another shape, or values that are not finite.
+        InvalidInputError: another shape, or values that are not finite in `dtype`.
     """
-    pixels = np.asarray(image)
-    if pixels.ndim != 3 or pixels.shape[-1] != 3 or 0 in pixels.shape:
-        raise InvalidInputError(
-            f"expected an image of shape [height, width, 3]. Received: {pixels.shape}"
-        )
-    pixels = pixels.astype(dtype)
-    if not np.isfinite(pixels).all():
-        raise InvalidInputError("expected finite pixel values. Received: NaN or infinity")
-    batch: NDArray[Any] = preprocess_input(pixels[np.newaxis])
+    batch: NDArray[Any] = preprocess_input(check_image(image).astype(dtype)[np.newaxis])
     return batch
 
 

@@ -1,8 +1,8 @@
-"""The state of a run in one file, so that a run that was killed goes on where it was.
+"""The state of a run in one file, from which a run that was killed resumes.
 
-The file is an ordinary `.npz` without pickles: arrays, and one JSON text. It is only ever replaced
-as a whole, and says which run it belongs to; the search of another run would go on without an
-error and end somewhere else.
+The file is an ordinary `.npz` without pickles: arrays, and one JSON text. It is always replaced as
+a whole. It identifies the run that it belongs to, because resuming the search of another run would
+raise no error and end with a different image.
 """
 
 from __future__ import annotations
@@ -22,50 +22,48 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checks import check_count
 from rwgen.errors import CheckpointError, InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.version import __version__
 
 SCHEMA_VERSION = 1
-"""Version of the file written here; other versions are refused."""
+"""Version of the file format; other versions are refused."""
 
 FILE_NAME = "search.npz"
 """The one file in the folder of a checkpoint."""
 
 DEFAULT_EVERY = 10
-"""Iterations between two writes: some hundredths of the time they take (docs/architecture.md)."""
+"""Iterations between two writes, which take a few percent of their time (docs/architecture.md)."""
 
 Part = Mapping[str, Any]
-"""Part of a state: arrays, and values that JSON can hold, by name."""
+"""Part of a state: arrays and JSON-compatible values, by name."""
 
 _PACKAGES = ("numpy", "scipy", "pillow", "keras", "tensorflow", "tensorflow-probability")
 _JSON = "json"
-_LABEL = "checkpoint-"  # tells temporary files of checkpoints from those of images
+_LABEL = "checkpoint-"  # distinguishes temporary files of checkpoints from those of images
 
 
 class Checkpoint:
-    """Where one run keeps its state: the tasks and the `Minimizer` write it and go on from it.
+    """Where one run stores its state; the tasks and `Minimizer` write it and resume from it.
 
-    A state consists of parts, each written by the module that can go on from it. One folder is
-    for one run at a time.
+    A state consists of parts, each written by the module that resumes from it. A folder is used by
+    one run at a time.
     """
 
     def __init__(self, directory: str | os.PathLike[str], every: int = DEFAULT_EVERY) -> None:
-        """Find out whether the folder can be used, and read what it holds.
+        """Check whether the folder is usable, and read its checkpoint.
 
         Args:
-            directory: a folder, made if it is missing.
-            every: iterations between two writes, from 1.
+            directory: a folder, created if missing.
+            every: number of iterations between two writes, at least 1.
 
         Raises:
             InvalidInputError: the folder cannot be written, or `every` is out of range.
-            CheckpointError: there is a checkpoint that is damaged, or that another version of
-                rwgen or of a package it computes with has written.
+            CheckpointError: the checkpoint is damaged, or was written by another version of rwgen
+                or of a package that it computes with.
         """
-        if isinstance(every, bool) or not isinstance(every, int) or every < 1:
-            raise InvalidInputError(
-                f"checkpoint: expected iterations between writes from 1. Received: {every!r}"
-            )
+        check_count("every", every, 1)
         self.every = every
         self.path = Path(directory) / FILE_NAME
         self._facts: dict[str, Any] = {}
@@ -76,15 +74,15 @@ class Checkpoint:
         self.expect(versions=_versions())
 
     def expect(self, **facts: Any) -> None:
-        """State what decides the result of this run; a checkpoint must agree.
+        """State what decides the result of this run; a saved state must agree.
 
         Args:
-            **facts: values that JSON can hold; arrays are stated by their `fingerprint`.
+            **facts: JSON-compatible values; pass the `fingerprint` of an array.
 
         Raises:
-            CheckpointError: a saved state belongs to a run with other values.
+            CheckpointError: the saved state belongs to a run with other values.
         """
-        # As the file gives them back: lists for tuples, texts for keys.
+        # As read back from the file: lists for tuples, strings for keys.
         values = json.loads(json.dumps(facts, default=str))
         for name, value in values.items():
             if self._parts and self._facts.get(name) != value:
@@ -93,22 +91,22 @@ class Checkpoint:
 
     @property
     def is_saved(self) -> bool:
-        """Whether there is a state to go on from."""
+        """Whether there is a state to resume from."""
         return bool(self._parts)
 
     def get(self, part: str) -> Part | None:
-        """The part of the state that was saved last under this name, None if there is none."""
+        """The last saved part of the state with this name, or None."""
         return self._parts.get(part)
 
     def is_due(self, saved: int, iteration: int) -> bool:
-        """Whether to save at an iteration if iteration `saved` was the last to be saved."""
+        """Whether to save at an iteration, given the last saved iteration."""
         return iteration // self.every > saved // self.every
 
     def save(self, **parts: Part | None) -> None:
-        """Replace parts of the state, in the file too; None removes a part.
+        """Replace parts of the state and write the file; None removes a part.
 
         Raises:
-            OutputError: the file could not be written; the one before is still there.
+            OutputError: the file could not be written; the previous one is untouched.
         """
         new = self._parts | parts
         self._parts = {name: part for name, part in new.items() if part is not None}
@@ -126,7 +124,7 @@ class Checkpoint:
         atomic_write(self.path, buffer.getbuffer(), _LABEL)
 
     def remove(self) -> None:
-        """Remove the state, with its file: its result is there.
+        """Delete the state and its file, once the result is saved.
 
         Raises:
             OutputError: the file could not be removed.
@@ -141,10 +139,10 @@ class Checkpoint:
             ) from error
 
     def refused(self, reason: str) -> CheckpointError:
-        """The error that says why a saved state is of no use to this run."""
+        """The error for a saved state that this run cannot use."""
         return CheckpointError(
             f"expected a checkpoint of this run. Received: {self.path} ({reason}). Delete it to "
-            "begin anew, or name another folder"
+            "start over, or choose another folder"
         )
 
     def _read(self) -> None:
@@ -160,7 +158,7 @@ class Checkpoint:
                 for name, array in arrays.items():
                     part, key = name.split("/")
                     parts[part][key] = array
-        except Exception as error:  # damaged archives raise nearly every kind there is
+        except Exception as error:  # damaged archives raise almost any kind of error
             what = getattr(error, "strerror", None) or " ".join(str(error).split()) or repr(error)
             raise self.refused(f"damaged: {what:.100}") from None
         if version != SCHEMA_VERSION:
@@ -169,7 +167,7 @@ class Checkpoint:
 
 
 def fingerprint(array: NDArray[Any] | None) -> str | None:
-    """SHA-256 of an array's type, shape and values; None of None."""
+    """SHA-256 of an array's dtype, shape and values; None for None."""
     if array is None:
         return None
     header = f"{array.dtype.str} {array.shape} ".encode()
@@ -179,7 +177,7 @@ def fingerprint(array: NDArray[Any] | None) -> str | None:
 def _prepare(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        # Tried, not asked: access rights say nothing of a disk that is full or read-only.
+        # Permissions do not show a full or read-only disk, so write something.
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"rwgen")
             file.flush()
@@ -188,7 +186,7 @@ def _prepare(directory: Path) -> None:
             "expected a checkpoint folder that can be written. Received: "
             f"{str(directory)!r} ({getattr(error, 'strerror', None) or error})"
         ) from None
-    for left in directory.glob(f".rwgen-{_LABEL}*.tmp"):  # by runs killed while they wrote
+    for left in directory.glob(f".rwgen-{_LABEL}*.tmp"):  # of runs killed while writing
         with contextlib.suppress(OSError):
             left.unlink()
 
@@ -196,25 +194,25 @@ def _prepare(directory: Path) -> None:
 def _read_arrays(path: Path) -> dict[str, NDArray[Any]]:
     with zipfile.ZipFile(path) as archive:
         return {
-            # Read whole, so that its checksum is looked at before anything in it is believed.
+            # Read as a whole, so that its checksum is verified before its content is used.
             name.removesuffix(".npy"): np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
             for name in archive.namelist()
         }
 
 
 def _versions() -> dict[str, str | None]:
-    """Versions of what computes; by name, as importing TensorFlow takes seconds."""
+    """Versions of the packages that compute, from metadata: importing TensorFlow takes seconds."""
     found: dict[str, str | None] = {"rwgen": __version__}
     for package in _PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:  # such as a TensorFlow of another name
+        except importlib.metadata.PackageNotFoundError:  # such as TensorFlow under another name
             found[package] = None
     return found
 
 
 def _difference(name: str, saved: Any, now: Any) -> str:
-    """The first place where two values differ, in words."""
+    """Describe the first difference between two values."""
     if isinstance(saved, dict) and isinstance(now, dict):
         for key in sorted({*saved, *now}):
             if saved.get(key) != now.get(key):

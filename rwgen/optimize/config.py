@@ -1,4 +1,4 @@
-"""Settings of the optimizer; the command line takes its defaults here."""
+"""Settings of the optimizer; the command line takes its defaults from them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,34 @@ from typing import Literal, get_args
 from rwgen.checks import check_choice, check_count, check_number
 
 LineSearch = Literal["wolfe_first", "hager_zhang"]
-"""How L-BFGS finds its step: the full step if it satisfies the Wolfe conditions, else the search of
-Hager and Zhang; or that search always, as `tfp.optimizer.lbfgs_minimize` does."""
+"""Line search of L-BFGS.
+
+`wolfe_first` takes the full step if it satisfies the Wolfe conditions, and otherwise uses the
+search of Hager and Zhang; `hager_zhang` always uses the latter, as `tfp.optimizer.lbfgs_minimize`
+does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """How L-BFGS runs.
+    """Settings of L-BFGS.
 
     Attributes:
-        max_iterations: L-BFGS iterations at the most, restarts included.
-        num_correction_pairs: pairs of differences that approximate the curvature (20, as in the
-            code of Gatys et al. that the paper builds on).
-        gradient_tolerance: stop when the largest gradient component has fallen below this share
-            of what it was at the start.
+        max_iterations: maximum number of iterations, restarts included.
+        num_correction_pairs: number of pairs of differences that approximate the curvature (20, as
+            in the code of Gatys et al. that the paper builds on).
+        gradient_tolerance: stop when the largest gradient component falls below this fraction of
+            its value at the start.
         first_step: root mean square of the first trial step, in network input units (1 is the
-            range from black to white). L-BFGS tries -gradient first, so the loss is scaled to
-            make it this long.
+            range from black to white). L-BFGS first tries -gradient, so the loss is scaled to give
+            this length.
         line_search: see `LineSearch`; `wolfe_first` needs a third of the evaluations.
-        max_line_search_iterations: of the Hager-Zhang line search in one iteration.
-        max_restarts: how often a search that cannot go on is restarted, without its memory, from
-            the best point.
-        iterations_per_chunk: iterations between two callbacks.
-        jit_compile: compile the objective with XLA.
-        winograd: on a CPU, compute convolutions of many channels by Winograd's algorithm, which
-            takes half the time and rounds a little more (docs/performance.md).
+        max_line_search_iterations: maximum number of iterations of one Hager-Zhang search.
+        max_restarts: maximum number of restarts from the best point, with an empty history of
+            pairs, after a line search has failed.
+        iterations_per_chunk: number of iterations between two callbacks.
+        jit_compile: whether to compile the objective with XLA.
+        winograd: on a CPU, use Winograd's algorithm for convolutions of many channels, which takes
+            half the time and rounds slightly more (docs/performance.md).
     """
 
     max_iterations: int = 200
@@ -47,11 +50,6 @@ class OptimizerConfig:
     winograd: bool = True
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
         for key in ("num_correction_pairs", "max_line_search_iterations", "iterations_per_chunk"):
             check_count(key, getattr(self, key), 1)
         for key in ("max_iterations", "max_restarts"):

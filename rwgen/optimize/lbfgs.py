@@ -1,14 +1,14 @@
-"""L-BFGS on TensorFlow Probability's parts that tries the full step first.
+"""L-BFGS on TensorFlow Probability's components that tries the full step first.
 
-`tfp.optimizer.lbfgs_minimize` begins every line search by bracketing a minimum, which costs about
-three evaluations an iteration even where the step of length one would have done. Here that step
-is evaluated first and taken if it satisfies the Wolfe conditions, exactly or approximately in the
-sense of Hager and Zhang; otherwise its evaluation is handed on to TFP's search of that name. State
-and stopping rules are TFP's.
+`tfp.optimizer.lbfgs_minimize` starts every line search by bracketing a minimum, which takes about
+three evaluations an iteration even if a step of length one would do. Here that step is evaluated
+first and accepted if it satisfies the Wolfe conditions, exactly or approximately in the sense of
+Hager and Zhang; otherwise its evaluation is passed to TFP's Hager-Zhang search. State and stopping
+rules are TFP's.
 
-The direction is computed from inner products of the pairs of differences, which are kept: the two
-loops over the pairs, each with a product and a sum of whole images, become two triangular systems
-of the number of pairs and four products of matrices with vectors.
+The direction is computed from inner products of the pairs of differences, which are updated: the
+two loops over the pairs, each with a product and a sum of whole images, become two triangular
+systems of the number of pairs and four matrix-vector products.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ CURVATURE = 0.9
 """c2 of the Wolfe conditions for the full step."""
 
 APPROXIMATE_THRESHOLD = 1e-6
-"""Relative rise of the value up to which the approximate conditions may accept (TFP's default)."""
+"""Maximum relative increase that the approximate conditions accept (TFP's default)."""
 
 _Point = collections.namedtuple("_Point", ["x", "f", "df", "full_gradient"])
 
 
 class PairProducts(NamedTuple):
-    """Inner products of the pairs of differences that a state holds, oldest first.
+    """Inner products of a state's pairs of differences, oldest first.
 
     Attributes:
-        position_gradient: of each position difference with each gradient difference, [m, m].
-        gradient_gradient: of each gradient difference with each other, [m, m].
+        position_gradient: position differences with gradient differences, [m, m].
+        gradient_gradient: gradient differences with each other, [m, m].
     """
 
     position_gradient: tf.Tensor
@@ -50,16 +50,16 @@ class PairProducts(NamedTuple):
 def lbfgs_start(
     position: tf.Tensor, value: tf.Tensor, gradient: tf.Tensor, num_correction_pairs: int
 ) -> Any:
-    """A state of TFP before the first iteration.
+    """TFP's state before the first iteration.
 
     Args:
-        position: where the search begins, [n].
+        position: starting point, [n].
         value: the function there, [].
         gradient: its gradient there, [n].
-        num_correction_pairs: pairs of differences to keep.
+        num_correction_pairs: number of pairs of differences to keep.
 
     Returns:
-        A `LBfgsOptimizerResults` of TFP.
+        TFP's `LBfgsOptimizerResults`.
     """
     return tfp.optimizer.lbfgs_minimize(
         lambda _: (value, gradient),
@@ -70,7 +70,7 @@ def lbfgs_start(
 
 
 def pair_products(state: Any) -> PairProducts:
-    """The products of a state of TFP, computed anew."""
+    """Inner products of the pairs in TFP's state, computed from scratch."""
     positions, gradients = state.position_deltas, state.gradient_deltas
     return PairProducts(
         tf.matmul(positions, gradients, transpose_b=True),
@@ -87,18 +87,18 @@ def lbfgs_chunk(
     max_iterations: tf.Tensor,
     max_line_search_iterations: int,
 ) -> tuple[Any, PairProducts]:
-    """Go on with a search until it stops or has made `max_iterations`.
+    """Continue a search until it stops or reaches `max_iterations`.
 
     Args:
-        function: what is minimised.
-        state: a `LBfgsOptimizerResults` of TFP with one position of shape [n].
+        function: the function to minimize.
+        state: TFP's `LBfgsOptimizerResults` with one position of shape [n].
         products: see `pair_products`.
         tolerance: stop when no component of the gradient is larger.
-        max_iterations: iterations counted from the state's beginning.
-        max_line_search_iterations: of one Hager-Zhang search.
+        max_iterations: number of iterations to stop at, those before `state` included.
+        max_line_search_iterations: maximum number of iterations of one Hager-Zhang search.
 
     Returns:
-        The state after it, of the same kind, and its products.
+        The new state, of the same kind, and its products.
     """
 
     def unfinished(state: Any, _products: PairProducts) -> tf.Tensor:
@@ -120,7 +120,7 @@ def _iterate(
 ) -> tuple[Any, PairProducts]:
     direction = search_direction(state, products)
     slope = tf.tensordot(state.objective_gradient, direction, 1)
-    # Rounding can turn the direction uphill; the steepest descent never is.
+    # Rounding can turn the direction uphill; steepest descent never is.
     uphill = ~(slope < 0)
     direction = tf.where(uphill, -state.objective_gradient, direction)
     slope = tf.where(uphill, -tf.reduce_sum(state.objective_gradient**2), slope)
@@ -181,7 +181,7 @@ def _satisfies_wolfe(start: _Point, trial: _Point) -> tf.Tensor:
 
 
 def search_direction(state: Any, products: PairProducts) -> tf.Tensor:
-    """Minus the inverse Hessian times the gradient, as the two loops would compute it.
+    """Minus the inverse Hessian times the gradient, equal to the result of the two-loop recursion.
 
     With S and Y the pairs, R the upper triangle of S Y^T with its diagonal D, and the two loops
     (Nocedal and Wright, algorithm 7.4) written as systems: R a = S g, then
@@ -190,8 +190,8 @@ def search_direction(state: Any, products: PairProducts) -> tf.Tensor:
     1994).
 
     Args:
-        state: a `LBfgsOptimizerResults` of TFP with one position of shape [n]. Pairs that were
-            never filled are zero and take no part.
+        state: TFP's `LBfgsOptimizerResults` with one position of shape [n]. Unused pairs are zero
+            and have no effect.
         products: see `pair_products`.
 
     Returns:
@@ -199,7 +199,7 @@ def search_direction(state: Any, products: PairProducts) -> tf.Tensor:
     """
     positions, gradients = state.position_deltas, state.gradient_deltas
     gradient = state.objective_gradient
-    # The systems are small, and what cancels in them should not be what was rounded.
+    # The systems are small; float64 keeps cancellation in them from amplifying rounding.
     cross, squares, along_positions, along_gradients = (
         tf.cast(value, tf.float64)
         for value in (
@@ -234,7 +234,7 @@ def _solved(triangle: tf.Tensor, vector: tf.Tensor, *, adjoint: bool = False) ->
 def _push(
     state: Any, products: PairProducts, position_delta: tf.Tensor, gradient_delta: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor, PairProducts]:
-    """The pairs and their products, with a new pair for the oldest."""
+    """Replace the oldest pair by a new one, in the pairs and in their products."""
     positions = tf.concat([state.position_deltas[1:], position_delta[tf.newaxis]], axis=0)
     gradients = tf.concat([state.gradient_deltas[1:], gradient_delta[tf.newaxis]], axis=0)
     row = tf.linalg.matvec(gradients, position_delta)
@@ -251,6 +251,6 @@ def _push(
 
 
 def _shifted(matrix: tf.Tensor, row: tf.Tensor, column: tf.Tensor) -> tf.Tensor:
-    """A matrix without its first row and column, with new ones at its end."""
+    """A matrix without its first row and column, and with new last ones."""
     upper = tf.concat([matrix[1:, 1:], column[:-1, tf.newaxis]], axis=1)
     return tf.concat([upper, row[tf.newaxis]], axis=0)

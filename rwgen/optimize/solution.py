@@ -1,4 +1,4 @@
-"""What an optimisation tells: its steps, its result, and why it ended."""
+"""Steps and result of an optimization, and why it ended."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from numpy.typing import NDArray
 
 
 class StopReason(StrEnum):
-    """Why an optimisation ended."""
+    """Why an optimization ended."""
 
     MAX_ITERATIONS = "max_iterations"
     GRADIENT_TOLERANCE = "gradient_tolerance"
     NO_PROGRESS = "no_progress"
-    """Neither the search nor a restart from the best point finds a lower loss: with float32
-    this is the end of what its rounding can resolve."""
+    """Neither the search nor a restart from the best point finds a lower loss: in float32, this is
+    the limit of its rounding."""
     CALLBACK = "callback"
 
 
 @dataclass(frozen=True)
 class Step:
-    """Where an optimisation stands.
+    """State of an optimization after an iteration.
 
     Attributes:
-        iteration: L-BFGS iterations so far, over all restarts.
-        evaluations: evaluations of objective and gradient so far.
-        loss: the lowest loss so far.
-        terms: the terms of that loss.
+        iteration: number of iterations so far, over all restarts.
+        evaluations: number of evaluations of objective and gradient so far.
+        loss: lowest loss so far.
+        terms: terms of that loss, by name.
         seconds: wall time so far, compilation included.
-        gradient_norm: Euclidean norm of the loss's gradient with respect to what is searched, at
-            the point that the search is at; infinite without a loss.
+        gradient_norm: Euclidean norm of the gradient of the loss with respect to the point that is
+            searched, at the current point; infinite if the loss is not finite.
     """
 
     iteration: int
@@ -45,17 +45,17 @@ class Step:
 
 @dataclass(frozen=True)
 class Solution:
-    """The best point of an optimisation and how it was reached.
+    """The best point of an optimization and how it was reached.
 
     Attributes:
         image: the best point, of the start's shape; the tasks return RGB in 0..255, not clipped.
         initial_loss: loss of the start.
         loss: loss of `image`, the lowest of all evaluated points.
         terms: the terms of `loss`.
-        history: one entry for the start and one for each chunk.
-        iterations: L-BFGS iterations.
-        evaluations: evaluations of objective and gradient.
-        restarts: restarts of L-BFGS from the best point.
+        history: one entry for the start and one per chunk.
+        iterations: number of iterations.
+        evaluations: number of evaluations of objective and gradient.
+        restarts: number of restarts from the best point.
         seconds: wall time, compilation included.
         stop_reason: why it ended.
     """
@@ -73,5 +73,5 @@ class Solution:
 
 
 Callback = Callable[[Step, Callable[[], NDArray[Any]]], bool | None]
-"""Called for the start and after each chunk with the step and a function that returns the best
-point so far; a true result ends the optimisation."""
+"""Called at the start and after each chunk with the step and a function that returns the best point
+so far. Returning True ends the optimization."""

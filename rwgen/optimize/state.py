@@ -1,6 +1,6 @@
-"""Where a minimisation stands: its current L-BFGS search, and what was before it.
+"""State of a minimization: its current L-BFGS search, and totals of the searches before it.
 
-Everything here can be turned into arrays and JSON values and back, exactly, for a checkpoint.
+For a checkpoint, everything converts exactly to arrays and JSON values and back.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ class Search:
 
     Attributes:
         state: TFP's state, of the scaled loss.
-        products: those of the pairs in `state`, for `wolfe_first` alone.
-        scale: what loss and gradient are multiplied by in `state`.
-        loss: unscaled loss where it began.
-        largest_gradient: largest unscaled gradient component where it began.
-        non_finite: evaluations that were not finite before it began.
+        products: inner products of the pairs in `state`, used by `wolfe_first` only.
+        scale: factor of loss and gradient in `state`.
+        loss: unscaled loss at its start.
+        largest_gradient: largest unscaled gradient component at its start.
+        non_finite: number of non-finite evaluations before its start.
     """
 
     state: Any
@@ -48,13 +48,13 @@ class Search:
         config: OptimizerConfig,
         non_finite: int,
     ) -> Search:
-        """A search without memory.
+        """Start a search with an empty history of pairs.
 
         Args:
-            position: where it begins, [n].
+            position: starting point, [n].
             loss: unscaled and finite, [].
             gradient: unscaled and finite, [n].
-            config: how L-BFGS runs.
+            config: settings of L-BFGS.
             non_finite: see the attribute.
         """
         values = gradient.numpy().astype(np.float64)
@@ -66,32 +66,32 @@ class Search:
         return cls(state, pair_products(state), scale, float(loss), largest, non_finite)
 
     def largest_component(self) -> float:
-        """Largest unscaled gradient component at the current point, infinite without a loss."""
+        """Largest unscaled gradient component at the current point; infinite if the loss is."""
         if not np.isfinite(self.state.objective_value):
             return math.inf
         return float(tf.reduce_max(tf.abs(self.state.objective_gradient)) / self.scale)
 
     def gradient_norm(self) -> float:
-        """Euclidean norm of the unscaled gradient, infinite without a loss."""
+        """Euclidean norm of the unscaled gradient; infinite if the loss is."""
         if not np.isfinite(self.state.objective_value):
             return math.inf
         return float(tf.norm(self.state.objective_gradient) / self.scale)
 
     def has_stopped(self) -> bool:
-        """Whether TFP would go no further, for whatever reason."""
+        """Whether TFP has stopped, for any reason."""
         return bool(self.state.converged) or bool(self.state.failed)
 
 
 @dataclass
 class Progress:
-    """A minimisation between two chunks, but for what its evaluations keep in variables.
+    """A minimization between two chunks, without the variables of its objective.
 
     Attributes:
         search: the current search.
         tolerance: largest unscaled gradient component at which to stop.
-        history: one entry for the start and one for each chunk.
-        finished: iterations of the searches before the current one.
-        restarts: their number.
+        history: one entry for the start and one per chunk.
+        finished: number of iterations of earlier searches.
+        restarts: number of earlier searches.
     """
 
     search: Search
@@ -102,17 +102,17 @@ class Progress:
 
     @property
     def iteration(self) -> int:
-        """Iterations so far, over all restarts."""
+        """Number of iterations so far, over all restarts."""
         return self.finished + int(self.search.state.num_iterations)
 
     def to_values(self, variables: Mapping[str, tf.Variable]) -> dict[str, Any]:
-        """Everything that is needed to go on.
+        """Everything that is needed to resume.
 
         Args:
-            variables: what the evaluations keep, by name.
+            variables: variables of the objective, by name.
 
         Returns:
-            Arrays, and values that JSON can hold.
+            Arrays and JSON-compatible values, by name.
         """
         search = self.search
         arrays = {f"state.{name}": value for name, value in search.state._asdict().items()}
@@ -134,12 +134,12 @@ class Progress:
     def from_values(
         cls, values: Mapping[str, Any], start: tf.Tensor, variables: Mapping[str, tf.Variable]
     ) -> Progress:
-        """What `to_values` described.
+        """Restore the result of `to_values`.
 
         Args:
             values: see `to_values`.
             start: any point of the same shape [n] and dtype.
-            variables: are set.
+            variables: variables of the objective, which are set.
 
         Raises:
             KeyError: something is missing.

@@ -1,4 +1,4 @@
-"""Settings of the optimizer and of the three tasks; the command line takes its defaults here."""
+"""Settings of the three tasks; the command line takes its defaults from them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from rwgen.optimize.config import OptimizerConfig
 from rwgen.seeds import check_seed
 
 Weighting = Literal["magnitude", "signed"]
-"""How equations 4 and 8 average an input gradient: its magnitudes, or literally the values."""
+"""What equations 4 and 8 average of an input gradient: magnitudes, or values as in the paper."""
 
 ParameterizationName = Literal["pixel", "fourier", "box", "fourier-box"]
-"""What L-BFGS moves: pixels, as in the paper; their frequencies, coarse ones further; either mapped
-smoothly onto the range of valid pixels."""
+"""What L-BFGS moves: pixels, as in the paper, or their frequencies, low ones further; `box` maps
+either smoothly onto the range of valid pixels."""
 
 CONTENT_UNIT = 1 / 300
-"""What one unit of content weight multiplies eq. 1 by; see docs/math.md, "The ratio"."""
+"""Factor of eq. 1 for one unit of content weight; see docs/math.md, "The ratio"."""
 
 TV_UNIT = 1 / 20_000
-"""What one unit of total variation weight multiplies the sum of eq. 9 by; see docs/math.md."""
+"""Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +31,23 @@ class StyleConfig:
     """Settings of style transfer (paper, eq. 9).
 
     Attributes:
-        network: a shipped network or the path of a recipe.
-        content_layers: layers whose features the content image gives (paper: conv2_2).
-        style_layers: layers whose Gram matrices the style images give (paper: conv1_1 to
-            conv5_1, the first of each block).
+        network: name of a shipped network, or path of a recipe.
+        content_layers: layers whose features are those of the content image (paper: conv2_2).
+        style_layers: layers whose Gram matrices are those of the style images (paper: conv1_1
+            to conv5_1, the first of each block).
         content_weight: alpha of eq. 9, in units of `CONTENT_UNIT`.
         style_weight: beta of eq. 9.
         tv_weight: gamma of eq. 9, in units of `TV_UNIT`.
-        style_blend: weight of each style image, divided by their sum; empty means equal weights.
-            The target is one mixture of all (docs/math.md).
-        weighting: how eq. 4 and 8 average.
-        shift_features: subtract the target's mean features before Gram matrices are taken; False
-            is the paper (docs/math.md).
-        octaves: how often the image is halved before the search begins on the smallest; 0 is
-            the paper, None chooses by size (docs/math.md).
+        style_blend: weight of each style image, normalized to a sum of one; empty means equal
+            weights. The target is a mixture of all (docs/math.md).
+        weighting: how eq. 4 and 8 average, see `Weighting`.
+        shift_features: subtract the target's mean features before computing Gram matrices;
+            False is the paper (docs/math.md).
+        octaves: number of times the image is halved for the first, smallest size; 0 is the
+            paper, None chooses by size (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
-        seed: decides the white noise that the search starts from.
-        optimizer: how L-BFGS runs.
+        seed: seed of the white noise that the search starts from.
+        optimizer: settings of L-BFGS.
     """
 
     network: str = ZERO_BIAS_NETWORK
@@ -65,11 +65,6 @@ class StyleConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
         for key in ("content_weight", "style_weight", "tv_weight"):
             check_number(key, getattr(self, key))
         if self.content_weight == 0 and self.style_weight == 0:
@@ -89,10 +84,10 @@ class StyleConfig:
         check_seed(self.seed)
 
     def blend(self, num_styles: int) -> tuple[float, ...]:
-        """Share of each of `num_styles` style images; the shares sum to 1.
+        """Share of each of `num_styles` style images; shares sum to 1.
 
         Raises:
-            InvalidInputError: `style_blend` is given and is not one number for each style.
+            InvalidInputError: the number of `style_blend` weights is not `num_styles`.
         """
         weights = self.style_blend or (1.0,) * num_styles
         if len(weights) != num_styles:
@@ -100,7 +95,7 @@ class StyleConfig:
                 f"expected one style_blend number for each of the {num_styles} style images. "
                 f"Received: {len(weights)}"
             )
-        largest = max(weights)  # divided out first: the sum of huge weights would overflow
+        largest = max(weights)  # divide first: the sum of huge weights would overflow
         shares = [weight / largest for weight in weights]
         return tuple(share / math.fsum(shares) for share in shares)
 
@@ -110,16 +105,16 @@ class TextureConfig:
     """Settings of texture synthesis (paper, eq. 5).
 
     Attributes:
-        network: a shipped network or the path of a recipe.
-        layers: layers whose Gram matrices the source gives.
-        weighting: how eq. 8 averages.
-        shift_features: subtract the target's mean features before Gram matrices are taken; False
-            is the paper (docs/math.md).
-        octaves: how often the image is halved before the search begins on the smallest; 0 is
-            the paper, None chooses by size (docs/math.md).
+        network: name of a shipped network, or path of a recipe.
+        layers: layers whose Gram matrices are those of the source.
+        weighting: how eq. 8 averages, see `Weighting`.
+        shift_features: subtract the target's mean features before computing Gram matrices;
+            False is the paper (docs/math.md).
+        octaves: number of times the image is halved for the first, smallest size; 0 is the
+            paper, None chooses by size (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
-        seed: decides the white noise that the search starts from.
-        optimizer: how L-BFGS runs.
+        seed: seed of the white noise that the search starts from.
+        optimizer: settings of L-BFGS.
     """
 
     network: str = ZERO_BIAS_NETWORK
@@ -132,11 +127,6 @@ class TextureConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
         check_layers("layers", self.layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
         check_choice("weighting", self.weighting, get_args(Weighting))
@@ -149,20 +139,21 @@ class InversionConfig:
     """Settings of feature inversion (paper, eq. 1).
 
     Attributes:
-        network: a shipped network or the path of a recipe.
-        weighting: how eq. 4 averages; it scales the reported loss and nothing else.
+        network: name of a shipped network, or path of a recipe.
+        weighting: how eq. 4 averages; it only scales the reported loss.
         parameterization: what L-BFGS moves, see `ParameterizationName`; None chooses by the layers
             (docs/math.md), `pixel` is the paper.
-        propagate_differences: compute how features differ from the target's without computing
-            either, which goes on where the rounding of float32 would end the search
-            (docs/math.md); False subtracts them. A network that is no chain of layers subtracts.
-        whiten_features: mix the channels of each conv or pool layer so that small changes of the
-            image change all mixtures alike; None does so for deep layers unless pixels are moved
-            (docs/math.md), False is the paper.
-        octaves: how often the image is halved before the search begins on the smallest; 0 is
-            the paper, None chooses by size (docs/math.md).
-        seed: decides the white noise that the search starts from.
-        optimizer: how L-BFGS runs.
+        propagate_differences: propagate the difference of features from the target's through the
+            network, which continues where the rounding of float32 would end the search
+            (docs/math.md); False subtracts features. Networks that are not a chain of layers
+            always subtract.
+        whiten_features: multiply the channels of each conv or pool layer by a matrix that gives
+            equal weight to everything the layer keeps; None does so for deep layers unless pixels
+            are moved (docs/math.md), False is the paper.
+        octaves: number of times the image is halved for the first, smallest size; 0 is the
+            paper, None chooses by size (docs/math.md).
+        seed: seed of the white noise that the search starts from.
+        optimizer: settings of L-BFGS.
     """
 
     network: str = STACKED_NETWORK
@@ -175,11 +166,6 @@ class InversionConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
-        """Check every field.
-
-        Raises:
-            InvalidInputError: a field is out of range.
-        """
         check_choice("weighting", self.weighting, get_args(Weighting))
         if self.parameterization is not None:
             check_choice("parameterization", self.parameterization, get_args(ParameterizationName))

@@ -1,9 +1,9 @@
-"""Feature inversion in float32 beyond the rounding of features.
+"""Differences of features from a target's, without cancellation.
 
 Where biases dominate, features of an image and of its target agree to six digits long before the
-images do, and their difference is rounding. Here the difference itself is propagated: exact at the
-input, it passes convolutions without the bias, and each nonlinearity as the difference of its
-outputs, written so that nothing cancels (docs/math.md, "Differences").
+images do, and subtracting them leaves rounding errors. Here the difference itself is propagated. It
+is exact at the input, passes convolutions without the bias, and passes each nonlinearity as the
+difference of its outputs in a form in which nothing cancels (docs/math.md, "Differences").
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from numpy.typing import NDArray
 from rwgen.network.features import feature_extractor, layer_names
 
 _Step = Callable[[tf.Tensor], tf.Tensor]
-"""Difference of a layer's inputs to difference of its outputs."""
+"""Maps the difference of a layer's inputs to the difference of its outputs."""
 
 DifferenceExtractor = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-"""Network input [1, height, width, 3] to {layer: F(x) - F(x0)}."""
+"""Maps network input [1, height, width, 3] to {layer: F(x) - F(x0)}."""
 
 
 def difference_extractor(
     network: keras.Model, image: NDArray[Any], layers: Sequence[str]
 ) -> DifferenceExtractor | None:
-    """A function that computes how features differ from those of a target.
+    """A function that computes differences of features from those of a target.
 
     Args:
         network: a chain of convolutions, pools and dense layers with ReLU or no activation, such
@@ -36,7 +36,7 @@ def difference_extractor(
         layers: layer names of the network.
 
     Returns:
-        The function, or None where the network is not such a chain.
+        The function, or None if the network is not such a chain.
 
     Raises:
         LayerError: a layer is unknown.
@@ -52,7 +52,7 @@ def difference_extractor(
             return None
         try:
             features = layer(features)
-        except ValueError:  # the shape says that the layers are not in a row
+        except ValueError:  # the shapes show that the layers are not a chain
             return None
         steps.append((layer.name, step))
         if layer.name in names:
@@ -89,7 +89,7 @@ def relu_difference(preactivation: tf.Tensor, difference: tf.Tensor) -> tf.Tenso
 
 
 def _step(layer: keras.layers.Layer, inputs: tf.Tensor) -> _Step | None:
-    """How a layer passes a difference on from `inputs`, the target's; None for unknown layers."""
+    """How a layer maps a difference from the target's `inputs`; None for unknown layers."""
     kinds = keras.layers
     if isinstance(layer, kinds.AveragePooling2D | kinds.Flatten):
         return lambda difference: layer(difference)
@@ -109,7 +109,7 @@ def _step(layer: keras.layers.Layer, inputs: tf.Tensor) -> _Step | None:
 
 
 def _linear(layer: keras.layers.Conv2D | keras.layers.Dense) -> _Step:
-    """The layer without bias and activation."""
+    """A layer without its bias and activation."""
     if isinstance(layer, keras.layers.Dense):
         return lambda tensor: tf.matmul(tensor, layer.kernel)
     return lambda tensor: layer.convolution_op(tensor, layer.kernel)
@@ -121,7 +121,7 @@ def _max_pool_step(layer: keras.layers.MaxPooling2D, inputs: tf.Tensor) -> _Step
         return None
     height, width = layer.pool_size
     largest = tf.repeat(tf.repeat(layer(inputs), height, axis=1), width, axis=2)
-    # The rows and columns that no window covers are left out.
+    # Rows and columns outside every window are dropped.
     rows, columns = largest.shape[1:3]
     gaps = largest - inputs[:, :rows, :columns]
     return lambda difference: layer(difference[:, :rows, :columns] - gaps)

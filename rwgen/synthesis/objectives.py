@@ -1,4 +1,4 @@
-"""Objectives: targets computed once and frozen, image in, weighted loss terms out."""
+"""Objectives: targets are computed once; an image maps to its weighted loss terms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.compute.readers import Reader, ReaderFactory, Reading, plain_reader
+from rwgen.compute.plan import ComputePlan
+from rwgen.compute.readers import Reader, Reading, plain_reader
 from rwgen.errors import LayerError
 from rwgen.network.features import feature_extractor, gram_matrix, layer_names
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
@@ -20,10 +21,10 @@ from rwgen.synthesis.weighting import content_factors, feature_scale, style_fact
 from rwgen.synthesis.whitening import Perturbation, whitening_matrices
 
 Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-"""Network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
+"""Maps network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
 
 _Term = dict[str, Reading]
-"""For each layer, its share of a term."""
+"""A loss term as a reading of each of its layers; the term is the sum of what they return."""
 
 
 def inversion_objective(
@@ -31,8 +32,7 @@ def inversion_objective(
     image: NDArray[Any],
     layers: Sequence[str],
     weighting: Weighting = "magnitude",
-    reader_of: ReaderFactory = plain_reader,
-    propagate_differences: bool = True,
+    plan: ComputePlan | None = None,
     perturbation: Perturbation | None = None,
 ) -> Objective:
     """Equation 1, summed over `layers`.
@@ -42,11 +42,10 @@ def inversion_objective(
         image: [1, height, width, 3], network input of x0.
         layers: layer names of the network.
         weighting: how equation 4 averages.
-        reader_of: whether features are kept or computed again, see `rwgen.compute.readers`.
-        propagate_differences: do so where the network allows it and features are kept, see
-            `rwgen.synthesis.differences`.
-        perturbation: gives images near x0 by which the features are whitened, see
-            `rwgen.synthesis.whitening`; None leaves them as they are.
+        plan: how features are computed; None keeps them and propagates differences. Differences
+            are propagated only in networks that allow it (`rwgen.synthesis.differences`).
+        perturbation: draws images near x0 to whiten the features with
+            (`rwgen.synthesis.whitening`); None does not whiten them.
 
     Returns:
         An objective with the term `content`.
@@ -55,11 +54,10 @@ def inversion_objective(
         LayerError: a layer is unknown.
         InvalidInputError: no weighting factor exists for this image.
     """
+    plan = plan or ComputePlan(propagate_differences=True)
     names = layer_names(network, layers)
-    read = reader_of(feature_extractor(network, names))
-    # Differences need the target's features at every layer, so all are kept anyway.
-    possible = propagate_differences and reader_of is plain_reader
-    differences = difference_extractor(network, image, names) if possible else None
+    read = plan.reader(feature_extractor(network, names))
+    differences = difference_extractor(network, image, names) if plan.uses_differences else None
     targets, scales = target_features(read, image, names)
     factors = content_factors(read, image, names, weighting, scales)
     read_candidate = plain_reader(differences) if differences else read
@@ -69,18 +67,14 @@ def inversion_objective(
         unscaled = {name: target * scales[name] for name, target in targets.items()}
         whitenings = whitening_matrices(read_candidate, unscaled, perturbation, subtract=subtract)
     term = _content_term(targets, scales, factors, whitenings, subtract=subtract)
-
-    def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"content": tf.add_n(list(read_candidate(candidate, term).values()))}
-
-    return objective
+    return _weighted_sums(read_candidate, {"content": (1.0, term)})
 
 
 def texture_objective(
     network: keras.Model,
     source: NDArray[Any],
     config: TextureConfig,
-    reader_of: ReaderFactory = plain_reader,
+    plan: ComputePlan | None = None,
 ) -> Objective:
     """Equation 5.
 
@@ -88,7 +82,7 @@ def texture_objective(
         network: the network whose Gram matrices are matched.
         source: [1, height, width, 3], network input of x0, of any size.
         config: layers and weighting.
-        reader_of: whether features are kept or computed again, see `rwgen.compute.readers`.
+        plan: how features are computed; None keeps them.
 
     Returns:
         An objective with the term `style`, for images of any size.
@@ -98,13 +92,9 @@ def texture_objective(
         InvalidInputError: no weighting factor exists for this image.
     """
     names = _spatial_layers(network, config.layers)
-    read = reader_of(feature_extractor(network, names))
+    read = (plan or ComputePlan()).reader(feature_extractor(network, names))
     term = _style_term(read, [source], [1.0], names, config)
-
-    def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        return {"style": tf.add_n(list(read(candidate, term).values()))}
-
-    return objective
+    return _weighted_sums(read, {"style": (1.0, term)})
 
 
 def style_objective(
@@ -112,18 +102,18 @@ def style_objective(
     content: NDArray[Any],
     styles: Sequence[NDArray[Any]],
     config: StyleConfig,
-    reader_of: ReaderFactory = plain_reader,
+    plan: ComputePlan | None = None,
 ) -> Objective:
     """Equation 9.
 
     A term whose weight is zero is neither computed nor reported.
 
     Args:
-        network: the network that gives content and style.
+        network: the network of both content and style.
         content: [1, height, width, 3], network input of the content image.
         styles: the same of each style image, of any size.
         config: layers, weights and weighting.
-        reader_of: whether features are kept or computed again, see `rwgen.compute.readers`.
+        plan: how features are computed; None keeps them.
 
     Returns:
         An objective with the terms `content`, `style` and `tv`, weighted as in the sum.
@@ -131,19 +121,20 @@ def style_objective(
     Raises:
         LayerError: a layer is unknown.
         InvalidInputError: no weighting factor exists for an image, or the number of styles does
-            not fit the configuration.
+            not match the configuration.
     """
     shares = config.blend(len(styles))
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
     style_names = _spatial_layers(network, config.style_layers) if config.style_weight else ()
-    read = reader_of(feature_extractor(network, (*content_names, *style_names)))
-    # Of each term, the weighted shares of the layers. Every layer is read once.
-    shares_of: dict[str, list[tuple[float, _Term]]] = {}
+    read = (plan or ComputePlan()).reader(
+        feature_extractor(network, (*content_names, *style_names))
+    )
+    terms: dict[str, tuple[float, _Term]] = {}
     if content_names:
         targets, scales = target_features(read, content, content_names)
         factors = content_factors(read, content, content_names, config.weighting, scales)
         term = _content_term(targets, scales, factors)
-        shares_of["content"] = [(config.content_weight * CONTENT_UNIT, term)]
+        terms["content"] = (config.content_weight * CONTENT_UNIT, term)
     if style_names:
         used = [number for number, share in enumerate(shares) if share]
         term = _style_term(
@@ -153,34 +144,45 @@ def style_objective(
             style_names,
             config,
         )
-        shares_of["style"] = [(config.style_weight, term)]
+        terms["style"] = (config.style_weight, term)
+    features = _weighted_sums(read, terms)
+
+    def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
+        values = features(candidate)
+        if config.tv_weight:
+            values["tv"] = config.tv_weight * TV_UNIT * total_variation(candidate)[0]
+        return values
+
+    return objective
+
+
+def _weighted_sums(read: Reader, terms: Mapping[str, tuple[float, _Term]]) -> Objective:
+    """An objective of terms of features, each given with its weight. Every layer is read once."""
 
     def reading_of(layer: str) -> Reading:
         def reading(features: tf.Tensor) -> dict[str, tf.Tensor]:
             return {
-                name: tf.add_n([weight * term[layer](features) for weight, term in parts])
-                for name, parts in shares_of.items()
-                if layer in parts[0][1]
+                name: weight * term[layer](features)
+                for name, (weight, term) in terms.items()
+                if layer in term
             }
 
         return reading
 
-    readings = {name: reading_of(name) for name in dict.fromkeys((*content_names, *style_names))}
+    layers = dict.fromkeys(layer for _, term in terms.values() for layer in term)
+    readings = {layer: reading_of(layer) for layer in layers}
 
     def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
         values = read(candidate, readings).values()
-        terms = {
-            name: tf.add_n([value[name] for value in values if name in value]) for name in shares_of
+        return {
+            name: tf.add_n([value[name] for value in values if name in value]) for name in terms
         }
-        if config.tv_weight:
-            terms["tv"] = config.tv_weight * TV_UNIT * total_variation(candidate)[0]
-        return terms
 
     return objective
 
 
 def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
-    """The model's own names of layers that have positions to correlate channels over."""
+    """The model's own names of layers, which must have positions to correlate channels over."""
     names = layer_names(network, layers)
     for name in names:
         if len(network.get_layer(name).output.shape) != 4:
@@ -196,19 +198,19 @@ def _content_term(
     *,
     subtract: bool = True,
 ) -> _Term:
-    """Equation 1 of features, or of differences from the target's where nothing is subtracted.
+    """Equation 1 of features or, if not `subtract`, of differences from the target's features.
 
-    Channels are mixed where a matrix says how.
+    Channels of a layer with a whitening matrix are multiplied by it.
     """
 
     def reading_of(name: str) -> Reading:
         target = targets[name] if subtract else 0.0
-        mixing = (whitenings or {}).get(name)
+        whitening = (whitenings or {}).get(name)
 
         def reading(features: tf.Tensor) -> tf.Tensor:
             difference = features / scales[name] - target
-            if mixing is not None:
-                difference = tf.tensordot(difference, mixing, 1)
+            if whitening is not None:
+                difference = tf.tensordot(difference, whitening, 1)
             return factors[name] * content_loss(difference, 0.0)[0]
 
         return reading
@@ -223,11 +225,11 @@ def _style_term(
     names: Sequence[str],
     config: StyleConfig | TextureConfig,
 ) -> _Term:
-    """Equation 5, whose target is a blend of images: what a mixture of their features would give.
+    """Equation 5, whose target is the statistics of a mixture of the images' features.
 
-    Mean and covariance are those of a picture that looks like each image over its share of the
-    positions. One target is within reach; a sum of losses with a target each is not, and what is
-    left of it drowns the content (docs/math.md, "Several styles").
+    Mean and covariance are those of a picture in which each image fills its share of the positions.
+    A single target is within reach. A sum of losses with one target each is not, and its remainder
+    drowns the content (docs/math.md, "Several styles").
     """
 
     def moments(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
@@ -262,14 +264,14 @@ def _style_term(
 def _mixture(
     moments: Sequence[tuple[tf.Tensor, tf.Tensor, tf.Tensor]], shares: Sequence[float]
 ) -> tuple[tf.Tensor, tf.Tensor, float]:
-    """Gram matrix about a shift, shift and scale of features of which each image gives a share.
+    """Gram matrix, shift and scale of a mixture of features.
 
     Args:
-        moments: the same of each image, of features divided by the image's own scale.
-        shares: of the images, which sum to 1.
+        moments: Gram matrix, shift and scale of each image, of features divided by its scale.
+        shares: share of each image; they sum to 1.
 
     Returns:
-        The same of the mixture, whose scale is the root mean square of the images'.
+        The same of the mixture, whose scale is the root mean square of the images' scales.
     """
     own = [float(scale) for _, _, scale in moments]
     scale = math.sqrt(math.fsum(w * x**2 for w, x in zip(shares, own, strict=True)))
@@ -287,7 +289,7 @@ def _mixture(
 def target_features(
     read: Reader, image: NDArray[Any], names: Sequence[str]
 ) -> tuple[dict[str, tf.Tensor], dict[str, float]]:
-    """Features of an image divided by their scales, and the scales."""
+    """Features of an image divided by their scales, and the scales, by layer."""
 
     def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         scale = feature_scale(features)

@@ -1,8 +1,8 @@
-"""Coarse to fine: the same problem on smaller images first, each result starting the next.
+"""Coarse to fine: solve a task on smaller images first; each result is the start of the next.
 
-Gram matrices see structure up to the size of a receptive field. On an image of a quarter of the
-size the same field covers four times as much of the scene, so long structure is settled there
-and kept (docs/math.md, "Coarse to fine").
+Gram matrices capture structure up to the size of a receptive field. In an image of a quarter of the
+size, the same field covers four times as much of the scene, so long structure is settled there and
+kept (docs/math.md, "Coarse to fine").
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution, Step, StopReason
 
 SMALLEST_SIDE = 32
-"""Shortest side, in pixels, that images are halved to; below it little of a scene is left."""
+"""Shortest side, in pixels, that images are halved to; smaller ones hold little of a scene."""
 
 AUTOMATIC_SIDE = 80
-"""The same where the number of octaves is left open: on smaller images the Gram matrices hold
-more numbers than the image, and textures copy their source (docs/math.md)."""
+"""The same if the number of octaves is not given: on smaller images the Gram matrices hold more
+numbers than the image, and textures copy their source (docs/math.md)."""
 
 Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
-"""Solves the problem at (height, width): from a start in pixels or its own, with a configuration
-and a callback."""
+"""Solves the task at (height, width), from a start in pixels (None for its own), with settings of
+L-BFGS and a callback."""
 
 
 def image_sizes(
@@ -38,14 +38,14 @@ def image_sizes(
     """Sizes of the result from coarse to fine.
 
     Args:
-        size: (height, width) of the finest.
-        octaves: how often it is halved at the most; None means as often as `AUTOMATIC_SIDE`
+        size: (height, width) of the finest size.
+        octaves: maximum number of times it is halved; None means as often as `AUTOMATIC_SIDE`
             allows.
-        shortest_side: shortest side of all images of the problem; it is not halved to less than
+        shortest_side: shortest side of all images of the task; it is not halved below
             `SMALLEST_SIDE`.
 
     Returns:
-        (height, width) of each, at least `size`.
+        (height, width) of each size; the last is `size`.
     """
     smallest = AUTOMATIC_SIDE if octaves is None else SMALLEST_SIDE
     possible = max(0, int(math.log2(shortest_side / smallest)))
@@ -63,24 +63,23 @@ def solve_coarse_to_fine(
     callback: Callback | None,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
-    """Solve at every size, each from the result of the one before.
+    """Solve at every size, each starting from the previous result.
 
-    The iterations are shared out equally; the finest size gets what an early stop before it
-    left over. Iterations, evaluations, restarts and seconds of the solution are those of all
-    sizes, the losses those of the finest.
+    Sizes share the iterations equally; iterations that an early stop leaves over go to the finer
+    sizes. Iterations, evaluations, restarts and seconds of the solution are totals over all sizes;
+    losses are those of the finest size.
 
     Args:
         solve: see `Solver`.
         sizes: (height, width) from coarse to fine; the last is the result's.
-        init: start in pixels, resized to the coarsest, None for the solver's own.
-        config: of the whole; its iterations are shared.
-        callback: gets images of the result's size, whatever size is being solved.
-        checkpoint: where the results of the coarser sizes are kept, as its part `sizes`; sizes
-            that it holds are not solved again. The solver keeps the search at one size there.
+        init: start in pixels, resized to the coarsest size; None means the solver's own.
+        config: settings of L-BFGS; its iterations are shared.
+        callback: receives images of the result's size at every size.
+        checkpoint: where to store the results of the coarser sizes, as its part `sizes`; sizes
+            that it holds are not solved again. The solver stores the search at one size.
 
     Returns:
-        The solution at the last size; if the callback ended a coarser one, that one with its
-        image enlarged.
+        The solution at the last size, or the enlarged one of the size that the callback ended.
     """
     size = sizes[-1]
     history: list[Step] = []
@@ -126,7 +125,7 @@ def solve_coarse_to_fine(
 
 
 def _after(before: Step | None, step: Step) -> Step:
-    """A step counted on from the last one of the coarser sizes."""
+    """A step with the totals of the coarser sizes added."""
     if before is None:
         return step
     return replace(

@@ -1,7 +1,7 @@
 """The automatic weighting factors: omega of equation 4 and mu of equation 8.
 
-Both are the reciprocal of an average input gradient, which is one vector-Jacobian product: the
-loss term is taken with the target's features (or Gram matrix) set to zero, and its gradient with
+Both are the reciprocal of a mean input gradient, which takes one vector-Jacobian product: the loss
+term is evaluated with the target's features (or Gram matrix) set to zero, and its gradient with
 respect to the features is pulled back to the image.
 """
 
@@ -35,15 +35,14 @@ def content_factors(
         layers: layers that it reads.
         weighting: `magnitude` averages |gradient|, `signed` takes the absolute value of the
             average, as the equation is printed.
-        scales: divisor of each layer's features, 1 where none is given. Omega belongs to the
-            divided features: a product with their loss does not depend on the divisor.
+        scales: divisor of each layer's features; 1 by default. Omega is that of the divided
+            features, so its product with their loss does not depend on the divisor.
 
     Returns:
         {layer: omega}.
 
     Raises:
-        InvalidInputError: a layer's features do not depend on the image, so that no factor
-            exists.
+        InvalidInputError: a layer's features do not depend on the image, so no factor exists.
     """
     gradients = input_gradients(
         read, image, layers, lambda features: content_loss(features, 0.0), scales
@@ -67,7 +66,7 @@ def style_factors(
         layers: see `content_factors`.
         weighting: see `content_factors`.
         scales: see `content_factors`.
-        shifts: what is subtracted from each layer's divided features, [1, 1, 1, channels].
+        shifts: subtracted from each layer's divided features, [1, 1, 1, channels]; 0 by default.
 
     Returns:
         {layer: mu}.
@@ -94,15 +93,15 @@ def input_gradients(
     scales: Mapping[str, float] | None = None,
     shifts: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, NDArray[np.floating]]:
-    """Gradient with respect to the image of a loss on each layer's features.
+    """Gradient of a loss on each layer's features with respect to the image.
 
     Args:
         read: reads features of an image, see `rwgen.compute.readers`.
         image: [1, height, width, 3], network input.
         layers: layers that it reads.
-        loss: features to [1].
-        scales: divisor of each layer's features, 1 where none is given.
-        shifts: what is subtracted from the divided features, nothing where none is given.
+        loss: maps features to a loss [1].
+        scales: divisor of each layer's features; 1 by default.
+        shifts: subtracted from the divided features; 0 by default.
 
     Returns:
         {layer: [1, height, width, 3]}.
@@ -120,11 +119,11 @@ def input_gradients(
 
 
 def feature_scale(features: tf.Tensor) -> tf.Tensor:
-    """Root mean square of a layer's features, 1 where it is zero or not finite; [], float64.
+    """Root mean square of a layer's features, or 1 if it is zero or not finite; [], float64.
 
-    Untrained features shrink by orders of magnitude with depth and Gram losses take their fourth
-    power, which leaves the range of float32. Features divided by this are of order one, and the
-    weighting factors take the divisor out again.
+    Untrained features shrink by orders of magnitude with depth, and Gram losses take their fourth
+    power, which exceeds the range of float32. Divided by this scale, features are of order one; the
+    weighting factors cancel the divisor.
     """
     scale = tf.sqrt(tf.reduce_mean(tf.square(tf.cast(features, tf.float64))))
     return tf.where(tf.math.is_finite(scale) & (scale > 0), scale, tf.ones_like(scale))
@@ -135,7 +134,7 @@ def _reciprocal_mean(name: str, gradient: NDArray[np.floating], weighting: Weigh
     mean = np.abs(values).mean() if weighting == "magnitude" else abs(values.mean())
     if not (np.isfinite(mean) and mean > 0):
         raise InvalidInputError(
-            f"expected an image whose features at {name} have a gradient to weigh by. Received: "
-            f"a mean gradient of {mean}; the image is uniform, or the layer does not see it"
+            f"expected an image on which the features at {name} depend. Received: a mean gradient "
+            f"of {mean}; the image is uniform, or the layer does not see it"
         )
     return float(1 / mean)

@@ -1,10 +1,10 @@
-"""Whitened features: the metric of an inversion in which all that a layer keeps counts alike.
+"""Whitened features: a metric for inversions that weights everything a layer keeps equally.
 
-A deep layer answers to a change of an image's brightness far more than to most other changes, and
-a search that measures its features as they are spends its iterations there. Here the channels of a
-layer are mixed so that small random changes of the image, of the kind that the search makes,
-change all mixtures by the same amount on average and independently of each other (docs/math.md,
-"Whitened features"). Nothing is learnt: the changes are draws of the seed.
+A deep layer responds to a change of an image's brightness far more than to most other changes, and
+a search that compares its raw features spends its iterations on brightness. Here the channels of a
+layer are multiplied by a matrix so that small random changes of the image, of the kind that the
+search makes, change all products by the same amount on average and independently of each other
+(docs/math.md, "Whitened features"). Nothing is learned: the changes are drawn from the seed.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from numpy.typing import NDArray
 from rwgen.compute.readers import Reader, Reading
 
 SAMPLES_PER_CHANNEL = 2
-"""Positions of feature maps, over all draws, for each channel of the layer with the fewest."""
+"""Number of positions of feature maps, over all draws, per channel of the layer with the fewest."""
 
 MAX_DRAWS = 128
-"""Changed images at the most; maps of less than a dozen positions get fewer samples."""
+"""Maximum number of changed images; feature maps of under a dozen positions get fewer samples."""
 
 SHRINKAGE = 0.1
-"""Share of the mean variance that is added to every direction: those in which next to nothing
-happens, and those that few samples have missed, are not blown up."""
+"""Share of the mean variance that is added to every direction, so that directions with almost no
+variance, and those that the samples missed, are not amplified."""
 
 Perturbation = Callable[[int], NDArray[Any]]
-"""Number of a draw to an image near the target's, network input [1, height, width, 3]."""
+"""Maps the number of a draw to an image near the target, network input [1, height, width, 3]."""
 
 
 def whitening_matrices(
@@ -40,20 +40,20 @@ def whitening_matrices(
     *,
     subtract: bool,
 ) -> dict[str, tf.Tensor]:
-    """For each layer the mixture of channels that small changes of the image leave white.
+    """For each layer, the matrix that whitens changes of its features.
 
-    With S the second moments of how features change, this is W = (S + s I)^(-1/2) times the root of
-    the mean variance, s being `SHRINKAGE` of that: features times W change as much as before.
+    With S the second moments of the changes of features and v their mean variance, it is
+    W = (S / v + `SHRINKAGE` I)^(-1/2). Features times W change as much as before on average.
 
     Args:
-        read: image to readings of features, or of their differences from the target's.
+        read: reads features of an image, or their differences from the target's.
         targets: features of the target, [1, height, width, N] or [1, N], by layer.
-        perturbation: gives the images near the target.
-        subtract: whether `read` gives features, and not differences.
+        perturbation: draws images near the target.
+        subtract: whether `read` reads features, not differences.
 
     Returns:
-        [N, N] for each convolution or pool, of the targets' dtype. Dense layers, which would need
-        thousands of draws, have none.
+        [N, N] for each convolution or pool, of the targets' dtype. Dense layers would need
+        thousands of draws and have none.
     """
     shapes = {name: target.shape for name, target in targets.items() if target.shape.rank == 4}
     if not shapes:
@@ -71,13 +71,13 @@ def whitening_matrices(
 
 
 def inverse_root(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(S / m + `SHRINKAGE` I)^(-1/2), m being the mean of the diagonal.
+    """(S / v + `SHRINKAGE` I)^(-1/2), where v is the mean of the diagonal of S.
 
     Args:
-        moments: [N, N], symmetric and positive semidefinite, in any unit.
+        moments: [N, N], S: symmetric and positive semidefinite, in any unit.
 
     Returns:
-        [N, N]; the identity where all moments are zero.
+        [N, N]; the identity if all moments are zero.
     """
     variance = float(np.trace(moments)) / len(moments)
     if variance == 0:
@@ -89,7 +89,7 @@ def inverse_root(moments: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _num_draws(shapes: Sequence[tf.TensorShape]) -> int:
-    """Enough for every layer, as far as `MAX_DRAWS` goes."""
+    """Number of draws that suffices for every layer, up to `MAX_DRAWS`."""
     samples_per_draw = (shape[1] * shape[2] / shape[3] for shape in shapes)
     enough: int = math.ceil(SAMPLES_PER_CHANNEL / min(samples_per_draw))
     return min(MAX_DRAWS, enough)

@@ -27,6 +27,11 @@ def ctrl_c_is_heard() -> Iterator[None]:
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def searches_are_cheap(eager_module: None) -> None:
+    """Calls in this process run eagerly; those in others are traced and compiled."""
+
+
 SHALLOW = ("--content-layer", "conv1_1", "--style-layer", "conv1_1", "--octaves", "0")
 
 

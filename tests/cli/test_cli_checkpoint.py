@@ -1,4 +1,4 @@
-"""`--checkpoint`: runs that are killed, interrupted or out of space go on with the same command."""
+"""`--checkpoint`: the same command resumes runs that are killed, interrupted or out of space."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,102 +15,106 @@ import numpy as np
 import pytest
 
 from rwgen import Checkpoint
+from rwgen.cli import session
 from rwgen.optimize.checkpoint import FILE_NAME
 
 Call = Callable[..., Any]
 RWGEN = [sys.executable, "-m", "rwgen.cli.main"]
 
 
+ITERATIONS = 12
+
+
 def texture(pictures: Any, output: Path, *more: object) -> list[str]:
-    """A run in two sizes, of 36 iterations: some seconds."""
+    """A run in two sizes, of six iterations each."""
     return [
         str(word)
         for word in (
             "texture", pictures.style, "--size", "64x64", "--source-size", 80, "--octaves", 1,
-            "--layer", "conv1_1", "--iterations", 36, "-o", output, *more,
+            "--layer", "conv1_1", "--iterations", ITERATIONS, "-o", output, *more,
         )
     ]  # fmt: skip
 
 
-def stop(arguments: list[str], number: int, when: Callable[[], bool]) -> int:
-    """Start `rwgen`, send it a signal as soon as `when` says so; its exit code."""
-    with subprocess.Popen(
-        [*RWGEN, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    ) as process:
-        try:
-            deadline = time.monotonic() + 120
-            while not when():
-                assert process.poll() is None, "it ended before it was stopped"
-                assert time.monotonic() < deadline
-                time.sleep(0.001)
-            process.send_signal(number)
-            return process.wait(timeout=120)
-        finally:
-            process.kill()
+KILLED_WHILE_RUNNING = """
+import os, signal, sys
+import tensorflow as tf
+from rwgen.cli.main import main
+from rwgen.optimize.checkpoint import Checkpoint
+
+save, written = Checkpoint.save, []
+
+def save_and_die(self, **parts):
+    save(self, **parts)
+    written.append(parts)
+    if len(written) == int(sys.argv[1]):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Checkpoint.save = save_and_die
+tf.config.run_functions_eagerly(True)  # as in the process that resumes
+main(sys.argv[2:])
+"""
+
+
+def kill_after(writes: int, arguments: list[str]) -> None:
+    """Run `rwgen` in another process, which is killed once it has written so many checkpoints."""
+    command = [sys.executable, "-c", KILLED_WHILE_RUNNING, str(writes), *arguments]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    assert done.returncode == -signal.SIGKILL
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(pictures: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The image of `texture`, by another process and without a checkpoint."""
+def uninterrupted(pictures: Any, call: Call, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image of `texture`, without a checkpoint."""
     path = tmp_path_factory.mktemp("uninterrupted") / "out.png"
-    subprocess.run([*RWGEN, *texture(pictures, path)], check=True, timeout=300)
+    assert call(*texture(pictures, path)).code == 0
     return path
 
 
 @pytest.mark.slow
-def test_a_run_killed_again_and_again_ends_with_the_same_image(
+def test_a_run_killed_in_both_sizes_ends_with_the_same_image(
     pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call
 ) -> None:
     out, folder = tmp_path / "out.png", tmp_path / "state"
-    arguments = texture(pictures, out, "--checkpoint", folder, "--checkpoint-every", 1)
-    file = folder / FILE_NAME
-    for _ in range(3):  # killed as soon as it has written anything new
-        before = file.stat().st_mtime_ns if file.exists() else 0
-        code = stop(
-            arguments,
-            signal.SIGKILL,
-            lambda before=before: file.exists() and file.stat().st_mtime_ns != before,  # type: ignore[misc]
-        )
-        assert code == -signal.SIGKILL
-        assert not out.exists()
+    arguments = texture(pictures, out, "--checkpoint", folder, "--checkpoint-every", 2)
+    kill_after(2, arguments)
+    search = Checkpoint(folder).get("search")
+    assert search is not None
+    assert search["history"][-1]["iteration"] == 4
+    kill_after(3, arguments)  # at the first size's end, when it is done, and in the second size
+    assert Checkpoint(folder).get("sizes") is not None
+    assert not out.exists()
     run = call(*arguments, "--json")
     assert (run.code, run.err) == (0, "")
-    assert 0 < run.json["resumed_from"] <= run.json["iterations"] == 36
+    assert ITERATIONS / 2 <= run.json["resumed_from"] < run.json["iterations"] == ITERATIONS
     np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
     assert list(folder.iterdir()) == []
 
 
 @pytest.mark.slow
-def test_a_run_killed_in_its_second_size_ends_with_the_same_image(
-    pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call
-) -> None:
-    out, folder, saved = tmp_path / "out.png", tmp_path / "state", tmp_path / "out-000022.png"
-    arguments = texture(
-        pictures, out, "--checkpoint", folder, "--checkpoint-every", 5, "--save-every", 1
-    )
-    assert stop(arguments, signal.SIGKILL, saved.exists) == -signal.SIGKILL
-    assert not out.exists()
-    assert Checkpoint(folder).get("sizes") is not None
-    run = call(*arguments, "--json")
-    # 18 iterations a size; multiples of five are counted in each.
-    assert run.json["resumed_from"] in range(18, 36)
-    np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
-
-
-@pytest.mark.slow
-def test_after_control_c_the_same_command_goes_on(
-    pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call
-) -> None:
+def test_after_control_c_the_same_command_resumes(
+    pictures: Any, tmp_path: Path, uninterrupted: Path, read_pixels: Call, call: Call,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
     out, folder = tmp_path / "out.png", tmp_path / "state"
     # So seldom that only the interruption itself can have saved anything.
     arguments = texture(
         pictures, out, "--checkpoint", folder, "--checkpoint-every", 1000, "--save-every", 1
     )
-    assert stop(arguments, signal.SIGINT, (tmp_path / "out-000003.png").exists) == 130
+    write_image = session.write_image
+
+    def write_and_press(path: Any, *rest: Any, **named: Any) -> None:
+        write_image(path, *rest, **named)
+        if Path(path).name == "out-000003.png":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(session, "write_image", write_and_press)
+    assert call(*arguments).code == 130
+    monkeypatch.undo()
     best = read_pixels(out)
     assert (folder / FILE_NAME).exists()
     run = call(*arguments, "--json")
-    assert 3 <= run.json["resumed_from"] < 36
+    assert run.json["resumed_from"] == 3
     np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
     assert not np.array_equal(best, read_pixels(out))
     assert list(folder.iterdir()) == []
@@ -124,7 +127,7 @@ def test_where_no_file_may_grow_a_run_ends_in_one_line(pictures: Any, tmp_path: 
         [*RWGEN, *texture(pictures, tmp_path / "out.png", "--checkpoint", folder)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
     )
     assert (done.returncode, done.stdout) == (1, "")

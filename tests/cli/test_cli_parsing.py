@@ -81,7 +81,7 @@ def test_other_lists_of_numbers_are_refused_by_name(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["1,,2", "1,2,", "a", "1 2", "1;2", "--"])
 def test_a_list_with_a_hole_or_a_word_is_refused(text: str) -> None:
-    with pytest.raises(InvalidInputError, match="expected numbers with commas"):
+    with pytest.raises(InvalidInputError, match="expected comma-separated numbers"):
         parse_numbers("--style-blend", text)
 
 

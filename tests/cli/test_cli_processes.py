@@ -30,7 +30,7 @@ def piped(pictures: Any) -> subprocess.CompletedProcess[bytes]:
         [*RWGEN, "invert", "-", *INVERT, "-o", "-", "--iterations", "2"],
         input=pictures.content.read_bytes(),
         capture_output=True,
-        timeout=120,
+        timeout=600,
     )
 
 
@@ -122,13 +122,13 @@ def interrupt(arguments: list[object], when: Callable[[int], bool]) -> tuple[int
         [*RWGEN, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:
         try:
-            deadline = time.monotonic() + 120
+            deadline = time.monotonic() + 600
             while not when(process.pid):
                 assert process.poll() is None, process.communicate()
                 assert time.monotonic() < deadline
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            printed, errors = process.communicate(timeout=120)
+            printed, errors = process.communicate(timeout=600)
         finally:
             process.kill()
     return process.returncode, printed, errors

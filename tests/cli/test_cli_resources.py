@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from rwgen.cli import resources
-from rwgen.compute.memory import Workload, available_memory, network_workload
+from rwgen.compute.memory import Workload, architecture_workload, available_memory
 from rwgen.network.architecture import VGG19
 
 MIB = 2**20
@@ -71,7 +71,7 @@ def test_a_gpu_that_is_not_there_is_refused(
     out = tmp_path / "out.png"
     run = call(command, *inputs, *layer, "--device", "gpu:99", "-o", out)
     assert run.code == 2
-    assert run.err.startswith("rwgen: --device: expected a GPU that is there. Received: gpu:99")
+    assert run.err.startswith("rwgen: --device: expected an existing GPU. Received: gpu:99")
     assert run.err.splitlines(keepends=True) == [run.err]
     assert not out.exists()
 
@@ -83,18 +83,25 @@ def test_what_is_free_here_can_be_found_out() -> None:
 
 def _inversion(side: int) -> Workload:
     size = (side, side)
-    return network_workload(VGG19, ["conv2_2"], size, [size], ["conv2_2"], 20)
+    return architecture_workload(
+        VGG19,
+        ["conv2_2"],
+        size=size,
+        targets=[size],
+        content_layers=["conv2_2"],
+        num_correction_pairs=20,
+    )
 
 
 def test_freed_memory_is_kept_where_there_is_room(monkeypatch: pytest.MonkeyPatch) -> None:
     """The faster allocator needs up to a quarter more, and is not for a run that has to save."""
     small, large = _inversion(256), _inversion(2048)
-    kept = small.peak_bytes(rematerialize=False)
+    kept = small.peak_bytes(recompute=False)
     cases = [
         (small, None, "1"),
         (small, 2 * kept, "1"),
         (small, round(1.2 * kept), "0"),
-        (large, large.peak_bytes(rematerialize=True), "0"),
+        (large, large.peak_bytes(recompute=True), "0"),
     ]
     for work, limit, expected in cases:
         monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")

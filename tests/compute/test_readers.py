@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 
 from rwgen import OptimizerConfig, Recipe, StyleConfig, TextureConfig, build_network, minimize
-from rwgen.compute.readers import _segments, plain_reader, rematerialized_reader
+from rwgen.compute.plan import ComputePlan
+from rwgen.compute.readers import _segments, plain_reader, recomputing_reader
 from rwgen.network.architecture import Architecture
 from rwgen.network.features import feature_extractor, gram_matrix
 from rwgen.synthesis.objectives import inversion_objective, style_objective, texture_objective
@@ -44,7 +45,7 @@ def test_readings_and_gradients_are_those_of_kept_features(smooth_image, dtype, 
     image = tf.constant(smooth_image(19, 16).astype(dtype))
     readings = dict.fromkeys(LAYERS, both)
     expected = with_gradient(plain_reader(extractor), image, readings, True)
-    read = rematerialized_reader(extractor, jit_compile)
+    read = recomputing_reader(extractor, jit_compile)
     found = with_gradient(read, image, readings, False)
     assert list(found[0]) == list(LAYERS)
     tf.nest.assert_same_structure(found, expected)
@@ -59,7 +60,7 @@ def test_a_reading_has_its_own_gradient_and_only_what_is_read_is_computed(smooth
     extractor = feature_extractor(network(), LAYERS)
     image = tf.constant(smooth_image(16, 16))
     gradients = []
-    for reader_of in (plain_reader, rematerialized_reader):
+    for reader_of in (plain_reader, recomputing_reader):
         with tf.GradientTape(persistent=True) as tape:
             tape.watch(image)
             values = reader_of(extractor)(image, dict.fromkeys(LAYERS[:3], tf.reduce_max))
@@ -90,14 +91,14 @@ def test_a_pool_that_data_go_around_is_no_cut(smooth_image):
     image = tf.constant(smooth_image(16, 16))
     readings = dict.fromkeys(["first", "joined", "top"], both)
     expected = with_gradient(plain_reader(extractor), image, readings, True)
-    found = with_gradient(rematerialized_reader(extractor), image, readings, False)
+    found = with_gradient(recomputing_reader(extractor), image, readings, False)
     np.testing.assert_allclose(found[1], expected[1], rtol=0, atol=1e-12)
 
 
 def test_only_the_inputs_of_segments_live_between_the_two_directions(smooth_image):
     """In the traced graph nothing but images, pools and small readings passes between calls."""
     extractor = feature_extractor(network(), LAYERS)
-    read = rematerialized_reader(extractor)
+    read = recomputing_reader(extractor)
     image = tf.constant(smooth_image(32, 32))
 
     @tf.function(autograph=False)
@@ -121,28 +122,29 @@ def test_objectives_are_the_same_either_way(smooth_image, kind):
     image, other, candidate = (smooth_image(16, 18, seed) for seed in range(3))
     layers = ("conv1_1", "conv2_2")
 
-    def worth(reader_of):
+    def worth(plan):
         if kind == "inversion":
-            objective = inversion_objective(model, image, layers, reader_of=reader_of)
+            objective = inversion_objective(model, image, layers, plan=plan)
         elif kind == "texture":
             config = TextureConfig(layers=layers)
-            objective = texture_objective(model, image, config, reader_of)
+            objective = texture_objective(model, image, config, plan)
         else:
             config = StyleConfig(content_layers=("conv2_2",), style_layers=layers)
-            objective = style_objective(model, image, [other], config, reader_of)
+            objective = style_objective(model, image, [other], config, plan)
         return {name: float(x) for name, x in objective(tf.constant(candidate)).items()}
 
-    expected = worth(plain_reader)
-    assert worth(rematerialized_reader) == pytest.approx(expected, rel=1e-9)
+    expected = worth(ComputePlan())
+    assert worth(ComputePlan(recompute=True)) == pytest.approx(expected, rel=1e-9)
     assert all(value > 0 for value in expected.values())
 
 
 def test_a_search_goes_the_same_way(smooth_image):
     model, image = network(), smooth_image(16, 16)
     solutions = []
-    for reader_of, jit_compile in ((plain_reader, True), (rematerialized_reader, False)):
-        objective = inversion_objective(model, image, ["conv2_1"], reader_of=reader_of)
-        config = OptimizerConfig(max_iterations=5, jit_compile=jit_compile)
-        solutions.append(minimize(objective, smooth_image(16, 16, seed=1), config))
+    for plan in (ComputePlan(propagate_differences=True), ComputePlan(recompute=True)):
+        objective = inversion_objective(model, image, ["conv2_1"], plan=plan)
+        start, compiled = smooth_image(16, 16, seed=1), plan.compiles_objective
+        config = OptimizerConfig(max_iterations=5)
+        solutions.append(minimize(objective, start, config, jit_compile=compiled))
     assert solutions[1].loss == pytest.approx(solutions[0].loss, rel=1e-6)
     assert solutions[1].loss < solutions[1].initial_loss

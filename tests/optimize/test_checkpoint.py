@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import rwgen
 from rwgen import Checkpoint, CheckpointError, InvalidInputError, OutputError
 from rwgen.optimize.checkpoint import FILE_NAME, fingerprint
 
@@ -122,7 +121,7 @@ def test_the_same_facts_are_accepted(tmp_path):
 def test_a_checkpoint_of_another_run_is_refused_by_name(facts, named, tmp_path):
     saved(tmp_path)
     before = (tmp_path / FILE_NAME).read_bytes()
-    with pytest.raises(CheckpointError, match="Delete it to begin anew") as caught:
+    with pytest.raises(CheckpointError, match="Delete it to start over") as caught:
         Checkpoint(tmp_path).expect(**facts)
     assert named in str(caught.value)
     assert str(tmp_path / FILE_NAME) in str(caught.value)
@@ -132,7 +131,7 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(facts, named, tmp_path):
 
 def test_a_checkpoint_of_another_version_of_rwgen_is_refused(tmp_path, monkeypatch):
     saved(tmp_path)
-    monkeypatch.setattr(rwgen, "__version__", "99.0")
+    monkeypatch.setattr("rwgen.optimize.checkpoint.__version__", "99.0")
     with pytest.raises(CheckpointError, match=r"versions\.rwgen: .*, now '99\.0'"):
         Checkpoint(tmp_path)
 

@@ -254,7 +254,7 @@ def test_graphs_are_traced_once_for_all_runs_and_chunks(line_search):
     assert first.evaluations == second.evaluations
     assert not np.array_equal(first.image, third.image)
     assert minimizer._advance.experimental_get_tracing_count() == 1
-    assert minimizer._evaluate.experimental_get_tracing_count() == 1
+    assert minimizer._objective.evaluate.experimental_get_tracing_count() == 1
 
 
 def test_xla_and_the_plain_graph_agree():

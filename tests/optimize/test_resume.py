@@ -10,15 +10,11 @@ import rwgen
 from rwgen import (
     Checkpoint,
     CheckpointError,
-    InversionConfig,
     Minimizer,
     OptimizerConfig,
-    OutputError,
     StopReason,
-    StyleConfig,
     TextureConfig,
 )
-from rwgen.optimize.checkpoint import FILE_NAME
 from rwgen.optimize.solution import Solution, Step
 from rwgen.synthesis.pyramid import solve_coarse_to_fine
 
@@ -291,71 +287,3 @@ def test_an_interruption_in_a_coarse_size_is_gone_on_from(small_network, tmp_pat
     assert (ended.iterations, ended.image.shape) == (2, (64, 64, 3))
     solution = rwgen.synthesize_texture(source, checkpoint=Checkpoint(tmp_path), **common)
     assert timeless(solution) == timeless(rwgen.synthesize_texture(source, **common))
-
-
-# The tasks state what decides their results
-
-
-STYLE = StyleConfig(
-    content_layers=("conv1_1",), style_layers=("conv1_1",), octaves=0, optimizer=OPTIMIZER
-)
-INVERSION = InversionConfig(optimizer=OPTIMIZER)
-
-
-def calls(network, other):
-    """Calls of each task, and the same with one thing changed."""
-    one, two, noise = picture(32, 32, 1), picture(32, 32, 2), picture(32, 32, 3)
-    seeded = {"seed": 1}
-    style = {"content": one, "styles": [two], "network": network, "config": STYLE}
-    texture = {"source": one, "network": network, "config": TEXTURE}
-    invert = {"image": one, "layer": "conv1_1", "network": network, "config": INVERSION}
-    return [
-        (rwgen.transfer_style, style, [
-            {"content": two}, {"styles": [one]}, {"styles": [two, one]}, {"init": noise},
-            {"network": other}, {"config": dataclasses.replace(STYLE, **seeded)},
-        ]),
-        (rwgen.synthesize_texture, texture, [
-            {"source": two}, {"size": (40, 32)}, {"init": noise}, {"network": other},
-            {"config": dataclasses.replace(TEXTURE, **seeded)},
-        ]),
-        (rwgen.invert, invert, [
-            {"image": two}, {"layer": "conv2_1"}, {"init": noise}, {"network": other},
-            {"config": dataclasses.replace(INVERSION, **seeded)},
-        ]),
-    ]  # fmt: skip
-
-
-@pytest.mark.parametrize("task", [0, 1, 2], ids=["style", "texture", "invert"])
-def test_a_checkpoint_of_any_other_run_is_refused(task, small_network, tmp_path):
-    pooled = small_network(pooling="max")
-    function, same, others = calls(small_network(), small_network(seed=5))[task]
-    with pytest.raises(KilledError):
-        function(**same, callback=killing(3), checkpoint=Checkpoint(tmp_path, 1))
-    before = (tmp_path / FILE_NAME).read_bytes()
-    for change in (*others, {"network": pooled}):
-        with pytest.raises(CheckpointError, match="of this run"):
-            function(**{**same, **change}, checkpoint=Checkpoint(tmp_path, 1))
-    assert (tmp_path / FILE_NAME).read_bytes() == before
-
-
-def test_a_disk_that_becomes_full_ends_a_run_with_the_state_before(
-    small_network, tmp_path, monkeypatch
-):
-    function, same, _ = calls(small_network(), None)[2]
-    expected = function(**same)
-
-    def fill(step, _best):
-        if step.iteration == 5:
-
-            def full(_):
-                raise OSError(28, "No space left on device")
-
-            monkeypatch.setattr("os.fsync", full)
-
-    with pytest.raises(OutputError, match="No space left"):
-        function(**same, callback=fill, checkpoint=Checkpoint(tmp_path, 3))
-    monkeypatch.undo()
-    assert [path.name for path in tmp_path.iterdir()] == [FILE_NAME]
-    found = Checkpoint(tmp_path, 3)
-    assert found.get("search")["history"][-1]["iteration"] == 3
-    assert timeless(function(**same, checkpoint=found)) == timeless(expected)

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import rwgen
+from rwgen.network.features import num_pools
 from rwgen.network.preprocess import deprocess, network_input
 from rwgen.noise import white_noise
 from rwgen.synthesis.config import ParameterizationName
-from rwgen.synthesis.image_search import ImageSearch
+from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.parameterization import FREQUENCY_POWER, make_parameterization
-from rwgen.synthesis.task_network import are_deep
+from rwgen.synthesis.tasks import DEEP_POOLS
 
 NAMES = get_args(ParameterizationName)
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -103,7 +104,7 @@ def test_pixels_start_from_the_white_noise_and_frequencies_from_smoother_noise()
         return {"a": tf.reduce_sum(image**2)}
 
     for name in NAMES:
-        search = ImageSearch((40, 32), np.float32, name, 5)
+        search = ImageMinimizer((40, 32), np.float32, name, 5)
         config = rwgen.OptimizerConfig(max_iterations=0)
         starts[name] = search.minimize(objective, None, config).image
     np.testing.assert_allclose(starts["pixel"], white_noise(5, (40, 32, 3)), atol=1e-3)
@@ -134,22 +135,22 @@ def test_an_unknown_name_is_refused():
 
 def test_an_inversion_chooses_by_the_layers_unless_told(monkeypatch):
     network = rwgen.build_network(rwgen.Recipe(), "pool5")
-    for layers, expected in (
-        (["conv1_1"], False),
-        (["conv3_4"], False),
-        (["pool3"], True),
-        (["pool5"], True),
-        (["conv1_1", "conv5_1"], False),
+    for layer, expected in (
+        ("conv1_1", 0),
+        ("conv3_4", 2),
+        ("pool3", 3),
+        ("pool5", 5),
     ):
-        assert are_deep(network, layers) == expected
+        assert num_pools(network, layer) == expected
+    assert DEEP_POOLS == 3
     seen = []
 
-    class Seen(ImageSearch):
+    class Seen(ImageMinimizer):
         def __init__(self, size, dtype, parameterization, seed):
             seen.append(parameterization)
             super().__init__(size, dtype, parameterization, seed)
 
-    monkeypatch.setattr("rwgen.synthesis.tasks.ImageSearch", Seen)
+    monkeypatch.setattr("rwgen.synthesis.pipeline.ImageMinimizer", Seen)
     optimizer = rwgen.OptimizerConfig(max_iterations=0, jit_compile=False)
     image = np.full((16, 16, 3), 90.0)
     for layer, name in (("conv1_1", None), ("conv1_1", "box"), ("pool3", None), ("pool3", "pixel")):

@@ -16,7 +16,6 @@ from rwgen import (
     StyleConfig,
     TextureConfig,
 )
-from rwgen.network.architecture import Architecture
 from rwgen.noise import white_noise
 
 
@@ -101,25 +100,6 @@ def test_the_blend_moves_the_colour_from_one_style_to_the_other():
     assert shades[1] > shades[2] + 20
 
 
-def test_the_seed_decides_the_noise_and_with_it_the_image():
-    source = picture(32, 32)
-
-    def synthesize(seed):
-        config = TextureConfig(layers=("conv1_1",), seed=seed, optimizer=optimizer(4))
-        return rwgen.synthesize_texture(source, config=config).image
-
-    np.testing.assert_array_equal(synthesize(1), synthesize(1))
-    assert np.abs(synthesize(1) - synthesize(2)).mean() > 1
-
-
-def test_a_given_start_is_where_the_search_begins():
-    image = picture(32, 32)
-    config = InversionConfig(optimizer=optimizer(0))
-    solution = rwgen.invert(image, "conv1_1", init=image, config=config)
-    np.testing.assert_allclose(solution.image, image, atol=1e-3)
-    assert solution.loss < 1e-8
-
-
 def test_weights_of_zero_drop_their_terms():
     content = picture(32, 32)
     config = dataclasses.replace(STYLE, tv_weight=0, style_weight=0, optimizer=optimizer(1))
@@ -150,33 +130,6 @@ def test_an_inversion_can_begin_on_a_smaller_image():
     np.testing.assert_array_equal(solution.image, expected.image)
     assert solution.iterations == 7
     assert solution.loss == expected.loss
-
-
-@pytest.mark.parametrize("task", ["invert", "texture", "style"])
-def test_a_network_of_one_size_is_not_halved(task):
-    recipe, image = rwgen.Recipe(kernel_stddev=0.1), picture(64, 64)
-    network = rwgen.build_network(recipe, "conv1_2", input_shape=(64, 64, 3))
-    shared = {"octaves": 1, "optimizer": optimizer(2)}
-    if task == "invert":
-        config = InversionConfig(**shared)
-        solution = rwgen.invert(image, "conv1_2", network=network, config=config)
-    elif task == "texture":
-        config = TextureConfig(layers=("conv1_1",), **shared)
-        solution = rwgen.synthesize_texture(image, network=network, config=config)
-    else:
-        layers = {"content_layers": ("conv1_2",), "style_layers": ("conv1_1",)}
-        config = StyleConfig(**layers, **shared)
-        solution = rwgen.transfer_style(image, [image], network=network, config=config)
-    assert solution.image.shape == (64, 64, 3)
-    assert solution.loss < solution.initial_loss
-
-
-def test_a_network_of_the_users_own_is_taken_in_its_own_precision():
-    network = rwgen.build_network(rwgen.Recipe(seed=5), "conv1_2", dtype="float64")
-    config = InversionConfig(optimizer=optimizer(5))
-    solution = rwgen.invert(picture(32, 32), "block1_conv2", network=network, config=config)
-    assert solution.image.dtype == np.float64
-    assert solution.loss < solution.initial_loss
 
 
 def dense_network():
@@ -282,37 +235,6 @@ def test_the_loss_falls_below_a_fifth_in_20_iterations(task):
     assert solution.loss == pytest.approx(sum(solution.terms.values()), rel=1e-5)
     assert solution.image.shape == (32, 32, 3)
     assert solution.image.dtype == np.float32
-
-
-@TASKS
-def test_networks_and_starts_in_float64_give_float64(task):
-    recipe = rwgen.Recipe(kernel_stddev=0.1)
-    small = Architecture("small", ((4, 2), (6, 1)))
-    network = rwgen.build_network(recipe, architecture=small, dtype="float64")
-    solution = task(picture(16, 20), network=network, init=np.full((16, 20, 3), 99.0))
-    assert solution.image.dtype == np.float64
-    assert solution.loss < solution.initial_loss
-
-
-@TASKS
-@pytest.mark.parametrize(
-    "image",
-    [np.zeros(()), np.zeros(5), np.zeros((5, 3)), np.zeros((0, 5, 3)), np.zeros((1, 32, 32, 3))],
-    ids=lambda image: str(image.shape),
-)
-@pytest.mark.parametrize("own", [True, False], ids=["own network", "shipped network"])
-def test_arrays_that_are_no_image_are_refused(task, image, own):
-    rest = {"network": rwgen.build_network(rwgen.Recipe(), "conv2_1")} if own else {}
-    with pytest.raises(InvalidInputError, match="expected"):
-        task(image, **rest)
-
-
-@TASKS
-def test_images_too_small_for_a_network_of_the_users_own_are_refused(task):
-    """After the first pool nothing is left of a single pixel."""
-    network = rwgen.build_network(rwgen.Recipe(), "conv2_1")
-    with pytest.raises(InvalidInputError, match="expected"):
-        task(picture(1, 1), network=network)
 
 
 @pytest.mark.parametrize("size", [(0, 32), (32, 0), (-32, 32), (32.5, 32), (32,), (32, 32, 3)])

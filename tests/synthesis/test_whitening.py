@@ -10,10 +10,10 @@ import tensorflow as tf
 
 import rwgen
 from rwgen import metrics
-from rwgen.compute.readers import plain_reader, rematerialized_reader
+from rwgen.compute.readers import plain_reader, recomputing_reader
 from rwgen.network.preprocess import network_input
 from rwgen.synthesis.differences import difference_extractor
-from rwgen.synthesis.image_search import PERTURBATION, ImageSearch
+from rwgen.synthesis.image_minimizer import PERTURBATION, ImageMinimizer
 from rwgen.synthesis.objectives import inversion_objective, target_features
 from rwgen.synthesis.weighting import content_factors
 from rwgen.synthesis.whitening import MAX_DRAWS, SAMPLES_PER_CHANNEL, SHRINKAGE, inverse_root
@@ -54,7 +54,7 @@ def test_matrices_are_those_of_the_changes_of_features(small_network, smooth_ima
     targets = extractor(image)
     read = {
         "kept": lambda: plain_reader(extractor),
-        "computed again": lambda: rematerialized_reader(extractor, jit_compile=False),
+        "computed again": lambda: recomputing_reader(extractor, jit_compile=False),
         "differences": lambda: plain_reader(difference_extractor(network, image, layers)),
     }[way]()
     subtract = way != "differences"
@@ -114,14 +114,14 @@ def test_the_objective_is_equation_1_of_the_mixtures(small_network, smooth_image
 @pytest.mark.parametrize("parameterization", ["pixel", "fourier-box"])
 def test_changes_are_small_random_and_the_seeds(parameterization):
     image = network_input(rwgen.read_image(PHOTO)[:24, :30], "float64")
-    search = ImageSearch((24, 30), "float64", parameterization, seed=3)
+    search = ImageMinimizer((24, 30), "float64", parameterization, seed=3)
     draws = [search.perturbed(image, number) - image for number in (0, 1)]
     for draw in draws:
         np.testing.assert_allclose(np.sqrt(np.mean(draw**2)), PERTURBATION, rtol=1e-6)
     assert abs(np.corrcoef(draws[0].ravel(), draws[1].ravel())[0, 1]) < 0.5
-    again = ImageSearch((24, 30), "float64", parameterization, seed=3)
+    again = ImageMinimizer((24, 30), "float64", parameterization, seed=3)
     np.testing.assert_array_equal(again.perturbed(image, 1) - image, draws[1])
-    other = ImageSearch((24, 30), "float64", parameterization, seed=4)
+    other = ImageMinimizer((24, 30), "float64", parameterization, seed=4)
     assert np.abs(other.perturbed(image, 1) - image - draws[1]).max() > PERTURBATION
 
 

@@ -1,4 +1,4 @@
-"""The search for one image: pixels in and out, any parameterisation in between."""
+"""L-BFGS on an image: pixels in and out, any parameterization in between."""
 
 from __future__ import annotations
 
@@ -12,31 +12,33 @@ from numpy.typing import NDArray
 
 from rwgen.network.preprocess import PIXEL_RANGE, deprocess, network_input
 from rwgen.noise import white_noise
+from rwgen.optimize.best_so_far import TermsFunction
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.optimize.minimizer import TermsFunction, minimize
+from rwgen.optimize.minimizer import minimize
 from rwgen.optimize.solution import Callback, Solution, Step
 from rwgen.seeds import standard_normal
 from rwgen.synthesis.config import ParameterizationName
 from rwgen.synthesis.parameterization import make_parameterization
 
 PERTURBATION = 0.05
-"""Standard deviation of small random changes of an image, as a share of that range."""
+"""Standard deviation of small random changes of an image, as a share of the range from black to
+white."""
 
 
-class ImageSearch:
-    """L-BFGS on images of one size, seen from outside as pixels."""
+class ImageMinimizer:
+    """L-BFGS on images of one size, given and returned as pixels."""
 
     def __init__(
         self, size: Sequence[int], dtype: Any, parameterization: ParameterizationName, seed: int
     ) -> None:
-        """Prepare a search.
+        """Create a minimizer.
 
         Args:
             size: (height, width) of the image.
             dtype: of the network input, float32 or float64.
             parameterization: what L-BFGS moves.
-            seed: decides the noise it starts from where no start is given.
+            seed: decides the noise to start from where no start is given.
         """
         self._shape = (*size, 3)
         self._dtype = np.dtype(dtype)
@@ -50,15 +52,18 @@ class ImageSearch:
         config: OptimizerConfig,
         callback: Callback | None = None,
         checkpoint: Checkpoint | None = None,
+        *,
+        jit_compile: bool | None = None,
     ) -> Solution:
-        """Minimise an objective of network input [1, height, width, 3].
+        """Minimize an objective of network input [1, height, width, 3].
 
         Args:
             objective: see `rwgen.synthesis.objectives.Objective`.
             start: [height, width, 3], RGB in 0..255; None means noise.
-            config: how L-BFGS runs.
-            callback: gets RGB in 0..255, like the solution.
-            checkpoint: see `rwgen.optimize.minimizer.Minimizer`.
+            config: settings of L-BFGS.
+            callback: receives RGB in 0..255, like the solution.
+            checkpoint: see `rwgen.Minimizer`.
+            jit_compile: see `rwgen.Minimizer`.
 
         Raises:
             OptimizationError: the loss is not finite.
@@ -71,18 +76,18 @@ class ImageSearch:
             return callback(step, lambda: self._pixels(best())) if callback else None
 
         position = self._noise() if start is None else self._position(start)
-        solution = minimize(at, position, config, in_pixels, checkpoint)
+        solution = minimize(at, position, config, in_pixels, checkpoint, jit_compile=jit_compile)
         return dataclasses.replace(solution, image=self._pixels(solution.image))
 
     def perturbed(self, image: NDArray[Any], number: int) -> NDArray[Any]:
-        """An image changed a little, by a random step in what is searched.
+        """Change an image slightly, by a random step of the parameterization.
 
         Args:
             image: network input [1, height, width, 3].
             number: of the draw, from 0.
 
         Returns:
-            The same, plus a change whose mean square is that of `PERTURBATION`.
+            The same, plus a change whose root mean square is `PERTURBATION`.
         """
         position = self._space.position(image)
         draw = standard_normal(self._seed, f"perturbation/{number}", self._shape)
@@ -96,13 +101,13 @@ class ImageSearch:
         return perturbed
 
     def _noise(self) -> NDArray[Any]:
-        """Noise around mid grey in what is searched: white in pixels, 1/f in frequencies.
+        """Position of noise around mid gray: white in pixels, 1/f in frequencies.
 
         White noise of pixels would stay in an image whose high frequencies hardly move.
         """
-        grey = np.full(self._shape, PIXEL_RANGE / 2, np.float32)
-        noise = (white_noise(self._seed, self._shape) - grey) / np.float32(PIXEL_RANGE)
-        position: NDArray[Any] = self._position(grey) + noise.astype(self._dtype)
+        gray = np.full(self._shape, PIXEL_RANGE / 2, np.float32)
+        noise = (white_noise(self._seed, self._shape) - gray) / np.float32(PIXEL_RANGE)
+        position: NDArray[Any] = self._position(gray) + noise.astype(self._dtype)
         return position
 
     def _position(self, image: NDArray[Any]) -> NDArray[Any]:

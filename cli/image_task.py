@@ -1,0 +1,361 @@
+"""What `rwgen style`, `texture` and `invert` share, from the command line to the written image."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_type_hints
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from rwgen.cli import resources
+from rwgen.cli.inputs import load_input
+from rwgen.cli.options import RunOptions
+from rwgen.cli.provenance import InputImage, Provenance, read_provenance
+from rwgen.cli.session import Outputs, open_checkpoint, run_task
+from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.compute.memory import architecture_workload
+from rwgen.errors import InvalidInputError
+from rwgen.network.architecture import Architecture, LayerSpec
+from rwgen.network.lookup import load_recipe
+from rwgen.network.recipe import Recipe
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
+
+if TYPE_CHECKING:
+    from rwgen.optimize.solution import Callback, Solution
+
+Settings = TypeVar("Settings")
+Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
+
+PANELS = {
+    "Look": ("style_blend", "init", "octaves", "content_layer", "style_layer"),
+    "Running": tuple(field.name for field in dataclasses.fields(RunOptions)),
+    "Research": (
+        "network",
+        "weighting",
+        "parameterization",
+        "shift_features",
+        "unit_activations",
+    ),
+}
+"""Panels of `--help` and their options; everyday options have none and come first."""
+
+OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "layers": "layer"}
+"""Options, which may be repeated, whose names differ from those of the fields that they set."""
+
+
+@dataclass(frozen=True)
+class TaskInput:
+    """An input image at the size that the task takes it.
+
+    Attributes:
+        image: where it came from, with its fingerprint.
+        pixels: [height, width, 3], RGB in 0..255, as read.
+        size: (height, width) that the task takes it at.
+    """
+
+    image: InputImage
+    pixels: NDArray[np.float32]
+    size: tuple[int, int]
+
+
+class ImageCall(Generic[Settings]):
+    """One call of an image command: its settings, where it runs and what it writes."""
+
+    def __init__(
+        self, context: typer.Context, output: str, settings: type[Settings], run: RunOptions
+    ) -> None:
+        """Merge the options given with those of `--from`, and check destinations.
+
+        Args:
+            context: the command's context.
+            output: the image file to write, or `-`.
+            settings: class of the options that decide the image.
+            run: the options that do not.
+
+        Raises:
+            InvalidInputError: an option is invalid.
+        """
+        command = str(context.info_name)
+        self._context = context
+        self._source = read_provenance(run.from_image, command) if run.from_image else None
+        self._command = command
+        self.settings: Settings = settings(
+            **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
+        )
+        self.run_options = run
+        self.outputs = Outputs(output, run.save_every, run.history, run.logdir, run.quiet, run.json)
+        self._limit = resources.memory_limit(run.memory_limit, run.device)
+
+    def _setting(self, name: str) -> Any:
+        """The option given, else that of `--from`, else the default."""
+        value = self._context.params[name]
+        if self._source is None or self.is_given(name):
+            return value
+        stored = self._source.options.get(name)
+        if stored is None:
+            return value
+        parameters = {item.name: item for item in self._context.command.params}
+        try:
+            return parameters[name].process_value(self._context, stored)
+        except typer.BadParameter as error:
+            raise InvalidInputError(
+                f"--from: expected an image with a usable setting {name}. "
+                f"Received: {stored!r:.60} ({error.message})"
+            ) from None
+
+    def is_given(self, name: str) -> bool:
+        """Whether an option is on the command line."""
+        source = self._context.get_parameter_source(name)
+        return source is not None and source.name == "COMMANDLINE"
+
+    def inputs(self, *given: tuple[str, str | None]) -> tuple[InputImage, ...]:
+        """The input images: those given as (role, path), else those of `--from`.
+
+        Raises:
+            InvalidInputError: standard input is named twice.
+        """
+        images = tuple(InputImage(role, path) for role, path in given if path)
+        if not images and self._source is not None:
+            images = tuple(image for image in self._source.inputs if image.role != "init")
+        if sum(image.path == "-" for image in images) > 1:
+            raise InvalidInputError("expected standard input (-) once. Received: - twice")
+        return images
+
+    def init_image(self, init: str) -> InputImage | None:
+        """The image that the search starts from, or None if it starts from noise or the content.
+
+        Args:
+            init: `noise`, `content` or a path.
+        """
+        if init in ("noise", "content"):
+            return None
+        stored = self._source.inputs if self._source and not self.is_given("init") else ()
+        return next((image for image in stored if image.role == "init"), InputImage("init", init))
+
+    def check_outputs(self, images: Sequence[InputImage]) -> None:
+        """Find out before any work whether everything can be written.
+
+        Raises:
+            InvalidInputError: a destination is unusable, or would replace an input.
+        """
+        self.outputs.check(tuple(image.path for image in images), self.run_options.checkpoint)
+
+    def recipe(self) -> Recipe:
+        """The network's recipe: of the option `network`, else of `--from`.
+
+        Raises:
+            RecipeError: the network is unknown, or its recipe is invalid.
+        """
+        if self._source is not None and not self.is_given("network"):
+            return self._source.recipe
+        return load_recipe(self.settings.network)  # type: ignore[attr-defined]
+
+    def config(self, kind: type[Config], recipe: Recipe, **values: Any) -> Config:
+        """The configuration of a task: every field that is an option is set from it.
+
+        Args:
+            kind: class of the configuration.
+            recipe: the network's.
+            **values: fields that are not set from the option of their name.
+
+        Raises:
+            InvalidInputError: a field is out of range.
+        """
+        options = vars(self.settings)
+        for field in dataclasses.fields(kind):
+            name = OPTION_OF.get(field.name, field.name)
+            if name not in options or field.name in values:
+                continue
+            if name == field.name:
+                values[name] = options[name]
+            elif options[name]:  # a list, empty for the default
+                values[field.name] = tuple(options[name])
+        values["network"] = recipe.name
+        values["optimizer"] = OptimizerConfig(max_iterations=options["iterations"])
+        return kind(**values)
+
+    def plan_resources(
+        self,
+        recipe: Recipe,
+        config: InversionConfig | StyleConfig | TextureConfig,
+        *,
+        size: tuple[int, int],
+        target_sizes: Sequence[tuple[int, int]],
+        layers: Sequence[str],
+        content_layers: Sequence[str] = (),
+    ) -> None:
+        """Refuse a task that does not fit into memory, before TensorFlow is imported.
+
+        Args:
+            recipe: the network's.
+            config: the task's.
+            size: (height, width) of the result.
+            target_sizes: (height, width) of each image that features are taken from.
+            layers: every layer that the task reads.
+            content_layers: layers whose target features are kept during the search.
+
+        Raises:
+            MemoryLimitError: the task does not fit.
+        """
+        work = architecture_workload(
+            recipe.topology,
+            layers,
+            size=size,
+            targets=target_sizes,
+            content_layers=content_layers,
+            num_correction_pairs=config.optimizer.num_correction_pairs,
+            propagate_differences=getattr(config, "propagate_differences", False),
+        )
+        resources.plan_resources(work, self._limit, self.run_options.quiet)
+
+    def run(
+        self,
+        inputs: Sequence[InputImage],
+        recipe: Recipe,
+        layers: Sequence[str],
+        task: Callable[..., Solution],
+        *,
+        max_iterations: int,
+        rescale_to: Sequence[NDArray[Any]],
+        summary: Callable[[Solution, NDArray[np.uint8]], dict[str, Any]] | None = None,
+    ) -> int:
+        """Run a task of the library and write its image.
+
+        Args:
+            inputs: every image read, with its fingerprint.
+            recipe: the network's.
+            layers: every layer that the task reads.
+            task: called with `network`, `callback`, `checkpoint` and `memory_limit`.
+            max_iterations: of the task, for progress.
+            rescale_to: images whose mean activations `--unit-activations` makes one.
+            summary: further values for the JSON object, from the solution and the written pixels.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            RwgenError: the task was refused or failed, or a result could not be written.
+        """
+        options = self.run_options
+        provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
+        checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
+
+        with native_stderr_hidden():
+            from rwgen.network.unit_activations import unit_activations
+            from rwgen.network.vgg import build_network
+
+            with resources.on_device(options.device):
+                network = build_network(recipe, recipe.topology.deepest(layers).name)
+                if self.settings.unit_activations:  # type: ignore[attr-defined]
+                    network = unit_activations(network, rescale_to)
+
+        def on_device(callback: Callback) -> Solution:
+            with resources.on_device(options.device):
+                return task(
+                    network=network,
+                    callback=callback,
+                    checkpoint=checkpoint,
+                    memory_limit=self._limit,
+                )
+
+        return run_task(on_device, self.outputs, provenance, max_iterations, summary, checkpoint)
+
+
+def load_inputs(
+    images: Sequence[InputImage], size_of: Callable[[tuple[int, int]], tuple[int, int]]
+) -> list[TaskInput]:
+    """Read input images.
+
+    Args:
+        images: which ones.
+        size_of: maps (height, width) of an image to the size that the task takes it at.
+
+    Raises:
+        ImageError: an image cannot be read.
+        InvalidInputError: an image is not the one that `--from` names.
+    """
+    loaded = []
+    for image in images:
+        image, pixels = load_input(image)
+        loaded.append(TaskInput(image, pixels, size_of((pixels.shape[0], pixels.shape[1]))))
+    return loaded
+
+
+def deepest_spatial(topology: Architecture, layers: Sequence[str], purpose: str) -> LayerSpec:
+    """The deepest of some layers, all of which must be conv or pool layers.
+
+    Raises:
+        InvalidInputError: it is a dense layer.
+        LayerError: a layer is unknown.
+    """
+    deepest = topology.deepest(layers)
+    if deepest.kind == "dense":
+        raise InvalidInputError(
+            f"expected conv or pool layers for {purpose}. Received: {deepest.name}"
+        )
+    return deepest
+
+
+def image_command(
+    settings: type[Settings], output: Any
+) -> Callable[[Callable[..., int]], Callable[..., int]]:
+    """Turn a function of an `ImageCall` and its arguments into a Typer command.
+
+    The command's parameters are the function's own arguments, `output`, the fields of `settings`
+    and those of `RunOptions`; their annotations carry Typer's declarations.
+
+    Args:
+        settings: a frozen dataclass: the options that decide the image, and are stored in it.
+        output: annotation of the option `output`.
+
+    Returns:
+        A decorator.
+    """
+
+    def decorate(function: Callable[..., int]) -> Callable[..., int]:
+        hints = get_type_hints(function, include_extras=True)
+        arguments = list(inspect.signature(function).parameters.values())[1:]
+        parameters = [_parameter("context", typer.Context)]
+        parameters += [_parameter(item.name, hints[item.name], item.default) for item in arguments]
+        parameters.append(_parameter("output", output, ""))
+        for group in (settings, RunOptions):
+            hints = get_type_hints(group, include_extras=True)
+            for field in dataclasses.fields(group):  # type: ignore[arg-type]
+                parameters.append(_parameter(field.name, hints[field.name], field.default))
+        parameters.sort(key=lambda item: _panel_number(item.name))  # the order of `--help`
+
+        def command(context: typer.Context, output: str, **values: Any) -> int:
+            own = {item.name: values[item.name] for item in arguments}
+            run = {name: values[name] for name in PANELS["Running"]}
+            return function(ImageCall(context, output, settings, RunOptions(**run)), **own)
+
+        command.__name__, command.__doc__ = function.__name__, function.__doc__
+        command.__annotations__ = {item.name: item.annotation for item in parameters}
+        command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+def _panel_number(name: str) -> int:
+    """Place of an option's panel in `--help`; 0 for everyday options."""
+    places = (place for place, names in enumerate(PANELS.values(), start=1) if name in names)
+    return next(places, 0)
+
+
+def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:
+    """A parameter of a command; its option is in the panel of its name."""
+    if place := _panel_number(name):
+        kind, option = get_args(annotation)
+        option = copy.copy(option)  # other commands share it
+        option.rich_help_panel = list(PANELS)[place - 1]
+        annotation = Annotated[kind, option]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, keyword, default=default, annotation=annotation)

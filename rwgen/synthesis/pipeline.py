@@ -1,0 +1,233 @@
+"""What all tasks share: the network, coarse to fine, memory, checkpoints, the search."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import keras
+from numpy.typing import NDArray
+
+from rwgen.compute.memory import Workload
+from rwgen.compute.plan import ComputePlan, network_workload
+from rwgen.errors import InvalidInputError
+from rwgen.images import resize_image
+from rwgen.network.architecture import Architecture
+from rwgen.network.features import feature_extractor
+from rwgen.network.lookup import load_recipe
+from rwgen.network.preprocess import network_input
+from rwgen.network.vgg import build_network, weight_fingerprints
+from rwgen.optimize.checkpoint import Checkpoint, fingerprint
+from rwgen.optimize.config import OptimizerConfig
+from rwgen.optimize.solution import Callback, Solution
+from rwgen.synthesis.config import (
+    InversionConfig,
+    ParameterizationName,
+    StyleConfig,
+    TextureConfig,
+)
+from rwgen.synthesis.image_minimizer import ImageMinimizer
+from rwgen.synthesis.objectives import Objective
+from rwgen.synthesis.pyramid import image_sizes, solve_coarse_to_fine
+
+Config = InversionConfig | TextureConfig | StyleConfig
+"""Settings of any task."""
+
+MakeObjective = Callable[[Sequence[NDArray[Any]], ComputePlan, ImageMinimizer], Objective]
+"""Makes the objective at one size from network input [1, height, width, 3] of each target image,
+how features are computed, and the minimizer of that size."""
+
+
+@dataclass(frozen=True)
+class TargetImage:
+    """An image that a task takes features from.
+
+    Attributes:
+        name: what it is, for messages.
+        pixels: [height, width, 3], RGB in 0..255.
+        has_result_size: whether it always has exactly the size of the result. Otherwise both its
+            sides are scaled like the result's.
+    """
+
+    name: str
+    pixels: NDArray[Any]
+    has_result_size: bool = False
+
+    def at(self, size: tuple[int, int], factor: float) -> NDArray[Any]:
+        """Pixels for a result of `size`, which is `factor` times the finest size."""
+        if factor == 1:
+            return self.pixels
+        if not self.has_result_size:
+            height, width = self.pixels.shape[:2]
+            size = max(1, round(height * factor)), max(1, round(width * factor))
+        return resize_image(self.pixels, *size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What differs between inversion, texture synthesis and style transfer.
+
+    Attributes:
+        name: what a checkpoint calls it.
+        config: its settings.
+        network: the network to compute with.
+        plan: how features are computed, before memory is considered.
+        size: (height, width) of the result.
+        targets: images that features are taken from, the content image first.
+        layers: every layer that is read.
+        content_layers: layers whose target features are kept during the search.
+        objective: see `MakeObjective`.
+        parameterization: what L-BFGS moves.
+        settings: further settings that decide the result, for checkpoints.
+    """
+
+    name: str
+    config: Config
+    network: keras.Model
+    plan: ComputePlan
+    size: tuple[int, int]
+    targets: Sequence[TargetImage]
+    layers: Sequence[str]
+    content_layers: Sequence[str]
+    objective: MakeObjective
+    parameterization: ParameterizationName
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run(
+    task: Task,
+    init: NDArray[Any] | None,
+    callback: Callback | None,
+    checkpoint: Checkpoint | None,
+    memory_limit: int | None,
+) -> Solution:
+    """Search for the image of a task.
+
+    Args:
+        task: the task.
+        init: start of the search, [height, width, 3], RGB in 0..255; None means white noise.
+        callback: receives RGB in 0..255.
+        checkpoint: where to store the state, or None.
+        memory_limit: bytes that the process may take; None means no limit.
+
+    Returns:
+        The solution; its image is [*task.size, 3], RGB in 0..255, not clipped.
+
+    Raises:
+        InvalidInputError: `init` has another shape.
+        CheckpointError: the checkpoint belongs to another run.
+        OutputError: the checkpoint could not be written.
+        MemoryLimitError: the task does not fit into `memory_limit`.
+        OptimizationError: the loss is not finite.
+    """
+    config, network = task.config, task.network
+    _check_init(init, (*task.size, 3))
+    if checkpoint is not None:
+        _expect(checkpoint, task, init)
+    if memory_limit is not None:
+        # The finest size needs the most: refuse what cannot fit before any work.
+        finest = [target.pixels.shape for target in task.targets]
+        task.plan.within(memory_limit, _workload(task, task.size, finest))
+    dtype = network.inputs[0].dtype
+
+    def solve(
+        size: tuple[int, int],
+        start: NDArray[Any] | None,
+        optimizer: OptimizerConfig,
+        report: Callback,
+    ) -> Solution:
+        factor = size[0] / task.size[0]
+        targets = [network_input(target.at(size, factor), dtype) for target in task.targets]
+        plan = task.plan
+        if memory_limit is not None:
+            shapes = [target.shape[1:] for target in targets]
+            plan = plan.within(memory_limit, _workload(task, size, shapes))
+        minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
+        return minimizer.minimize(
+            task.objective(targets, plan, minimizer),
+            start,
+            optimizer,
+            report,
+            checkpoint,
+            jit_compile=plan.compiles_objective,
+        )
+
+    sides = [*task.size, *(side for image in task.targets for side in image.pixels.shape[:2])]
+    takes_any_size = None in network.inputs[0].shape[1:3]
+    sizes = image_sizes(task.size, config.octaves if takes_any_size else 0, min(sides))
+    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
+
+
+def task_network(
+    network: keras.Model | None,
+    config: Config,
+    layers: Sequence[str],
+    shapes: Mapping[str, Sequence[int]],
+) -> keras.Model:
+    """The network of a task: the caller's, or the configured one up to the deepest layer.
+
+    Args:
+        network: the caller's; None builds the configured one.
+        config: names the network.
+        layers: every layer that the task reads.
+        shapes: (height, width, ...) of every image, by its name in messages.
+
+    Returns:
+        A model that accepts all images.
+
+    Raises:
+        InvalidInputError: an image is too small, or of a size that the network does not accept.
+        LayerError: a layer is unknown.
+        RecipeError: the configured network is unknown.
+    """
+    if network is None:
+        recipe = load_recipe(config.network)
+        topology: Architecture = recipe.topology
+        for name, shape in shapes.items():
+            topology.check_image_size(layers, shape, name)
+        return build_network(recipe, topology.deepest(layers).name)
+    extractor = feature_extractor(network, layers)
+    for name, shape in shapes.items():
+        try:
+            outputs = extractor.compute_output_shape((1, *shape[:2], 3))
+        except ValueError:  # Keras: a fixed size, or nothing left after a pool
+            outputs = {layers[0]: (0,)}
+        if any(0 in output for output in outputs.values()):
+            raise InvalidInputError(
+                f"expected {name} of a size that {network.name} accepts for {', '.join(layers)}. "
+                f"Received: {shape[1]}x{shape[0]}"
+            )
+    return network
+
+
+def _workload(task: Task, size: Sequence[int], targets: Sequence[Sequence[int]]) -> Workload:
+    return network_workload(
+        task.network,
+        task.layers,
+        size=size,
+        targets=targets,
+        content_layers=task.content_layers,
+        num_correction_pairs=task.config.optimizer.num_correction_pairs,
+        propagate_differences=task.plan.propagate_differences,
+    )
+
+
+def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:
+    if init is not None and tuple(init.shape) != tuple(shape):
+        raise InvalidInputError(
+            f"expected an init image of shape {tuple(shape)}. Received: {tuple(init.shape)}"
+        )
+
+
+def _expect(checkpoint: Checkpoint, task: Task, init: NDArray[Any] | None) -> None:
+    """State everything that decides the result."""
+    images = [*(target.pixels for target in task.targets), init]
+    checkpoint.expect(
+        task=task.name,
+        settings={**dataclasses.asdict(task.config), **task.settings},
+        images=[fingerprint(image) for image in images],
+        network=task.network.to_json(),
+        weights=weight_fingerprints(task.network),
+    )
