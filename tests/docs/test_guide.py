@@ -100,11 +100,7 @@ def test_every_block_of_a_page_runs(page, clone, monkeypatch, request):
     with contextlib.ExitStack() as stack:
         reader = Reader(clone, stack)
         for language, text in found:
-            import time
-
-            a = time.time()
             getattr(reader, language)(text)
-            print("BLOCK", round(time.time() - a, 2), text[:70], file=__import__("sys").__stderr__)
 
 
 def test_a_wrong_line_of_output_is_noticed(clone):
