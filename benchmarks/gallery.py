@@ -1,4 +1,4 @@
-"""The gallery: which pictures it shows, the command of each, and what is to be seen in it."""
+"""The gallery: its pictures with their commands and descriptions."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 SOURCES = ("astronaut", "coffee", "brick", "gravel", "grass")
-"""Sample images that are shown beside the results, from `examples/`."""
+"""Sample images from `examples/` that the page shows."""
 
 SHOWN_SIZE = 256
-"""Longest side of a shown sample, in pixels."""
+"""Longest side of a shown sample in pixels."""
 
 HEADER = """# Gallery
 
-What `rwgen` makes of the images in [`examples/`](../examples/README.md), with networks that were
-never trained. Below each picture is the command that made it, to be given in the top folder of this
-repository, and what is good in it and what is not. None was chosen among several seeds. Commands
-write PNG; the pictures here are the same pixels as JPEG of quality {quality}.
+Pictures that `rwgen` makes from the images in [`examples/`](../examples/README.md), with networks
+that were never trained. Below each picture are the command that made it, to be run in the top
+folder of this repository, and its strengths and weaknesses. No picture was selected from several
+seeds. The commands write PNG files; the pictures here are the same pixels as JPEG with quality
+{quality}.
 
-`python benchmarks/pictures.py` makes the pictures and this page, and makes no picture again whose
-command has not changed (`--force` does). The figures below each command are from
-[its record](../benchmarks/results/pictures.json), which holds versions and hardware too; seconds
-are those of the search, on a machine that others used as well.
+`python benchmarks/pictures.py` makes the pictures and this page. It skips pictures whose commands
+are unchanged, unless `--force` is given. The numbers below each command come from the
+[record](../benchmarks/results/pictures.json), which also has versions and hardware; seconds are
+those of the search, on a shared machine.
 """
 
 
@@ -32,9 +33,9 @@ class Picture:
     """One picture of the gallery.
 
     Attributes:
-        title: its heading.
-        command: what makes it, in the top folder; it writes `NAME.png`, and the picture is NAME.
-        seen: what is good in it and what falls short.
+        title: heading.
+        command: command that makes it in the top folder; it writes `NAME.png`.
+        seen: strengths and weaknesses of the picture.
     """
 
     title: str
@@ -43,13 +44,13 @@ class Picture:
 
     @property
     def name(self) -> str:
-        """File name of the picture, without suffix."""
+        """File name of the picture without suffix."""
         words = shlex.split(self.command)
         return Path(words[words.index("-o") + 1]).stem
 
     @property
     def sources(self) -> list[str]:
-        """Names of the sample images that it is made from."""
+        """Names of the sample images that the picture is made from."""
         words = shlex.split(self.command)
         return [Path(word).stem for word in words if word.startswith("examples/")]
 
@@ -59,14 +60,14 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "A photo in the style of a photo",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg -o style.png",
-            "The face, the patch and the shuttle are plain, and everything has the cup's "
-            "browns and oranges; the flag's blue is gone. Flat parts, such as the wall, are "
+            "The face, the patch and the shuttle are clearly visible, and everything has the cup's "
+            "browns and oranges; the flag's blue is lost. Flat areas, such as the wall, are "
             "speckled at full size.",
         ),
         Picture(
-            "The same two, the other way round",
+            "The same two images, swapped",
             "rwgen style examples/coffee.jpg examples/astronaut.jpg -o style-coffee.png",
-            "The astronaut's orange, black and white in large patches. Cup and saucer keep their "
+            "Large patches in the astronaut's orange, black and white. Cup and saucer keep their "
             "shape; the spoon is a blot.",
         ),
         Picture(
@@ -74,28 +75,28 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 20 "
             "-o style-loose.png",
             "A fifth of the default weight: paint runs over edges, highlights bleed into the "
-            "wall, the letters of the name tag are lost. The person is still there.",
+            "wall, and the letters of the name tag are lost. The person is still recognizable.",
         ),
         Picture(
             "A texture as a style",
             "rwgen style examples/coffee.jpg examples/grass.jpg -o style-grass.png",
-            "Grass has no colour, so the coffee loses its own; of the scene only edges are "
-            "left, the rim first. Pale, dense textures rule whatever they are laid on.",
+            "The photo of grass is grey, so the coffee loses its colours. Only edges of the scene "
+            "are left, most clearly the rim. Pale, dense textures dominate any content.",
         ),
         Picture(
             "Two styles",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg examples/gravel.jpg "
             "--style-blend 2,1 -o style-blend.png",
-            "Two parts coffee, one part gravel, as one target: browns on the suit, grey grain on "
-            "the wall. Blues come back, as grey leaves the photo's own colours more room. Dark "
-            "parts have bright specks.",
+            "Two parts coffee and one part gravel, mixed into one target: browns on the suit, grey "
+            "grain on the wall. Blues return, as the grey style constrains colours less. Dark "
+            "areas have bright specks.",
         ),
         Picture(
             "The paper's settings, read literally",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 30000 "
             "--tv-weight 20000000 --weighting signed --no-shift-features --octaves 0 "
             "-o style-literal.png",
-            "The photo comes back, smooth and with its own colours: the content's weight in "
+            "The result is the photo, smoothed and in its own colours: the content weight in "
             'eq. 9 leaves no room for a style ([math.md](math.md), "The ratio of eq. 9").',
         ),
     ),
@@ -103,27 +104,27 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "Bricks",
             "rwgen texture examples/brick.jpg -o texture.png --size 256x256 --iterations 300",
-            "Whole bricks in columns with joints that meet. The joints are less straight than "
-            "the wall's, and some end in nothing.",
+            "Whole bricks in columns, with joints that meet. The joints are less straight than "
+            "those of the wall, and some lead nowhere.",
         ),
         Picture(
             "Bricks by the paper's Gram matrices",
             "rwgen texture examples/brick.jpg --no-shift-features --octaves 0 --iterations 300 "
             "-o texture-literal.png",
-            "The same network without shifted Gram matrices and on one size: short dashes in "
+            "The same network without shifted Gram matrices and at a single size: short dashes of "
             "all sizes, in grey that drifts from blue to yellow.",
         ),
         Picture(
-            "Gravel, of twice the source's size",
+            "Gravel at twice the size of the source",
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
-            "Stones of one size all over, none at its place in the source. Seen closely they "
-            "are softer than real ones, with specks of colour between them.",
+            "Stones of uniform size, none at its position in the source. At full size they are "
+            "softer than real ones, with specks of colour between them.",
         ),
         Picture(
             "Grass",
             "rwgen texture examples/grass.jpg --size 256x192 -o texture-grass.png",
-            "Blades that cross and overlap, tufts of several sizes. Single blades are shorter "
+            "Blades that cross and overlap, and tufts of several sizes. Single blades are shorter "
             "and more crooked than in the photo.",
         ),
     ),
@@ -131,40 +132,40 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "From conv2_1",
             "rwgen invert examples/astronaut.jpg --layer conv2_1 --size 192 -o invert-conv2_1.png",
-            "Nothing tells it from the photo.",
+            "Indistinguishable from the photo.",
         ),
         Picture(
             "From conv4_1",
             "rwgen invert examples/coffee.jpg --layer conv4_1 -o invert.png --json",
-            "A photograph with a light grain.",
+            "A photograph with slight grain.",
         ),
         Picture(
             "From pool5",
             "rwgen invert examples/astronaut.jpg --layer pool5 --size 192 -o invert-pool5.png",
             "Person, suit, patch, flag and shuttle in coarse noise; the face is a mask. More "
-            'iterations would clear it ([math.md](math.md), "What each layer keeps").',
+            'iterations reduce the noise ([math.md](math.md), "What each layer keeps").',
         ),
         Picture(
             "From pool5, without biases",
             "rwgen invert examples/astronaut.jpg --layer pool5 --size 192 --octaves 0 "
             "--network ranvgg19-zero-bias --parameterization pixel -o invert-literal.png",
-            "The paper's plain search in a network without biases: coloured noise with a "
-            "shimmer of orange where the suit is.",
+            "The paper's pixel search in a network without biases: coloured noise, with a "
+            "trace of orange in place of the suit.",
         ),
     ),
 }
-"""The pictures by the heading of the page's section."""
+"""Pictures by the heading of their section."""
 
 PICTURES = {picture.name: picture for section in SECTIONS.values() for picture in section}
-"""The same by name."""
+"""Pictures by name."""
 
 
 def page(runs: dict[str, dict[str, Any]], quality: int) -> str:
-    """The gallery as Markdown.
+    """Return the gallery as Markdown.
 
     Args:
-        runs: for each picture's name, what its run printed with `--json`.
-        quality: of the JPEG files.
+        runs: output of each picture's run with `--json`, by the picture's name.
+        quality: quality of the JPEG files.
     """
     lines = [HEADER.format(quality=quality), "## Samples", ""]
     lines += [" ".join(f"![{name}](images/{name}.jpg)" for name in SOURCES), ""]

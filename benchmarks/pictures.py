@@ -1,7 +1,7 @@
 """Make the pictures of the README and the gallery, and the gallery's page.
 
-Each picture is made by running its command as the page prints it (`gallery.py`). What is kept of a
-run, its command among it, is in the record; a picture whose command is in there is not made again.
+Each picture is made by running its command as the page shows it (`gallery.py`). The record keeps
+the command and the output of each run; a picture whose command is unchanged is not made again.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ QUALITY = 85
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="pictures to make; default: all")
-    parser.add_argument("--force", action="store_true", help="make them again in any case")
+    parser.add_argument("--force", action="store_true", help="make unchanged pictures too")
     options = parser.parse_args()
     if unknown := sorted({*options.names} - {*PICTURES}):
         parser.error(f"expected names of {', '.join(PICTURES)}. Received: {', '.join(unknown)}")
@@ -48,13 +48,13 @@ def main() -> None:
             atomic_write(RECORD, f"{text}\n".encode())
     missing = [name for name in PICTURES if not is_made(name, runs)]
     if missing:
-        print(f"the page is as it was, since these are not made yet: {', '.join(missing)}")
+        print(f"the page was not updated; these pictures are missing: {', '.join(missing)}")
     else:
         atomic_write(PAGE, page(runs, QUALITY).encode())
 
 
 def recorded_runs() -> dict[str, dict[str, Any]]:
-    """For each picture's name: its command, what the run printed, and where it ran."""
+    """Return command, output and environment of each picture's run, by its name."""
     if not RECORD.exists():
         return {}
     runs: dict[str, dict[str, Any]] = json.loads(RECORD.read_text(encoding="utf-8"))
@@ -62,13 +62,13 @@ def recorded_runs() -> dict[str, dict[str, Any]]:
 
 
 def is_made(name: str, runs: dict[str, dict[str, Any]]) -> bool:
-    """Whether a picture is there and was made by the command that the gallery has for it."""
+    """Return whether a picture exists and was made by its command in the gallery."""
     made = name in runs and runs[name]["command"] == PICTURES[name].command
     return made and (FOLDER / f"{name}.jpg").exists()
 
 
 def show_sources() -> None:
-    """The sample images, as large as results are."""
+    """Write the sample images at the size of the results."""
     for name in SOURCES:
         target = FOLDER / f"{name}.jpg"
         if not target.exists():
@@ -78,7 +78,7 @@ def show_sources() -> None:
 
 
 def make(name: str) -> dict[str, Any]:
-    """Run a picture's command in a folder of its own; what is to be recorded of it."""
+    """Run a picture's command in a temporary folder and return its record."""
     command = PICTURES[name].command
     program, *words = shlex.split(command)
     if program != "rwgen":

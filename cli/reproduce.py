@@ -1,4 +1,4 @@
-"""`rwgen reproduce`: the paper's figures made again."""
+"""`rwgen reproduce`: reproduce the paper's figures."""
 
 from __future__ import annotations
 
@@ -34,47 +34,47 @@ def reproduce(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Where everything goes: new, empty, or begun by this command, which then goes on.",
+            help="Output folder: new, empty, or one of an earlier call, which is resumed.",
         ),
     ] = "",
     scale: Annotated[
         str,
         typer.Option(
             metavar="quick|full",
-            help="quick: small images, inside 45 minutes on two cores; full: the paper's setting, "
-            "which takes a day or two (docs/reproduction.md).",
+            help="quick: small images, less than 45 minutes on two cores; full: the paper's "
+            "setting, one or two days (docs/reproduction.md).",
         ),
     ] = QUICK.name,
     images: Annotated[
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Take images from its folders `photos`, `textures` and `paintings`, in order of "
-            "their names, in place of scikit-image's; one that is missing changes nothing.",
+            help="Folder whose subfolders `photos`, `textures` and `paintings` replace the images "
+            "of scikit-image, in order of file names; each is optional.",
         ),
     ] = None,
     trained: Annotated[
         str | None,
         typer.Option(
             metavar="imagenet|FILE",
-            help="Trained weights to compare with: Keras' own (downloaded), or a file of a VGG-19 "
-            "(.h5, .keras).",
+            help="Trained weights to compare with: those of Keras, which are downloaded, or a file "
+            "of a VGG-19 (.h5, .keras).",
         ),
     ] = None,
     workers: Annotated[
-        int, typer.Option(min=1, metavar="N", help="Parts made at a time, up to 3 GiB each.")
+        int, typer.Option(min=1, metavar="N", help="Number of worker processes, up to 3 GiB each.")
     ] = 1,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Make the paper's figures again, and a page that says which of its claims hold."""
+    """Reproduce the paper's figures, with a page that reports which of its claims hold."""
     if not output:
         raise InvalidInputError("--output: expected a folder. Received: none")
     if scale not in SCALES:
         raise InvalidInputError(
             f"--scale: expected one of {', '.join(SCALES)}. Received: {scale!r}"
         )
-    # Each process has its own TensorFlow, which looks at this when it starts.
+    # Inherited by the worker processes, where TensorFlow reads it on import.
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
     from rwgen.reproduction import run
@@ -105,7 +105,7 @@ def reproduce(
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
-    """A bar on standard error where that is a terminal, else a line for each part."""
+    """Show a progress bar on standard error if it is a terminal, else a line for each part."""
     if quiet or sys.stderr is None:
         yield lambda advance: None
         return

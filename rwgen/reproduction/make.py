@@ -1,4 +1,4 @@
-"""Makes one part, in whatever process it is called."""
+"""Makes one part, in the current process."""
 
 from __future__ import annotations
 
@@ -28,34 +28,34 @@ from rwgen.synthesis.tasks import invert, synthesize_texture, transfer_style
 from rwgen.workers import process_runner
 
 CHECKPOINT_EVERY = 50
-"""Iterations between two writes of a search's state."""
+"""Number of iterations between two checkpoints of a search."""
 
 DISTANCES = "distances.txt"
-"""Where an inversion notes the distance after each step."""
+"""File in which an inversion records the distance after each step."""
 
 DRAWS_IN_PROCESS = 16
-"""Draws of a stack that are judged in this process. More are judged in others, since TensorFlow
-never frees what it compiled; at the full scale that would be gigabytes."""
+"""Maximum number of draws of a stack that are scored in this process. More are scored in worker
+processes, since TensorFlow never frees compiled graphs: gigabytes at the full scale."""
 
 
 def make_part(part: Part, store: Store) -> None:
-    """Make a part, or go on with what an interrupted run began.
+    """Make a part, resuming what an interrupted run left of it.
 
     Args:
-        part: what is wanted; the stack that it needs has been made.
-        store: where it goes.
+        part: part to make; its stack, if any, has been made.
+        store: folder of the reproduction.
 
     Raises:
         OptimizationError: a loss is not finite.
         OutputError: a result cannot be written.
-        RecipeError: a network cannot be had.
+        RecipeError: a network cannot be loaded.
     """
     if store.load(part) is not None:
         return
     began = time.perf_counter()
     try:
         values = _make(part, store)
-    except CheckpointError:  # damaged, incomplete or of other packages: begin anew
+    except CheckpointError:  # damaged, incomplete or of other package versions: start over
         shutil.rmtree(store.workplace(part))
         values = _make(part, store)
     seconds = max(values.pop("search_seconds", 0.0), time.perf_counter() - began)
@@ -91,9 +91,9 @@ def _make_stack(part: Stack, workplace: Path) -> dict[str, Any]:
 
 
 class _Trace:
-    """Distances and images on the way.
+    """Records the distance after each step, and snapshots of the image.
 
-    Kept in files, as a search that goes on does not repeat the steps that it has made.
+    Both are kept in files, as a resumed search does not repeat its earlier steps.
     """
 
     def __init__(self, part: Inversion, target: NDArray[Any], workplace: Path) -> None:
@@ -118,7 +118,7 @@ class _Trace:
         return [number for number in wanted if self._snapshot(number).exists()]
 
     def distances(self) -> dict[int, float]:
-        """By iteration. A line that was cut short has no full stop, and was written again."""
+        """Return distances by iteration, without incomplete lines, which lack the final dot."""
         rows = [line.split() for line in self._file.read_text(encoding="utf-8").splitlines()]
         return {int(row[0]): float(row[1]) for row in rows if len(row) == 3}
 
@@ -153,7 +153,7 @@ def _make_image(part: ImagePart, store: Store, workplace: Path) -> dict[str, Any
         "stop_reason": solution.stop_reason.value,
     }
     _remove(checkpoint, workplace)
-    # After the checkpoint: a search that goes on from its end would miss the steps in here.
+    # After the checkpoint, since a search resumed from its end needs the distances in here.
     (workplace / DISTANCES).unlink(missing_ok=True)
     return {
         "numbers": numbers,
@@ -169,12 +169,12 @@ def _recipe(part: ImagePart, store: Store) -> Recipe:
     if isinstance(network, Recipe):
         return network
     result = store.load(network)
-    assert result is not None, "stacks are made before what needs them"
+    assert result is not None, "stacks are made before their inversions"
     return Recipe.from_json(result.recipe.read_text(encoding="utf-8"))
 
 
 def _judge(part: ImagePart, image: NDArray[Any]) -> dict[str, Any]:
-    """Numbers of the image as it was written."""
+    """Return the measurements of the image as written."""
     if isinstance(part, Inversion):
         picture = part.picture.read()
         return {
@@ -207,12 +207,12 @@ def _judge(part: ImagePart, image: NDArray[Any]) -> dict[str, Any]:
 
 
 def _patches(image: NDArray[Any], other: NDArray[Any]) -> float:
-    """Distance of patches, mean over scales."""
+    """Return the distance between patch distributions, mean over scales."""
     return float(np.mean(metrics.sliced_wasserstein(image, other)))
 
 
 def _history(solution: Solution, distances: dict[int, float]) -> dict[str, list[float]]:
-    """Columns with one row an iteration; where one size follows another, the finer one's."""
+    """Return columns with one row per iteration; an iteration of two sizes counts at the finer."""
     steps = {step.iteration: step for step in solution.history}
     rows = [steps[number] for number in sorted(steps)]
     columns: dict[str, list[float]] = {
@@ -227,7 +227,7 @@ def _history(solution: Solution, distances: dict[int, float]) -> dict[str, list[
 
 
 def _seconds_per_evaluation(solution: Solution) -> float | None:
-    """Median over the second half of the search, where nothing is compiled."""
+    """Return the median over the second half of the search, which is free of compilation."""
     steps = solution.history[len(solution.history) // 2 :]
     rates = [
         (after.seconds - before.seconds) / (after.evaluations - before.evaluations)

@@ -6,6 +6,7 @@ once, whichever figures show it, and a changed setting remakes only the parts th
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import hashlib
 import json
@@ -20,6 +21,8 @@ from rwgen.reproduction.pictures import Picture
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 from rwgen.synthesis.pyramid import image_sizes
 from rwgen.version import __version__
+
+_Config = InversionConfig | TextureConfig | StyleConfig
 
 FORMAT_VERSION = 1
 """Increased when a part with the same settings produces different files or numbers."""
@@ -39,7 +42,7 @@ class Search:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Optimized:
+class _Optimized(abc.ABC):
     """What all parts share.
 
     Attributes:
@@ -50,6 +53,24 @@ class _Optimized:
     kind: ClassVar[str]
     iterations: int
     seed: int = 0
+
+    @property
+    @abc.abstractmethod
+    def config(self) -> _Config:
+        """Settings of the task."""
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """Input images."""
+        return tuple(x for x in vars(self).values() if isinstance(x, Picture))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Everything that determines the result: the settings, and fields that are not in them."""
+        config = dataclasses.asdict(self.config)
+        del config["network"]  # its name does not matter, as the recipe is a field
+        own = vars(self).keys() - config.keys() - {"iterations"}
+        return {**{name: _identity(getattr(self, name)) for name in own}, "config": config}
 
     @property
     def _settings(self) -> dict[str, Any]:
@@ -79,25 +100,9 @@ class Stack(_Optimized):
     candidates: int
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """Input images."""
-        return (self.reference,)
-
-    @property
     def config(self) -> InversionConfig:
         """Settings of the inversion that scores a draw."""
         return InversionConfig(**self._settings)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the result."""
-        return {
-            "reference": self.reference.sha256,
-            "base": _recipe_identity(self.base),
-            "layers": self.layers,
-            "candidates": self.candidates,
-            "config": _without_network(self.config),
-        }
 
     @property
     def searches(self) -> tuple[Search, ...]:
@@ -124,28 +129,9 @@ class Inversion(_Optimized):
     snapshots: tuple[int, ...] = ()
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """Input images."""
-        return (self.picture,)
-
-    @property
     def config(self) -> InversionConfig:
         """Settings of the inversion."""
         return InversionConfig(**self._settings)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the result."""
-        network = self.network
-        return {
-            "picture": self.picture.sha256,
-            "network": part_key(network)
-            if isinstance(network, Stack)
-            else _recipe_identity(network),
-            "layer": self.layer,
-            "config": _without_network(self.config),
-            "snapshots": self.snapshots,
-        }
 
     @property
     def searches(self) -> tuple[Search, ...]:
@@ -170,23 +156,9 @@ class Texture(_Optimized):
     layers: tuple[str, ...]
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """Input images."""
-        return (self.source,)
-
-    @property
     def config(self) -> TextureConfig:
         """Settings of the synthesis."""
         return TextureConfig(layers=self.layers, **self._settings)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the result."""
-        return {
-            "source": self.source.sha256,
-            "network": _recipe_identity(self.network),
-            "config": _without_network(self.config),
-        }
 
     @property
     def searches(self) -> tuple[Search, ...]:
@@ -211,24 +183,9 @@ class Style(_Optimized):
     network: Recipe
 
     @property
-    def pictures(self) -> tuple[Picture, ...]:
-        """Input images."""
-        return (self.content, self.painting)
-
-    @property
     def config(self) -> StyleConfig:
         """Settings of the transfer: the paper's layers and ratio."""
         return StyleConfig(**self._settings)
-
-    @property
-    def identity(self) -> dict[str, Any]:
-        """Everything that determines the result."""
-        return {
-            "content": self.content.sha256,
-            "painting": self.painting.sha256,
-            "network": _recipe_identity(self.network),
-            "config": _without_network(self.config),
-        }
 
     @property
     def searches(self) -> tuple[Search, ...]:
@@ -265,17 +222,16 @@ def _search(layer: str, side: int, octaves: int | None, iterations: int) -> Sear
     return Search(layer, tuple(shares))
 
 
-def _recipe_identity(recipe: Recipe) -> dict[str, Any]:
-    """Return the recipe without its name; a weights file counts by its content, not its path."""
-    values = recipe.to_dict()
-    del values["name"]
-    if "weights_file_sha256" in values:
-        del values["weights"]
-    return values
-
-
-def _without_network(config: InversionConfig | TextureConfig | StyleConfig) -> dict[str, Any]:
-    """Return the settings without the network's name, as the recipe itself is in the identity."""
-    values = dataclasses.asdict(config)
-    del values["network"]
-    return values
+def _identity(value: Any) -> Any:
+    """Return what a field contributes to the identity: contents, without names and paths."""
+    if isinstance(value, Picture):
+        return value.sha256
+    if isinstance(value, Stack):
+        return part_key(value)
+    if isinstance(value, Recipe):
+        values = value.to_dict()
+        del values["name"]
+        if "weights_file_sha256" in values:
+            del values["weights"]
+        return values
+    return value

@@ -110,8 +110,7 @@ def test_a_figure_is_what_its_commands_make(
 ) -> None:
     """Figures 2, 6, 8 and 9, and then each of their commands; of figure 6 those of one seed."""
     monkeypatch.chdir(tmp_path)
-    command = ["reproduce", "2", "6", "8", "9", "-o", "out", "--json"]
-    run = call(*command)
+    run = call("reproduce", "2", "6", "8", "9", "-o", "out", "--json")
     assert run.json["figures"] == [2, 6, 8, 9]
     parts = run.json["parts"]
     lines = run.err.splitlines()
@@ -143,7 +142,6 @@ def test_a_figure_is_what_its_commands_make(
                     assert np.array_equal(np.asarray(image), np.asarray(other)), line
                 made += 1
     assert (made, recipes) == (2 + 2 + 2 + 1, 1)
-    assert call(*command).json["made"] == 0
 
 
 @pytest.mark.slow

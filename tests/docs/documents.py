@@ -10,8 +10,8 @@ ROOT = Path(__file__).parents[2]
 SMALL = {
     "style": ["--size", "40", "--iterations", "2"],
     "texture": ["--size", "40x40", "--source-size", "40", "--iterations", "2"],
-    "invert": ["--size", "40", "--iterations", "2"],
-    "evaluate": ["--size", "64"],
+    "invert": ["--size", "40", "--iterations", "2", "--parameterization", "pixel"],
+    "evaluate": ["--size", "48"],
     "probe": ["--size", "32", "--layers", "conv1", "--iterations", "1"],
     "reproduce": ["8"],
     "export": ["--layers", "pool1"],

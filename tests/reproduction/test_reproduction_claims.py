@@ -226,8 +226,8 @@ def test_figure_8_follows_the_layers(patches, expected, tiny, setting):
         | {"patches": value}
         for layer, value in zip(layers, patches, strict=True)
     }
-    told = outcomes(textures.FIGURE_8.content(four, results(numbers)))
-    assert told == [*expected, "cannot be told", "cannot be told"]
+    found = outcomes(textures.FIGURE_8.content(four, results(numbers)))
+    assert found == [*expected, "cannot be told", "cannot be told"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Parts that are really optimized: their numbers, and draws in other processes."""
 
+import contextlib
 import dataclasses
 import json
 
@@ -83,20 +84,29 @@ def test_a_search_whose_distances_were_lost_starts_over(photo, store, monkeypatc
     assert not workplace.exists()
 
 
-@pytest.mark.slow
-def test_draws_are_scored_alike_in_other_processes(photo, store, monkeypatch):
+def test_many_draws_are_scored_in_other_processes(photo, store, monkeypatch, eager):
+    """With equal results, as `tests/test_selection.py` shows of processes."""
     part = Stack(
         reference=photo,
         base=Recipe(name="base", seed=1),
         layers=("conv1_1",),
         candidates=2,
-        iterations=1,
+        iterations=3,
         seed=0,
     )
+    runners = []
+
+    def process_runner(num_workers):
+        runners.append(num_workers)
+        return contextlib.nullcontext(map)
+
+    monkeypatch.setattr(make, "process_runner", process_runner)
     make.make_part(part, store)
+    assert runners == []
     monkeypatch.setattr(make, "DRAWS_IN_PROCESS", 1)
     other = Store(store.folder.parent / "other")
     make.make_part(part, other)
+    assert runners == [1]
     recipes = [Recipe.from_json(x.load(part).recipe.read_text()) for x in (store, other)]
     assert recipes[0] == recipes[1]
     assert len(recipes[0].selection.losses["conv1_1"]) == 2

@@ -18,7 +18,7 @@ def files_of(folder):
     return {path: path.stat().st_mtime_ns for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def test_all_figures_are_drawn_and_told(made_up, tiny, tmp_path):
+def test_all_figures_are_drawn_and_judged(made_up, tiny, tmp_path):
     seen = []
     outcome = reproduce(tmp_path / "all", scale=tiny, progress=seen.append)
     assert outcome.figures == tuple(range(2, 11))

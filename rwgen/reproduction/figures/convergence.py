@@ -86,7 +86,7 @@ def _content(setting: Setting, results: Results) -> Content:
                 early_shares.append(first / end if first and last >= 2 * EARLY else None)
             else:
                 ends.append(end)
-    told = ", ".join(decimals(share, 2) for share in early_shares)
+    details = ", ".join(decimals(share, 2) for share in early_shares)
     quickly = None if None in early_shares else max(x for x in early_shares if x) <= SETTLED
     compared = "; ".join(
         f"{decimals(first)} after {EARLY} iterations, {rival} {end:.1f} at the end"
@@ -125,7 +125,7 @@ def _content(setting: Setting, results: Results) -> Content:
             judge(
                 _QUICKLY,
                 quickly,
-                f"ratio of distances after {EARLY} iterations and at the end: {told}",
+                f"ratio of distances after {EARLY} iterations and at the end: {details}",
             ),
             judge(_BEFORE_TRAINED, sooner, compared),
         ],

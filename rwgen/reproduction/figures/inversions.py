@@ -98,8 +98,8 @@ def _accuracy(setting: Setting, results: Results) -> Content:
             for layer in setting.scale.dense_layers
         }
         seen = [value is not None and value >= ROUGH_CORRELATION for value in rough.values()]
-        told = ", ".join(f"{layer} {decimals(value, 2)}" for layer, value in rough.items())
-        verdicts.append(judge(_DENSE, all(seen), f"correlation {told}"))
+        details = ", ".join(f"{layer} {decimals(value, 2)}" for layer, value in rough.items())
+        verdicts.append(judge(_DENSE, all(seen), f"correlation {details}"))
     return Content(
         caption=f"The photo {photo.name} reconstructed from each layer of the stacked network. "
         "PSNR and SSIM are below each image.",
@@ -159,8 +159,8 @@ def _compare_pools(setting: Setting, results: Results, photos: Sequence[int]) ->
         layer: (median("stacked", layer, "psnr") or 0) - (median(rival, layer, "psnr") or 0)
         for layer in pools
     }
-    told = ", ".join(f"{layer} {gain:+.1f} dB" for layer, gain in gains.items())
-    measured = f"PSNR, stacked minus {rival}: {told}"
+    details = ", ".join(f"{layer} {gain:+.1f} dB" for layer, gain in gains.items())
+    measured = f"PSNR, stacked minus {rival}: {details}"
     if rival != "trained":
         measured = f"{NO_TRAINED}; {measured}"
     above = all(gain > 0 for gain in gains.values()) if rival == "trained" else None
@@ -200,9 +200,9 @@ def _contours_of_trained(setting: Setting, results: Results) -> Verdict:
         results[inversion_name(photo, highest, "trained")].numbers["coarse_correlation"] or 0.0
         for photo in _further(setting)
     ]
-    told = ", ".join(f"{value:.2f}" for value in found)
+    details = ", ".join(f"{value:.2f}" for value in found)
     low = sum(value < ROUGH_CORRELATION for value in found)
-    return judge(_NO_CONTOURS, 2 * low > len(found), f"correlations at {highest}: {told}")
+    return judge(_NO_CONTOURS, 2 * low > len(found), f"correlations at {highest}: {details}")
 
 
 def _all_distances(setting: Setting) -> Parts:

@@ -156,14 +156,14 @@ def style_verdict(
     claim: Claim, pairs: Sequence[tuple[Picture, Picture]], results: Results
 ) -> Verdict:
     """Return the verdict on whether every result has its painting's style and its photo's scene."""
-    holds, told = True, []
+    holds, details = True, []
     for number, (content, painting) in enumerate(pairs, start=1):
         numbers = results[f"pair_{number}-untrained"].numbers
         share = numbers["covariances"] / numbers["covariances_of_photo"]
         kept = numbers["coarse_correlation"]
         holds &= share <= MATCHED and kept is not None and kept >= KEPT
-        told.append(f"{content.name} / {painting.name}: {share:.2f}, {decimals(kept, 3)}")
-    return judge(claim, holds, "ratio of covariance distances, correlation: " + "; ".join(told))
+        details.append(f"{content.name} / {painting.name}: {share:.2f}, {decimals(kept, 3)}")
+    return judge(claim, holds, "ratio of covariance distances, correlation: " + "; ".join(details))
 
 
 def _table(pairs: Sequence[tuple[Picture, Picture]], results: Results) -> Table:

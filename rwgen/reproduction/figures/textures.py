@@ -104,12 +104,12 @@ def _content(setting: Setting, results: Results) -> Content:
 
     untrained = [row for row in rows if not row.startswith("trained")]
     patches = [median(row, "patches") for row in untrained]
-    told = ", ".join(f"{row} {x:.3g}" for row, x in zip(untrained, patches, strict=True))
+    details = ", ".join(f"{row} {x:.3g}" for row, x in zip(untrained, patches, strict=True))
     spectra = ", ".join(f"{median(row, 'spectrum'):.2f}" for row in untrained)
-    measured = f"patches {told}; spectra differ by {spectra} dB"
+    measured = f"patches {details}; spectra differ by {spectra} dB"
     verdicts = [
         judge(_MORE, bool(np.all(np.diff(patches[:3]) < 0)), measured),
-        *_upper_layers(patches, told),
+        *_upper_layers(patches, details),
     ]
     trained = [row for row in rows if row.startswith("trained")]
     if trained:
@@ -147,7 +147,7 @@ def _content(setting: Setting, results: Results) -> Content:
     )
 
 
-def _upper_layers(patches: list[float], told: str) -> list[Verdict]:
+def _upper_layers(patches: list[float], details: str) -> list[Verdict]:
     if len(patches) < 4:
         return [judge(claim, None, "fewer than four layers") for claim in (_THIRD, _FOURTH)]
     gain = patches[0] - patches[-1]
@@ -156,7 +156,7 @@ def _upper_layers(patches: list[float], told: str) -> list[Verdict]:
         judge(
             _THIRD,
             share >= ENOUGH if share is not None else False,
-            f"three layers give {decimals(share, 2)} of the gain; patches {told}",
+            f"three layers give {decimals(share, 2)} of the gain; patches {details}",
         ),
         judge(_FOURTH, patches[3] < patches[2], f"patches {patches[2]:.3g} to {patches[3]:.3g}"),
     ]

@@ -207,15 +207,15 @@ def _against_trained(
 ) -> Verdict:
     if "trained" not in samples:
         return judge(_TRAINED, None, NO_TRAINED)
-    holds, told = True, []
+    holds, details = True, []
     for number, layer in enumerate(layers):
         found = {name: quantiles(rows[number]) for name, rows in samples.items()}
         limit = found["trained"]
         for name in ("stacked", "plain"):
             low, middle, high = found[name][1:4]
             holds &= middle < limit[2] and high - low < limit[3] - limit[1]
-        told.append(f"{layer}: " + ", ".join(f"{n} {q[2]:.1f}" for n, q in found.items()))
-    return judge(_TRAINED, holds, "median distances " + "; ".join(told))
+        details.append(f"{layer}: " + ", ".join(f"{n} {q[2]:.1f}" for n, q in found.items()))
+    return judge(_TRAINED, holds, "median distances " + "; ".join(details))
 
 
 def _row(label: str, found: Comparison) -> tuple[str, ...]:
