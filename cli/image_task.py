@@ -7,7 +7,16 @@ import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Generic,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_type_hints,
+)
 
 import numpy as np
 import typer
@@ -21,7 +30,7 @@ from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.compute.memory import architecture_workload
 from rwgen.errors import InvalidInputError
-from rwgen.network.architecture import Architecture, LayerSpec
+from rwgen.network.architecture import Architecture
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
@@ -30,7 +39,24 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Callback, Solution
 
-Settings = TypeVar("Settings")
+
+class ImageSettings(Protocol):
+    """What the settings of every image command have."""
+
+    @property
+    def network(self) -> str:
+        """A shipped network, or a file."""
+
+    @property
+    def iterations(self) -> int:
+        """Maximum number of iterations."""
+
+    @property
+    def unit_activations(self) -> bool:
+        """Whether to rescale the network's weights."""
+
+
+Settings = TypeVar("Settings", bound=ImageSettings)
 Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
 
 PANELS = {
@@ -155,7 +181,7 @@ class ImageCall(Generic[Settings]):
         """
         if self._source is not None and not self.is_given("network"):
             return self._source.recipe
-        return load_recipe(self.settings.network)  # type: ignore[attr-defined]
+        return load_recipe(self.settings.network)
 
     def config(self, kind: type[Config], recipe: Recipe, **values: Any) -> Config:
         """The configuration of a task: every field that is an option is set from it.
@@ -178,7 +204,7 @@ class ImageCall(Generic[Settings]):
             elif options[name]:  # a list, empty for the default
                 values[field.name] = tuple(options[name])
         values["network"] = recipe.name
-        values["optimizer"] = OptimizerConfig(max_iterations=options["iterations"])
+        values["optimizer"] = OptimizerConfig(max_iterations=self.settings.iterations)
         return kind(**values)
 
     def plan_resources(
@@ -253,7 +279,7 @@ class ImageCall(Generic[Settings]):
 
             with resources.on_device(options.device):
                 network = build_network(recipe, recipe.topology.deepest(layers).name)
-                if self.settings.unit_activations:  # type: ignore[attr-defined]
+                if self.settings.unit_activations:
                     network = unit_activations(network, rescale_to)
 
         def on_device(callback: Callback) -> Solution:
@@ -288,19 +314,21 @@ def load_inputs(
     return loaded
 
 
-def deepest_spatial(topology: Architecture, layers: Sequence[str], purpose: str) -> LayerSpec:
-    """The deepest of some layers, all of which must be conv or pool layers.
+def check_spatial(topology: Architecture, layers: Sequence[str], expected: str) -> None:
+    """Refuse dense layers, which have no positions.
+
+    Args:
+        topology: the network's.
+        layers: layer names.
+        expected: start of the message, up to the received layer.
 
     Raises:
-        InvalidInputError: it is a dense layer.
+        InvalidInputError: one of the layers is dense.
         LayerError: a layer is unknown.
     """
     deepest = topology.deepest(layers)
     if deepest.kind == "dense":
-        raise InvalidInputError(
-            f"expected conv or pool layers for {purpose}. Received: {deepest.name}"
-        )
-    return deepest
+        raise InvalidInputError(f"{expected}. Received: {deepest.name}")
 
 
 def image_command(

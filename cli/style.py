@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.image_task import ImageCall, deepest_spatial, image_command, load_inputs
+from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
 from rwgen.cli.inputs import load_input
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
@@ -94,7 +94,7 @@ def style(
     blend = options.parse_numbers("--style-blend", settings.style_blend)
     config = call.config(StyleConfig, recipe, style_blend=blend)
     layers = (*config.content_layers, *config.style_layers)
-    deepest_spatial(recipe.topology, layers, "content and style")
+    check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
     config.blend(len(images) - 1)
 
     inputs = load_inputs(images, lambda size: fit_longest_side(*size, settings.size))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.image_task import ImageCall, deepest_spatial, image_command, load_inputs
+from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
 from rwgen.synthesis.config import TextureConfig
@@ -70,7 +70,8 @@ def texture(
 
     recipe = call.recipe()
     config = call.config(TextureConfig, recipe)
-    deepest_spatial(recipe.topology, config.layers, "a texture")
+    expected = "--layer: expected conv or pool layers for a texture"
+    check_spatial(recipe.topology, config.layers, expected)
     size = options.parse_size(settings.size)
     recipe.topology.check_image_size(config.layers, size, "a --size")
     (sample,) = load_inputs(images[:1], lambda size: fit_longest_side(*size, settings.source_size))

@@ -112,3 +112,11 @@ def test_no_picture_or_other_file_in_git_is_over_a_megabyte():
     ).stdout.split("\0")
     large = [n for n in names if (ROOT / n).is_file() and (ROOT / n).stat().st_size > 1_000_000]
     assert large == []
+
+
+def test_the_architecture_describes_every_room_of_the_package():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    table = text[text.index("| rooms") :].split("\n\n")[0]
+    described = {name.rstrip("/") for name in re.findall(r"`([a-z_]+/?)`", table)}
+    rooms = {path.stem for path in (ROOT / "rwgen").iterdir() if path.suffix in ("", ".py")}
+    assert rooms - {"__init__", "__pycache__"} == described - {"rest", "rpc", "models"}
