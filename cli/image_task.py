@@ -357,7 +357,7 @@ def image_command(
             hints = get_type_hints(group, include_extras=True)
             for field in dataclasses.fields(group):  # type: ignore[arg-type]
                 parameters.append(_parameter(field.name, hints[field.name], field.default))
-        parameters.sort(key=lambda item: _panel_number(item.name))  # the order of `--help`
+        parameters.sort(key=_place_in_help)
 
         def command(context: typer.Context, output: str, **values: Any) -> int:
             own = {item.name: values[item.name] for item in arguments}
@@ -372,18 +372,20 @@ def image_command(
     return decorate
 
 
-def _panel_number(name: str) -> int:
-    """Place of an option's panel in `--help`; 0 for everyday options."""
-    places = (place for place, names in enumerate(PANELS.values(), start=1) if name in names)
-    return next(places, 0)
-
-
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:
-    """A parameter of a command; its option is in the panel of its name."""
-    if place := _panel_number(name):
+    """A parameter of a command; its option is in the panel of its name unless it has its own."""
+    panel = next((panel for panel, names in PANELS.items() if name in names), None)
+    if panel is not None:
         kind, option = get_args(annotation)
         option = copy.copy(option)  # other commands share it
-        option.rich_help_panel = list(PANELS)[place - 1]
+        option.rich_help_panel = panel
         annotation = Annotated[kind, option]
     keyword = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, keyword, default=default, annotation=annotation)
+
+
+def _place_in_help(parameter: inspect.Parameter) -> int:
+    """Place of a parameter's panel; arguments and everyday options come first."""
+    _, *declarations = get_args(parameter.annotation) or (None,)
+    panel = declarations[0].rich_help_panel if declarations else None
+    return [None, *PANELS].index(panel)

@@ -98,6 +98,38 @@ def test_the_help_of_a_command_lists_every_option(
     assert {name for name in shown if name.startswith("--")} <= words
 
 
+PANELS = {
+    "style": {
+        "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
+                    "tv_weight"],
+        "Look": ["style_blend", "init", "octaves", "content_layer", "style_layer"],
+        "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
+                    "checkpoint", "checkpoint_every", "quiet", "json"],
+        "Research": ["network", "weighting", "parameterization", "shift_features",
+                     "unit_activations"],
+    },
+    "texture": {"Options": ["output", "size", "source_size", "iterations", "seed"],
+                "Look": ["octaves", "layer"]},
+    "invert": {"Options": ["output", "layer", "size", "iterations", "seed"], "Look": ["octaves"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", PANELS)
+def test_options_are_in_panels_with_everyday_ones_first(
+    command: str, call: Callable[..., Any]
+) -> None:
+    options = [item for item in parameters(command).values() if item.opts[0].startswith("-")]
+    found: dict[str, list[str]] = {}
+    for item in options:
+        found.setdefault(item.rich_help_panel or "Options", []).append(item.name)
+    assert list(found) == ["Options", "Look", "Running", "Research"]
+    for panel, names in PANELS[command].items():
+        assert found[panel] == names
+    text = call(command, "--help").out.decode()
+    places = [text.index(f" {panel} ─") for panel in found]
+    assert places == sorted(places)
+
+
 def test_the_help_shows_the_layers_that_are_the_default(
     call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
