@@ -75,11 +75,11 @@ def clone(tmp_path, monkeypatch):
     return tmp_path
 
 
-def _run_eagerly():
+def _run_functions(eagerly):
     import tensorflow as tf
 
     before = tf.config.functions_run_eagerly()
-    tf.config.run_functions_eagerly(True)
+    tf.config.run_functions_eagerly(eagerly)
     yield
     tf.config.run_functions_eagerly(before)
 
@@ -87,13 +87,13 @@ def _run_eagerly():
 @pytest.fixture
 def eager():
     """Run TensorFlow functions op by op; tracing and compilation take most of a short search."""
-    yield from _run_eagerly()
+    yield from _run_functions(eagerly=True)
 
 
 @pytest.fixture(scope="module")
 def eager_module():
     """The same as `eager` for a whole module, its fixtures included."""
-    yield from _run_eagerly()
+    yield from _run_functions(eagerly=True)
 
 
 @pytest.fixture

@@ -128,6 +128,7 @@ def test_a_score_is_what_an_inversion_of_ones_own_gives(score):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("eager")
 def test_no_candidate_wins_by_scale_alone():
     """Kernel and bias times a power of two give the same features in another unit."""
     plain, smaller, larger = (

@@ -19,7 +19,6 @@ from rwgen.cli import session
 from rwgen.optimize.checkpoint import FILE_NAME
 
 Call = Callable[..., Any]
-RWGEN = [sys.executable, "-m", "rwgen.cli.main"]
 
 
 ITERATIONS = 12
@@ -121,14 +120,15 @@ def test_after_control_c_the_same_command_resumes(
 
 
 def test_where_no_file_may_grow_a_run_ends_in_one_line(pictures: Any, tmp_path: Path) -> None:
-    resource = pytest.importorskip("resource")
+    pytest.importorskip("resource")
     folder = tmp_path / "state"
+    limited = (
+        "import resource, sys; from rwgen.cli.main import main; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); sys.exit(main(sys.argv[1:]))"
+    )
+    arguments = texture(pictures, tmp_path / "out.png", "--checkpoint", folder)
     done = subprocess.run(
-        [*RWGEN, *texture(pictures, tmp_path / "out.png", "--checkpoint", folder)],
-        capture_output=True,
-        text=True,
-        timeout=600,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        [sys.executable, "-c", limited, *arguments], capture_output=True, text=True
     )
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("rwgen: Expected a writable place. Received: ")

@@ -59,7 +59,7 @@ def test_computing_again_is_said_where_progress_is_not(
         return
     assert tight.err.splitlines(keepends=True) == [tight.err]
     assert tight.err.startswith("rwgen: memory: about 3.")
-    assert "of 4.0 GiB, computing features again" in tight.err
+    assert "of 4.0 GiB, recomputing features" in tight.err
 
 
 @pytest.mark.parametrize("command", ["style", "texture", "invert"])

@@ -88,6 +88,7 @@ def test_with_tfps_line_search_it_is_bit_identical_to_one_call_of_tfp(chunk):
     assert solution.evaluations == int(reference.num_objective_evaluations)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_factor_on_the_loss_changes_nothing_else():
     """The loss is scaled to a first step; powers of two are scaled without rounding."""
     plain, small = (
@@ -139,6 +140,7 @@ def test_ill_conditioned_quadratics_end_near_scipys_loss_at_equal_iterations(con
     assert solution.loss == pytest.approx(np.sum(scales * (solution.image - 1) ** 2))
 
 
+@pytest.mark.usefixtures("eager")
 @BOTH
 def test_the_first_trial_step_has_the_configured_length_downhill(line_search):
     points = []
@@ -160,6 +162,7 @@ def test_the_first_trial_step_has_the_configured_length_downhill(line_search):
     )
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("share", [1e-1, 1e-5])
 def test_the_gradient_tolerance_is_a_share_of_the_largest_component_at_the_start(share):
     seen = []
@@ -181,6 +184,7 @@ def two_terms(x):
     return {"far": tf.reduce_sum((x - 4.0) ** 2), "waves": 1 + tf.reduce_mean(tf.sin(9 * x))}
 
 
+@pytest.mark.usefixtures("eager")
 def test_terms_belong_to_the_best_point_and_sum_to_its_loss():
     seen = []
     solution = minimize(
@@ -198,6 +202,7 @@ def test_terms_belong_to_the_best_point_and_sum_to_its_loss():
         assert step.loss == pytest.approx(sum(step.terms.values()), rel=1e-12)
 
 
+@pytest.mark.usefixtures("eager")
 def test_images_given_to_the_callback_stay_as_they_were():
     snapshots = []
     minimize(
@@ -211,6 +216,7 @@ def test_images_given_to_the_callback_stay_as_they_were():
         np.testing.assert_array_equal(kept, copy)
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_start_is_neither_changed_nor_returned():
     start = np.full(4, -1.2)
     kept = start.copy()
@@ -220,6 +226,7 @@ def test_the_start_is_neither_changed_nor_returned():
     np.testing.assert_array_equal(start, kept)
 
 
+@pytest.mark.usefixtures("eager")
 def test_iterations_are_bounded_over_restarts_too():
     chosen = config(
         line_search="hager_zhang",
@@ -234,6 +241,7 @@ def test_iterations_are_bounded_over_restarts_too():
     assert 0 <= np.diff(iterations).min() <= np.diff(iterations).max() <= 10
 
 
+@pytest.mark.usefixtures("eager")
 def test_seconds_and_evaluations_grow_along_the_history():
     solution = minimize(rosenbrock, np.full(4, -1.2), config(max_iterations=12))
     for name in ("seconds", "evaluations", "iteration"):
@@ -247,6 +255,7 @@ def test_seconds_and_evaluations_grow_along_the_history():
 # Extremes
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_constant_loss_needs_no_iteration():
     solution = minimize(lambda x: {"a": tf.constant(3.0, tf.float64)}, np.ones(3), config())
     assert (solution.iterations, solution.loss) == (0, 3.0)
@@ -263,6 +272,7 @@ def test_losses_at_either_end_of_float32_are_minimised(factor):
     np.testing.assert_allclose(solution.image, np.full(7, 2.0), atol=1e-4)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("shape", [(1,), (2, 3), (1, 4, 5, 3)])
 def test_points_of_any_shape_are_given_to_the_objective_as_they_are(shape):
     shapes = set()

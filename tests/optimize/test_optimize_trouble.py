@@ -49,6 +49,7 @@ def test_with_random_noise_the_lowest_of_all_evaluations_is_returned(line_search
     assert losses[0] == solution.initial_loss == pytest.approx(seen[0][0], rel=1e-12)
 
 
+@pytest.mark.usefixtures("eager")
 @BOTH
 def test_a_restart_goes_on_from_the_best_point_after_a_search_that_failed(line_search):
     """After some evaluations all is NaN, until the search comes back to the best point."""
@@ -99,6 +100,7 @@ def test_a_loss_that_is_finite_everywhere_never_counts_as_not_finite(line_search
         assert 0 <= solution.loss < 0.2 * solution.initial_loss
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("where", ["loss", "gradient"])
 def test_a_start_without_finite_loss_and_gradient_raises(where):
     def objective(x):
@@ -109,12 +111,14 @@ def test_a_start_without_finite_loss_and_gradient_raises(where):
         minimize(objective, np.array([1.0, 0.0, 4.0]), config())
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_start_that_is_not_finite_itself_raises(value):
     with pytest.raises(OptimizationError, match="start"):
         minimize(lambda x: {"a": tf.reduce_sum(x**2)}, np.array([1.0, value, 4.0]), config())
 
 
+@pytest.mark.usefixtures("eager")
 @BOTH
 def test_a_gradient_that_is_finite_at_the_start_alone_raises(line_search):
     @tf.custom_gradient
@@ -126,6 +130,7 @@ def test_a_gradient_that_is_finite_at_the_start_alone_raises(line_search):
         minimize(lambda x: {"a": trap(x)}, np.ones(3), config(line_search=line_search))
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_minimizer_can_be_used_again_after_it_raised():
     def objective(x):
         return {"a": tf.reduce_sum((x - 2.0) ** 2 + 0 * tf.math.log(x))}

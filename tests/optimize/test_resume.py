@@ -73,7 +73,7 @@ def test_a_search_goes_on_exactly_from_wherever_it_was_killed(line_search, dtype
     minimizer = Minimizer(terms, (4,), dtype, config)
     expected = minimizer.minimize(start(dtype))
     restarts = set()
-    for number, at in enumerate(range(1, expected.iterations + 1, 5)):
+    for number, at in enumerate(range(1, expected.iterations + 1, 8)):
         folder = tmp_path / str(number)
         with pytest.raises(KilledError):
             minimizer.minimize(start(dtype), killing(at), Checkpoint(folder, every=1))
@@ -87,12 +87,13 @@ def test_a_search_goes_on_exactly_from_wherever_it_was_killed(line_search, dtype
         assert timeless(solution) == timeless(expected)
         # An iteration is saved after its callback, which ended the run before that.
         assert seen[0].iteration == at - 1
+    assert minimizer._advance.experimental_get_tracing_count() == 1
     if line_search == "hager_zhang":
         assert expected.restarts > 1
         assert len(restarts) > 1
-    assert minimizer._advance.experimental_get_tracing_count() == 1
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("chunk", [1, 4])
 def test_it_is_saved_whenever_a_chunk_passes_a_multiple_and_at_the_end(
     chunk, tmp_path, monkeypatch
@@ -163,6 +164,7 @@ def test_a_count_of_values_that_were_not_finite_is_restored(tmp_path):
         fresh.minimize(np.ones(3), None, Checkpoint(tmp_path))
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_terms_of_the_best_point_are_restored(tmp_path):
     """Seen only where the next iteration finds nothing better."""
 
@@ -181,6 +183,7 @@ def test_the_terms_of_the_best_point_are_restored(tmp_path):
     assert timeless(solution) == timeless(expected)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("change", ["start", "config", "dtype"])
 def test_the_search_of_another_start_or_configuration_is_refused(change, tmp_path):
     rwgen.minimize(terms, start(), dataclasses.replace(CONFIG, max_iterations=1), None,
@@ -191,6 +194,7 @@ def test_the_search_of_another_start_or_configuration_is_refused(change, tmp_pat
         rwgen.minimize(terms, point, config, None, Checkpoint(tmp_path))
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("change", [{"state.position": np.zeros(5)}, {"tolerance": None}, {}])
 def test_a_search_that_is_not_one_is_refused(change, tmp_path):
     config = dataclasses.replace(CONFIG, max_iterations=1)
@@ -253,6 +257,7 @@ OPTIMIZER = OptimizerConfig(max_iterations=10, num_correction_pairs=4, jit_compi
 TEXTURE = TextureConfig(layers=("conv1_1", "conv2_1"), octaves=1, optimizer=OPTIMIZER)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.slow
 def test_a_texture_goes_on_exactly_within_and_between_its_sizes(small_network, tmp_path):
     network, source = small_network(), picture(64, 64, 1)
@@ -276,6 +281,7 @@ def test_a_texture_goes_on_exactly_within_and_between_its_sizes(small_network, t
         assert timeless(solution) == timeless(expected)
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.slow
 def test_an_interruption_in_a_coarse_size_is_gone_on_from(small_network, tmp_path):
     network, source = small_network(), picture(64, 64, 1)
