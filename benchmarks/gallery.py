@@ -80,15 +80,15 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "A texture as a style",
             "rwgen style examples/coffee.jpg examples/grass.jpg -o style-grass.png",
-            "The photo of grass is grey, so the coffee loses its colours. Only edges of the scene "
+            "The photo of grass is gray, so the coffee loses its colors. Only edges of the scene "
             "are left, most clearly the rim. Pale, dense textures dominate any content.",
         ),
         Picture(
             "Two styles",
             "rwgen style examples/astronaut.jpg examples/coffee.jpg examples/gravel.jpg "
             "--style-blend 2,1 -o style-blend.png",
-            "Two parts coffee and one part gravel, mixed into one target: browns on the suit, grey "
-            "grain on the wall. Blues return, as the grey style constrains colours less. Dark "
+            "Two parts coffee and one part gravel, mixed into one target: browns on the suit, gray "
+            "grain on the wall. Blues return, as the gray style constrains colors less. Dark "
             "areas have bright specks.",
         ),
         Picture(
@@ -96,7 +96,7 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 30000 "
             "--tv-weight 20000000 --weighting signed --no-shift-features --octaves 0 "
             "-o style-literal.png",
-            "The result is the photo, smoothed and in its own colours: the content weight in "
+            "The result is the photo, smoothed and in its own colors: the content weight in "
             'eq. 9 leaves no room for a style ([math.md](math.md), "The ratio of eq. 9").',
         ),
     ),
@@ -112,14 +112,14 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "rwgen texture examples/brick.jpg --no-shift-features --octaves 0 --iterations 300 "
             "-o texture-literal.png",
             "The same network without shifted Gram matrices and at a single size: short dashes of "
-            "all sizes, in grey that drifts from blue to yellow.",
+            "all sizes, in gray that drifts from blue to yellow.",
         ),
         Picture(
             "Gravel at twice the size of the source",
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
             "Stones of uniform size, none at its position in the source. At full size they are "
-            "softer than real ones, with specks of colour between them.",
+            "softer than real ones, with specks of color between them.",
         ),
         Picture(
             "Grass",
@@ -149,7 +149,7 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "From pool5, without biases",
             "rwgen invert examples/astronaut.jpg --layer pool5 --size 192 --octaves 0 "
             "--network ranvgg19-zero-bias --parameterization pixel -o invert-literal.png",
-            "The paper's pixel search in a network without biases: coloured noise, with a "
+            "The paper's pixel search in a network without biases: colored noise, with a "
             "trace of orange in place of the suit.",
         ),
     ),

@@ -126,7 +126,7 @@ def main() -> None:
 
 
 class Race:
-    """One objective and all optimizers that minimise it."""
+    """One objective and all optimizers that minimize it."""
 
     def __init__(
         self, task: str, photo: NDArray[Any], painting: NDArray[Any], coarse: bool

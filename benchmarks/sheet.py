@@ -1,4 +1,4 @@
-"""Contact sheets: labelled rows of images."""
+"""Contact sheets: labeled rows of images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Cell = tuple[str, NDArray[Any]]
 
 
 def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
-    """Write rows of labelled images as one file, without resizing."""
+    """Write rows of labeled images as one file, without resizing."""
     width = max(image.shape[1] for row in rows for _, image in row) + _GAP
     heights = [max(image.shape[0] for _, image in row) + _LABEL_HEIGHT + _GAP for row in rows]
     sheet = Image.new("RGB", (width * max(map(len, rows)), sum(heights)), "white")

@@ -1,12 +1,12 @@
 """Compare texture synthesis for readings of the paper, and for scales of the biases.
 
-Every result is judged by metrics that no variant optimises (`rwgen.metrics`):
+Every result is judged by metrics that no variant optimizes (`rwgen.metrics`):
 
 - `covariances` and `grams`: relative distances of Gram matrices under networks with held-out
   seeds, with and without shifts;
 - `patches`: sliced Wasserstein distance of patches, at each scale;
 - `spectrum`: distance of power spectra in decibels;
-- `copies`: share of neighbouring patches that are copied together.
+- `copies`: share of neighboring patches that are copied together.
 
 White noise and, where the source has room for two, another crop of the same texture are judged as
 well.
@@ -110,7 +110,7 @@ def _load(path: Path) -> NDArray[np.float32]:
 def _synthesize(
     options: argparse.Namespace, source: NDArray[Any], name: str, variant: str, seed: int
 ) -> tuple[NDArray[Any], float]:
-    """Synthesise an image, or load the one that an earlier run made."""
+    """Synthesize an image, or load the one that an earlier run made."""
     image_path = options.output / f"{name}-{variant}-{seed}.png"
     seconds_path = image_path.with_suffix(".json")
     if not seconds_path.exists():

@@ -1,4 +1,4 @@
-"""`rwgen evaluate`: textures and stylised images of any program, judged in numbers."""
+"""`rwgen evaluate`: textures and stylized images of any program, judged in numbers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def evaluate(
         ),
     ] = None,
     content: Annotated[
-        str | None, typer.Option(metavar="IMAGE", help="Content image of the stylised images.")
+        str | None, typer.Option(metavar="IMAGE", help="Content image of the stylized images.")
     ] = None,
     styles: Annotated[
         list[str] | None,
@@ -78,7 +78,7 @@ def evaluate(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Judge textures (--source) or stylised images (--content, --style), alongside baselines.
+    """Judge textures (--source) or stylized images (--content, --style), alongside baselines.
 
     Columns for textures, lower is better:
 
@@ -183,7 +183,7 @@ def _check_destination(output: str, inputs: Sequence[str]) -> None:
 
 
 def _note_size(path: str, size: Sequence[int], judged_size: Sequence[int], **_: object) -> None:
-    """Report on standard error that a stylised result was resized."""
+    """Report on standard error that a stylized result was resized."""
     if size != judged_size and sys.stderr is not None:
         before, after = ("x".join(map(str, sides)) for sides in (size, judged_size))
         print(f"rwgen: {path} of {before} is judged at {after}", file=sys.stderr)

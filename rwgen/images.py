@@ -35,7 +35,7 @@ def read_image(
 
     The EXIF orientation is applied, an embedded ICC profile is converted to sRGB (perceptual
     intent; a damaged or unsuitable profile is ignored), and transparent pixels are blended with
-    white. 16-bit grey keeps its full precision; 16-bit colour is reduced to 8 bits by Pillow. An
+    white. 16-bit gray keeps its full precision; 16-bit color is reduced to 8 bits by Pillow. An
     animation gives its first frame.
 
     Args:
@@ -79,7 +79,7 @@ def write_image(
     """Write an image file atomically. Equal input gives equal bytes.
 
     Args:
-        destination: File name ending in .png, .jpg, .jpeg (quality 95, full colour
+        destination: File name ending in .png, .jpg, .jpeg (quality 95, full color
             resolution), .webp (lossless), .tif or .tiff; or `"-"` for PNG on standard output.
         image: Array [height, width, 3] of integers or floats, sRGB, nominally in 0..255. Values
             are rounded to 8 bits and clipped.
@@ -156,7 +156,7 @@ def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, i
 
 
 def central_square(image: NDArray[Any]) -> NDArray[Any]:
-    """Return the largest centred square of an image [height, width, 3]."""
+    """Return the largest centered square of an image [height, width, 3]."""
     height, width = image.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
@@ -167,7 +167,7 @@ def _to_rgb(image: Image.Image) -> NDArray[np.float32]:
     """Convert a loaded image of 8-bit samples to float32 RGB, blended with white."""
     if not image.has_transparency_data:
         return np.array(_to_srgb(image, image.info), np.float32)
-    # Grey stays grey, so that a grey profile still fits.
+    # Gray stays gray, so that a gray profile still fits.
     full = image.convert("LA" if image.mode in ("1", "L", "LA", "La") else "RGBA")
     alpha = np.array(full.getchannel("A"), np.float32)[..., np.newaxis] / np.float32(255)
     rgb = np.array(_to_srgb(full.convert(full.mode.removesuffix("A")), image.info), np.float32)
@@ -181,9 +181,9 @@ def _to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
     with contextlib.suppress(ImageCms.PyCMSError, OSError, KeyError, TypeError, ValueError):
         profile = ImageCms.ImageCmsProfile(io.BytesIO(info["icc_profile"]))
         mode = {"GRAY": "L", "RGB ": "RGB", "CMYK": "CMYK"}[profile.profile.xcolor_space]
-        # An RGB profile also applies to grey, palette and YCbCr pixels, converted to RGB.
+        # An RGB profile also applies to gray, palette and YCbCr pixels, converted to RGB.
         if mode == image.mode or (mode == "RGB" and image.mode not in ("CMYK", "LAB")):
-            # LittleCMS' optimized tables can be wrong by 10 levels in dark grey.
+            # LittleCMS' optimized tables can be wrong by 10 levels in dark gray.
             srgb, exact = ImageCms.createProfile("sRGB"), ImageCms.Flags.NOOPTIMIZE
             transform = ImageCms.buildTransform(profile, srgb, mode, "RGB", flags=exact)
             return transform.apply(image.convert(mode))
@@ -192,7 +192,7 @@ def _to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
 
 
 def _grey16_to_rgb(image: ImageFile.ImageFile) -> NDArray[np.float32]:
-    """Convert a loaded 16-bit grey image to float32 RGB in 0..255; refuse other deep samples."""
+    """Convert a loaded 16-bit gray image to float32 RGB in 0..255; refuse other deep samples."""
     if not image.mode.startswith("I;16") and (image.mode, image.format) != ("I", "PPM"):
         raise ValueError("signed, 32-bit or float samples have no agreed white; convert to 16 bits")
     samples = np.asarray(image)
@@ -200,7 +200,7 @@ def _grey16_to_rgb(image: ImageFile.ImageFile) -> NDArray[np.float32]:
     tags = getattr(image, "tag_v2", {})
     grey = samples * np.float32(255) / np.float32(4095 if tags.get(258) == (12,) else 65535)
     grey = 255 - grey if tags.get(262) == 0 else grey
-    # ImageCms converts to 8 bits only; interpolating its grey ramp keeps the precision.
+    # ImageCms converts to 8 bits only; interpolating its gray ramp keeps the precision.
     ramp = np.asarray(_to_srgb(Image.linear_gradient("L"), image.info))[:, 0]
     rgb = np.empty((*grey.shape, 3), np.float32)
     for channel in range(3):
@@ -210,10 +210,10 @@ def _grey16_to_rgb(image: ImageFile.ImageFile) -> NDArray[np.float32]:
 
 
 def _fix_transparency(image: ImageFile.ImageFile) -> None:
-    """Correct the transparent colour of a PNG where Pillow would match the wrong pixels."""
+    """Correct the transparent color of a PNG where Pillow would match the wrong pixels."""
     key, raw_mode = image.info.get("transparency"), image.tile[0].args if image.tile else None
     if isinstance(key, str) or (key is not None and raw_mode == "RGB;16B"):
-        # A text chunk of that name, or 16-bit colours, of which Pillow compares the wrong bytes.
+        # A text chunk of that name, or 16-bit colors, of which Pillow compares the wrong bytes.
         del image.info["transparency"]
     elif isinstance(key, int) and raw_mode in ("L;2", "L;4"):
         # Pillow scales the samples to 8 bits, but not this one.

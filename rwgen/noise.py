@@ -12,7 +12,7 @@ from rwgen.seeds import standard_normal
 
 NOISE_STDDEV = 0.1
 """Standard deviation of the noise that a search starts from, as a share of the range from black to
-white; its mean is mid grey (docs/math.md)."""
+white; its mean is mid gray (docs/math.md)."""
 
 
 def white_noise(seed: int, shape: Sequence[int]) -> NDArray[np.float32]:

@@ -37,7 +37,7 @@ def small_network():
 
 @pytest.fixture(scope="session")
 def smooth_image():
-    """Draws a network input [1, height, width, 3]: colours that change slowly, in -0.5..0.5."""
+    """Draws a network input [1, height, width, 3]: colors that change slowly, in -0.5..0.5."""
 
     def draw(height, width, seed=0):
         generator = np.random.default_rng(seed)

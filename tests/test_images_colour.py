@@ -1,4 +1,4 @@
-"""Colour conversion on reading, compared with profiles and formulas defined here."""
+"""Color conversion on reading, compared with profiles and formulas defined here."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def grey_profile(gamma: float) -> bytes:
 
 
 def cmyk_profile(cyan_lab: tuple[int, int, int]) -> bytes:
-    """Paper is white, cyan alone has the given colour, and everything else is black."""
+    """Paper is white, cyan alone has the given color, and everything else is black."""
     labs = {(0, 0, 0, 0): (100, 0, 0), (1, 0, 0, 0): cyan_lab}
     corners = [labs.get(ink, (0, 0, 0)) for ink in np.ndindex(2, 2, 2, 2)]
     grid = bytes(v for l, a, b in corners for v in (round(l * 2.55), a + 128, b + 128))  # noqa: E741

@@ -47,7 +47,7 @@ def png(width: int, depth: int, colour: int, row: bytes, **chunks: bytes) -> byt
 
 
 def tiff(width: int, bits: int, data: bytes, sample_format: int = 1) -> bytes:
-    """An uncompressed little-endian grey TIFF of one row."""
+    """An uncompressed little-endian gray TIFF of one row."""
     tags = {256: width, 257: 1, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: 1}
     tags |= {279: len(data), 339: sample_format}
     entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())

@@ -266,7 +266,7 @@ def test_resize_is_a_lanczos_filter_in_floating_point() -> None:
     image[0, 4:, 2] = 255
     got = resize_image(image, 1, 16)
     assert got.dtype == np.float32
-    # The definition: sinc(x) sinc(x / 3) within three pixels, weights normalised at the edges.
+    # The definition: sinc(x) sinc(x / 3) within three pixels, weights normalized at the edges.
     distance = (np.arange(16)[:, None] + 0.5) / 2 - (np.arange(8) + 0.5)
     weights = np.sinc(distance) * np.sinc(distance / 3) * (np.abs(distance) < 3)
     weights /= weights.sum(1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Textures and stylised images judged in numbers, alongside baselines."""
+"""Textures and stylized images judged in numbers, alongside baselines."""
 
 import lazy_loader
 

@@ -56,7 +56,7 @@ def scale_styles(
     styles: Sequence[NDArray[Any]],
     size: int,
 ) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.float32], list[NDArray[np.float32]]]:
-    """Bring stylised images to the scale at which `evaluate_style` judges them.
+    """Bring stylized images to the scale at which `evaluate_style` judges them.
 
     Args:
         results: images [height, width, 3] by name, RGB in 0..255, in the content's proportions.

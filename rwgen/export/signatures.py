@@ -128,7 +128,7 @@ def decode_images(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Decode JPEG and PNG images and resize them.
 
     Args:
-        encoded: [batch], strings. Grey images are converted to RGB, transparency is dropped.
+        encoded: [batch], strings. Gray images are converted to RGB, transparency is dropped.
         size: (height, width).
 
     Returns:

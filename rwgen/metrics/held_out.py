@@ -1,6 +1,6 @@
 """How close two images are to networks with other seeds than the one that made them.
 
-All networks are VGG-19s without biases, so an image with half the contrast around the mean colour
+All networks are VGG-19s without biases, so an image with half the contrast around the mean color
 has features half as large, in every layer.
 """
 
@@ -87,7 +87,7 @@ class HeldOutNetworks:
         """Distance between the features of two images, position by position.
 
         The mean over positions is subtracted from the features of each image, because a uniform
-        change of colour does not change the content.
+        change of color does not change the content.
 
         Args:
             image: [height, width, 3], RGB in 0..255.

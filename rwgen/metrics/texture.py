@@ -155,7 +155,7 @@ def _quantiles(values: NDArray[Any], count: int) -> NDArray[Any]:
 
 
 def _radial_power(image: NDArray[Any], num_bins: int) -> NDArray[np.float64]:
-    """Mean power of the grey image in each frequency ring, in decibels; NaN for empty rings."""
+    """Mean power of the gray image in each frequency ring, in decibels; NaN for empty rings."""
     height, width = image.shape[:2]
     if min(height, width) < 8:
         raise InvalidInputError(

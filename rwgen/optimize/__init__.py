@@ -1,1 +1,1 @@
-"""Minimise a function of one tensor; stop and resume."""
+"""Minimize a function of one tensor; stop and resume."""

@@ -48,7 +48,7 @@ def alexnet(input_shape: tuple[int | None, int | None, int] = (None, None, 3)) -
     """Build the convolutions and pools of AlexNet in a single tower.
 
     Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural
-    Networks", NIPS 2012, without the split over two GPUs, local response normalisation and the
+    Networks", NIPS 2012, without the split over two GPUs, local response normalization and the
     dense layers. All layers pad their edges ("same"), so that small images are possible.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from rwgen.checks import check_count, check_layers, check_number
 
 BIAS_STDDEV = 2.0
-"""Scale of the half-normal biases, and of the offsets of normalisations, for kernels that keep the
+"""Scale of the half-normal biases, and of the offsets of normalizations, for kernels that keep the
 variance of signals (docs/probe.md)."""
 
 

@@ -91,7 +91,7 @@ def probe_layers(
 ) -> Iterator[LayerProbe]:
     """Draw a model's weights once and invert a photo from several of its layers.
 
-    The search moves frequencies in a box and minimises equation 1 without whitening, for all layers
+    The search moves frequencies in a box and minimizes equation 1 without whitening, for all layers
     alike.
 
     Args:

@@ -21,8 +21,8 @@ def reinitialize(model: keras.Model, seed: int, bias_stddev: float = BIAS_STDDEV
     """Replace all weights of a model by random draws, in place.
 
     Kernels are N(0, 1 / fan_in), which keeps the variance of signals. Biases and the offsets of
-    normalisations are |N(0, bias_stddev)|: positive, so that units are active (docs/math.md,
-    "Half-normal biases"). Normalisations otherwise start as in Keras: scales and variances one,
+    normalizations are |N(0, bias_stddev)|: positive, so that units are active (docs/math.md,
+    "Half-normal biases"). Normalizations otherwise start as in Keras: scales and variances one,
     means zero. All other variables with one axis are zero.
 
     A draw depends on the seed, the position of the layer in the model, and the variable's name and

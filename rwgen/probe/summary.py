@@ -65,7 +65,7 @@ class LayerSummary:
 
 
 def summarize(model: str, image_side: int, probes: Iterable[LayerProbe]) -> list[LayerSummary]:
-    """Summarise each layer over its seeds.
+    """Summarize each layer over its seeds.
 
     Args:
         model: name of the architecture.

@@ -26,10 +26,10 @@ _HEADING = 0.22
 _LABELS = 0.34
 
 LIGHT: Mapping[str, str] = {"ink": "#1b1b1f", "paper": "#ffffff", "grid": "#d5d5da"}
-"""Colours of the light page and of prints."""
+"""Colors of the light page and of prints."""
 
 DARK: Mapping[str, str] = {"ink": "#e8e8ec", "paper": "#17181c", "grid": "#3a3b42"}
-"""Colours of the dark page."""
+"""Colors of the dark page."""
 
 
 def draw_figure(title: str, content: Content) -> bytes:

@@ -27,7 +27,7 @@ DEFAULTS: dict[Role, tuple[str, ...]] = {
     "texture": ("brick", "immunohistochemistry", "gravel", "grass", "hubble_deep_field"),
     "painting": ("hubble_deep_field", "immunohistochemistry", "colorwheel", "retina", "gravel"),
 }
-"""Names of functions of `skimage.data`. It has no paintings: colourful images replace them."""
+"""Names of functions of `skimage.data`. It has no paintings: colorful images replace them."""
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm")
 

@@ -23,7 +23,7 @@ def mean_distance(image: NDArray[Any], other: NDArray[Any]) -> float:
         other: image of the same shape.
 
     Returns:
-        Mean over pixels of the Euclidean distance between the two colours, from 0 for equal images
+        Mean over pixels of the Euclidean distance between the two colors, from 0 for equal images
         to 442 between black and white.
     """
     difference = image.astype(np.float64) - other.astype(np.float64)
@@ -31,7 +31,7 @@ def mean_distance(image: NDArray[Any], other: NDArray[Any]) -> float:
 
 
 def distance_of_plain(image: NDArray[Any]) -> float:
-    """Return the mean Euclidean distance between an image and a plain image of its mean colour."""
+    """Return the mean Euclidean distance between an image and a plain image of its mean color."""
     return mean_distance(image, np.broadcast_to(np.mean(image, axis=(0, 1)), image.shape))
 
 

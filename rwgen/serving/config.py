@@ -113,7 +113,7 @@ class ModelConfig:
         name: name of the model in requests.
         base_path: folder with one subfolder per version; its name is the version number.
         version_labels: version numbers by label. Requests may name a version by its label;
-            labelled versions stay loaded.
+            labeled versions stay loaded.
 
     Raises:
         InvalidInputError: a field has the wrong type, or a name or version is invalid.

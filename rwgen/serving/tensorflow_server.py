@@ -129,7 +129,7 @@ def model_config_text(models: Sequence[ModelConfig]) -> str:
         for label, version in model.version_labels.items():
             entry.version_labels[label] = version
         if model.version_labels:
-            # TF Serving has no policy for the latest version plus labelled ones.
+            # TF Serving has no policy for the latest version plus labeled ones.
             entry.model_version_policy.all.SetInParent()
     text: str = text_format.MessageToString(message)
     return text

@@ -37,7 +37,7 @@ def gram_loss(gram: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
 
 
 def total_variation(image: tf.Tensor) -> tf.Tensor:
-    """The regulariser R of equation 9: squared differences of adjacent pixels, summed.
+    """The regularizer R of equation 9: squared differences of adjacent pixels, summed.
 
     Args:
         image: [batch, height, width, channels].

@@ -2,7 +2,7 @@
 
 The paper moves pixels. Moving the image's frequencies instead, low ones further, conditions the
 search and leaves no fine dots that the network cannot see; a smooth map onto the range of valid
-pixels keeps the search inside it. docs/math.md, "Parameterisations", has the formulas and what each
+pixels keeps the search inside it. docs/math.md, "Parameterizations", has the formulas and what each
 achieved.
 """
 
@@ -78,7 +78,7 @@ class Pixel(Parameterization):
 
 @dataclass(frozen=True)
 class Fourier(Parameterization):
-    """Cosine coefficients of decorrelated colours, scaled down with their frequency.
+    """Cosine coefficients of decorrelated colors, scaled down with their frequency.
 
     The discrete cosine transform is the Fourier transform of an image mirrored at its borders: it
     is real, and has no jump from one border to the opposite one. Scales have a mean square of one,

@@ -141,7 +141,7 @@ def shallow() -> tuple[str, ...]:
 
 @dataclass
 class FakeTasks:
-    """What the tasks were called with; they return mid grey after three steps."""
+    """What the tasks were called with; they return mid gray after three steps."""
 
     seen: list[dict[str, Any]] = field(default_factory=list)
     on_step: Callable[[int], None] = lambda iteration: None
@@ -172,7 +172,7 @@ class FakeTasks:
 
 @pytest.fixture
 def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
-    """In place of network and optimisation: tasks that only note what they are given."""
+    """In place of network and optimization: tasks that only note what they are given."""
     import rwgen.network.vgg
     import rwgen.synthesis.tasks
 

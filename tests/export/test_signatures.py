@@ -35,7 +35,7 @@ def png(width, height):
 
 
 def jpeg(width, height):
-    """Return a JPEG of one grey pixel whose header declares another size."""
+    """Return a JPEG of one gray pixel whose header declares another size."""
     data = bytearray(encoded(Image.new("L", (1, 1)), "JPEG"))
     at = data.index(b"\xff\xc0") + 5
     data[at : at + 4] = struct.pack(">HH", height, width)

@@ -19,7 +19,7 @@ QUICK = ProbeConfig(num_seeds=1, max_iterations=15)
 
 
 def residual():
-    """A small residual network with normalisation, a depthwise convolution and a dense end."""
+    """A small residual network with normalization, a depthwise convolution and a dense end."""
     inputs = keras.Input((16, 16, 3))
     first = keras.layers.Conv2D(8, 3, padding="same", use_bias=False)(inputs)
     first = keras.layers.BatchNormalization()(first)

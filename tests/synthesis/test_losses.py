@@ -52,7 +52,7 @@ def papers_gram_loss(x, x0):
 
 
 def papers_variation(image):
-    """R of equation 9: every pair of neighbours once."""
+    """R of equation 9: every pair of neighbors once."""
     height, width, channels = image.shape
     total = 0.0
     for row in range(height):

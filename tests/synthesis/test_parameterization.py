@@ -1,4 +1,4 @@
-"""Parameterisations: there and back, smooth, inside the box, and conditioned as stated."""
+"""Parameterizations: there and back, smooth, inside the box, and conditioned as stated."""
 
 from pathlib import Path
 from typing import get_args

@@ -49,7 +49,7 @@ def test_a_photo_of_128_pixels_is_inverted_in_100_iterations(layer, least):
 
 
 def gram(image):
-    """Second moments of colour and its horizontal change: a texture statistic of no network."""
+    """Second moments of color and its horizontal change: a texture statistic of no network."""
     change = np.diff(image / 255, axis=1).reshape(-1, 3)
     colour = (image / 255).reshape(-1, 3)
     return np.concatenate([change.T @ change / len(change), colour.T @ colour / len(colour)])

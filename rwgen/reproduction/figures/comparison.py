@@ -22,7 +22,7 @@ class Comparison:
             of the second; None if the second does not vary.
         spread_p: two-sided p-value of the Brown-Forsythe test of equal spread.
         paired_spread_p: two-sided p-value of a permutation test of equal spread that exchanges the
-            two values of a seed, after each sample is centred at its median.
+            two values of a seed, after each sample is centered at its median.
         median_difference: median over seeds of the first value minus the second.
         location_p: two-sided p-value of the Wilcoxon signed-rank test.
     """

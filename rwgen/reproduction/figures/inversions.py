@@ -62,7 +62,7 @@ _NO_CONTOURS = Claim(
 _DISTANCES = Claim(
     "Mean Euclidean distances on ranVGG.",
     "The paper says no more about this figure. By figure 2, convolutions and pools retain the "
-    "image: at each of them, the distance is below that of a plain image of its mean colour.",
+    "image: at each of them, the distance is below that of a plain image of its mean color.",
 )
 
 
@@ -227,7 +227,7 @@ def _distances(setting: Setting, results: Results) -> Content:
         Line(
             "mean of all photos, pools", [depth.index(layer) for layer in means], [*means.values()]
         ),
-        Line("plain image of the mean colour", range(len(depth)), plain, dashed=True),
+        Line("plain image of the mean color", range(len(depth)), plain, dashed=True),
     ]
     below = {
         layer: distance < limit

@@ -200,7 +200,7 @@ def _tile(key: str, pair: tuple[Picture, Picture], results: Results) -> Tile:
 def _remarks(setting: Setting) -> list[str]:
     if setting.pictures.is_own("painting"):
         return []
-    return ["scikit-image has no paintings; other colourful images of it are used instead."]
+    return ["scikit-image has no paintings; other colorful images of it are used instead."]
 
 
 FIGURE_9 = Figure(9, "A photo in several styles", _parts_of_figure_9, _artworks)

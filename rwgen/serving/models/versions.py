@@ -1,6 +1,6 @@
 """The versions of a model: which are loaded, which one answers a request, when one is unloaded.
 
-The latest version and all labelled versions are kept loaded. A new version is loaded alongside the
+The latest version and all labeled versions are kept loaded. A new version is loaded alongside the
 old one, which is unloaded once the new one is available and its own last request has finished.
 """
 
