@@ -143,7 +143,7 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
 def test_an_unreachable_server_is_a_failure(
     call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    hasty = functools.partial(ClientConfig, first_wait=0.001)
+    hasty = functools.partial(ClientConfig, max_attempts=1)  # retries are tested in tests/client
     monkeypatch.setattr("rwgen.cli.features.ClientConfig", hasty)
     for scheme in ("http", "grpc"):
         url = f"{scheme}://127.0.0.1:9/v1/models/x"
