@@ -9,6 +9,7 @@ import time
 import pytest
 from serving_clients import GUARD, eventually, in_threads, raw, rest, running
 
+from rwgen.serving.admission import Slot
 from rwgen.serving.rest.paths import find_route
 from rwgen.serving.status import ServingError
 
@@ -209,7 +210,14 @@ def test_many_requests_at_a_time_are_answered(server):
     assert in_threads(64, call) == [(200, {"predictions": [3.0]})] * 64
 
 
-def test_requests_of_too_many_bytes_at_a_time_are_unavailable(saved):
+def test_requests_of_too_many_bytes_at_a_time_are_unavailable(saved, monkeypatch):
+    reserved, grow = [], Slot.grow
+
+    def counted(slot, size):
+        grow(slot, size)
+        reserved.append(size)
+
+    monkeypatch.setattr(Slot, "grow", counted)
     limits = {"max_request_bytes": 1 << 20, "max_pending_bytes": 1 << 20, "read_timeout": GUARD}
     with running(saved, **limits) as server:
         address = ("127.0.0.1", server.rest_port)
@@ -217,5 +225,6 @@ def test_requests_of_too_many_bytes_at_a_time_are_unavailable(saved):
         with socket.create_connection(address, timeout=GUARD) as connection:
             head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
             connection.sendall(head + b" " * 900_000)
-            eventually(lambda: rest(server, "POST", PREDICT, body)[0] == 503)
+            eventually(lambda: sum(reserved) == 900_000)
+            assert rest(server, "POST", PREDICT, body)[0] == 503
         eventually(lambda: rest(server, "POST", PREDICT, body)[0] == 400)
