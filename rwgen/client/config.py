@@ -19,6 +19,9 @@ Outputs = dict[str, NDArray[Any]]
 SignatureInput = tuple[str, np.dtype[Any], tuple[int | None, ...]]
 """Name, dtype (object for strings) and shape (None for any size) of a signature's single input."""
 
+MIN_WAIT = 0.01
+"""Shortest wait before a retry, in seconds; with a wait of 0.001, gRPC hung until the deadline."""
+
 _DTYPES = {"DT_UINT8": np.uint8, "DT_FLOAT": np.float32, "DT_STRING": object}
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,19})|/labels/([^/:]+))?/?")
 _SCHEMES = ("http", "https", "grpc", "grpcs")
@@ -33,7 +36,8 @@ class ClientConfig:
             with REST, each attempt.
         max_attempts: maximum number of attempts while the server is unavailable, 1 to 5 (gRPC's
             limit).
-        first_wait: seconds before the second attempt; each further wait is twice as long.
+        first_wait: seconds before the second attempt, at least `MIN_WAIT`; each further wait is
+            twice as long.
         root_certificates: PEM file with the certificate authorities to trust for https and grpcs,
             or None for the system's.
 
@@ -48,8 +52,8 @@ class ClientConfig:
 
     def __post_init__(self) -> None:
         """Validate the fields."""
-        for key in ("timeout", "first_wait"):
-            check_number(key, getattr(self, key), exclusive=True, unit="seconds")
+        check_number("timeout", self.timeout, exclusive=True, unit="seconds")
+        check_number("first_wait", self.first_wait, MIN_WAIT, unit="seconds")
         check_count("max_attempts", self.max_attempts, 1, 5)
 
 
