@@ -246,7 +246,8 @@ def test_other_urls_are_refused(text):
 
 
 @pytest.mark.parametrize(
-    "settings", [{"timeout": 0}, {"timeout": float("nan")}, {"first_wait": 0.001}, {"max_attempts": 6}]
+    "settings",
+    [{"timeout": 0}, {"timeout": float("nan")}, {"first_wait": 0.001}, {"max_attempts": 6}],
 )
 def test_settings_are_checked(settings):
     with pytest.raises(rwgen.InvalidInputError, match=next(iter(settings))):
