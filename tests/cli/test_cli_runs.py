@@ -219,20 +219,6 @@ def test_invert_is_made_again_and_another_seed_makes_another(
     assert not np.array_equal(read_pixels(other), read_pixels(out))
 
 
-@pytest.mark.slow  # half a gigabyte of weights
-def test_a_dense_layer_is_inverted(
-    call: Call, pictures: Any, tmp_path: Path, read_pixels: Call
-) -> None:
-    out, square = tmp_path / "out.png", tmp_path / "square.png"
-    with Image.open(pictures.style) as image:
-        image.resize((256, 256)).save(square)
-    run = call("invert", square, "--layer", "fc6", "-o", out, "--iterations", 1, "--json")
-    check_result(run.json, out, 256, 256)
-    psnr, ssim = compare(read_pixels(square), read_pixels(out))
-    assert run.json["psnr"] == pytest.approx(psnr, abs=1e-3)
-    assert run.json["ssim"] == pytest.approx(ssim, abs=1e-4)
-
-
 @pytest.mark.parametrize(
     ("command", "options"),
     [

@@ -136,6 +136,7 @@ def test_at_equal_evaluations_it_is_far_below_plain_tfp_and_near_scipy():
     assert np.log10(float(ours.objective_value)) < np.log10(peer.fun) + 2
 
 
+@pytest.mark.usefixtures("eager")
 def test_resumed_in_chunks_it_is_the_uninterrupted_search():
     function = with_gradient(rosenbrock)
     whole = solve(function, np.full(6, -1.2), 24)
@@ -148,6 +149,7 @@ def test_resumed_in_chunks_it_is_the_uninterrupted_search():
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
+@pytest.mark.usefixtures("eager")
 def test_the_products_that_are_kept_are_those_of_the_pairs():
     function = with_gradient(rosenbrock)
     state = begin(function, np.full(6, -1.2))

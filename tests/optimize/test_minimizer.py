@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import scipy.optimize
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from rwgen import (
     InvalidInputError,
@@ -18,6 +17,7 @@ from rwgen import (
     minimize,
 )
 from rwgen.network.architecture import Architecture
+from rwgen.optimize.best_so_far import graph_function
 from rwgen.synthesis.objectives import inversion_objective, texture_objective
 
 SMALL = Architecture("small", ((4, 1), (6, 2)))
@@ -88,39 +88,6 @@ def test_small_problems_end_near_scipys_loss_at_equal_iterations(task):
     assert solution.loss < solution.initial_loss / 100
     assert solution.loss < 3 * expected
     assert solution.evaluations <= 1.15 * iterations + 2
-
-
-@pytest.mark.parametrize("chunk", [1, 7])
-def test_in_chunks_it_is_the_uninterrupted_search_of_tfp(chunk):
-    start = np.full(6, -1.2)
-    chosen = config(
-        line_search="hager_zhang",
-        max_iterations=25,
-        iterations_per_chunk=chunk,
-        gradient_tolerance=0,
-    )
-    solution = minimize(rosenbrock, start, chosen)
-
-    def value_and_gradient(x):
-        return tfp.math.value_and_gradient(lambda y: rosenbrock(y)["r"], x)
-
-    gradient = value_and_gradient(tf.constant(start))[1].numpy()
-    scale = chosen.first_step / np.sqrt(np.mean(gradient**2))
-
-    def scaled(x):
-        value, gradient = value_and_gradient(x)
-        return value * scale, gradient * scale
-
-    reference = tfp.optimizer.lbfgs_minimize(
-        scaled,
-        initial_position=tf.constant(start),
-        num_correction_pairs=chosen.num_correction_pairs,
-        max_iterations=25,
-        max_line_search_iterations=chosen.max_line_search_iterations,
-        tolerance=0.0,
-    )
-    np.testing.assert_allclose(solution.image, reference.position, rtol=1e-7)
-    assert solution.evaluations == int(reference.num_objective_evaluations)
 
 
 def recorded(function):
@@ -279,8 +246,19 @@ def test_a_start_of_another_shape_is_refused():
 
 
 def test_many_minimizers_in_a_row_raise_no_warning(caplog):
-    """TensorFlow's own advice on retracing would not help, since each of them traces once."""
+    """TensorFlow's advice on retracing would not help, since each of them traces once."""
     with caplog.at_level("WARNING", logger="tensorflow"):
-        for _ in range(6):  # TensorFlow warns after five traces of one function
-            minimize(rosenbrock, np.full(4, -1.2), config(max_iterations=1))
+        for _ in range(7):
+            minimize(rosenbrock, np.full(4, -1.2), config(max_iterations=0))
+        for function in (graph_function(Doubler().double) for _ in range(7)):
+            assert float(function(tf.constant(2.0))) == 4.0
     assert not caplog.records
+    with caplog.at_level("WARNING", logger="tensorflow"):  # as it would be without
+        for function in (tf.function(Doubler().double) for _ in range(7)):
+            function(tf.constant(2.0))
+    assert "retracing" in caplog.text
+
+
+class Doubler:
+    def double(self, value):
+        return 2 * value

@@ -122,7 +122,7 @@ def test_inversion_goes_on_where_subtraction_ends():
     recipe = rwgen.Recipe(bias_stddev=1.0)
     network = rwgen.build_network(recipe, "conv3_1")
     exact = rwgen.build_network(recipe, "conv3_1", dtype="float64")
-    optimizer = rwgen.OptimizerConfig(max_iterations=30, max_restarts=1, first_step=1e-5)
+    optimizer = rwgen.OptimizerConfig(max_iterations=20, max_restarts=1, first_step=1e-5)
     worth = inversion_objective(exact, network_input(source, "float64"), ("conv3_1",))
     losses = []
     for each in (True, False):

@@ -138,6 +138,20 @@ def test_an_inversion_can_begin_on_a_smaller_image():
     assert solution.loss == expected.loss
 
 
+@pytest.mark.usefixtures("eager")
+def test_a_dense_layer_is_inverted():
+    """An orthogonal dense layer keeps everything, so the image itself comes back."""
+    pixels = keras.Input((16, 16, 3))
+    flat = keras.layers.Flatten()(pixels)
+    kernel = keras.initializers.Orthogonal(seed=1)
+    features = keras.layers.Dense(768, kernel_initializer=kernel, name="fc6")(flat)
+    network = keras.Model(pixels, features)
+    image = picture(16, 16)
+    config = InversionConfig(parameterization="pixel", optimizer=optimizer(30))
+    solution = rwgen.invert(image, "fc6", network=network, config=config)
+    assert psnr(solution.image, image) > 40
+
+
 def dense_network():
     image = keras.Input((32, 32, 3))
     pooled = keras.layers.GlobalAveragePooling2D()(image)

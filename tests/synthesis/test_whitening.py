@@ -152,12 +152,12 @@ def test_deep_layers_are_whitened_unless_pixels_are_moved(monkeypatch):
 @pytest.mark.usefixtures("eager")
 def test_more_of_a_photo_is_found_in_as_many_iterations():
     photo = rwgen.resize_image(rwgen.read_image(PHOTO), 32, 32)
-    network = rwgen.build_network(rwgen.load_recipe("ranvgg19-half-normal"), "pool4")
+    network = rwgen.build_network(rwgen.load_recipe("ranvgg19-half-normal"), "conv4_1")
     found = {}
     for whiten in (False, True):
         config = rwgen.InversionConfig(
             whiten_features=whiten, optimizer=rwgen.OptimizerConfig(max_iterations=40)
         )
-        solution = rwgen.invert(photo, "pool4", network=network, config=config)
+        solution = rwgen.invert(photo, "conv4_1", network=network, config=config)
         found[whiten] = metrics.psnr(photo, solution.image.clip(0, 255))
     assert found[True] > found[False] + 0.5
