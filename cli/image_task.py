@@ -115,14 +115,16 @@ class ImageCall(Generic[Settings]):
         self.settings: Settings = settings(
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
-        self.run_options = run
-        self.outputs = Outputs(output, run.save_every, run.history, run.logdir, run.quiet, run.json)
+        self._run = run
+        self._outputs = Outputs(
+            output, run.save_every, run.history, run.logdir, run.quiet, run.json
+        )
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 
     def _setting(self, name: str) -> Any:
         """The option given, else that of `--from`, else the default."""
         value = self._context.params[name]
-        if self._source is None or self.is_given(name):
+        if self._source is None or self._is_given(name):
             return value
         stored = self._source.options.get(name)
         if stored is None:
@@ -136,7 +138,7 @@ class ImageCall(Generic[Settings]):
                 f"Received: {stored!r:.60} ({error.message})"
             ) from None
 
-    def is_given(self, name: str) -> bool:
+    def _is_given(self, name: str) -> bool:
         """Whether an option is on the command line."""
         source = self._context.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
@@ -147,7 +149,7 @@ class ImageCall(Generic[Settings]):
         Raises:
             InvalidInputError: standard input is named twice.
         """
-        images = tuple(InputImage(role, path) for role, path in given if path)
+        images = tuple(InputImage(role, path) for role, path in given if path is not None)
         if not images and self._source is not None:
             images = tuple(image for image in self._source.inputs if image.role != "init")
         if sum(image.path == "-" for image in images) > 1:
@@ -162,7 +164,7 @@ class ImageCall(Generic[Settings]):
         """
         if init in ("noise", "content"):
             return None
-        stored = self._source.inputs if self._source and not self.is_given("init") else ()
+        stored = self._source.inputs if self._source and not self._is_given("init") else ()
         return next((image for image in stored if image.role == "init"), InputImage("init", init))
 
     def check_outputs(self, images: Sequence[InputImage]) -> None:
@@ -171,7 +173,7 @@ class ImageCall(Generic[Settings]):
         Raises:
             InvalidInputError: a destination is unusable, or would replace an input.
         """
-        self.outputs.check(tuple(image.path for image in images), self.run_options.checkpoint)
+        self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
 
     def recipe(self) -> Recipe:
         """The network's recipe: of the option `network`, else of `--from`.
@@ -179,7 +181,7 @@ class ImageCall(Generic[Settings]):
         Raises:
             RecipeError: the network is unknown, or its recipe is invalid.
         """
-        if self._source is not None and not self.is_given("network"):
+        if self._source is not None and not self._is_given("network"):
             return self._source.recipe
         return load_recipe(self.settings.network)
 
@@ -239,7 +241,7 @@ class ImageCall(Generic[Settings]):
             num_correction_pairs=config.optimizer.num_correction_pairs,
             propagate_differences=getattr(config, "propagate_differences", False),
         )
-        resources.plan_resources(work, self._limit, self.run_options.quiet)
+        resources.plan_resources(work, self._limit, self._run.quiet)
 
     def run(
         self,
@@ -269,7 +271,7 @@ class ImageCall(Generic[Settings]):
         Raises:
             RwgenError: the task was refused or failed, or a result could not be written.
         """
-        options = self.run_options
+        options = self._run
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
 
@@ -291,7 +293,7 @@ class ImageCall(Generic[Settings]):
                     memory_limit=self._limit,
                 )
 
-        return run_task(on_device, self.outputs, provenance, max_iterations, summary, checkpoint)
+        return run_task(on_device, self._outputs, provenance, max_iterations, summary, checkpoint)
 
 
 def load_inputs(

@@ -53,7 +53,7 @@ def invert(
 ) -> int:
     """Reconstruct an image from the features of one layer."""
     settings = call.settings
-    images = call.inputs(("source", image))
+    images = call.inputs(("source", image or None))
     if not images:
         raise InvalidInputError("expected an IMAGE, or --from. Received: none")
     if not settings.layer:

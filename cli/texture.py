@@ -63,7 +63,7 @@ def texture(
 ) -> int:
     """Synthesize a texture like that of an image, of any size."""
     settings = call.settings
-    images = call.inputs(("source", source))
+    images = call.inputs(("source", source or None))
     if not images:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
     call.check_outputs(images[:1])

@@ -72,6 +72,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no such style": (["style", "content.png", "none.png", "-o", "out.png"], "'none.png' (No such"),
     "no such start": (style("--init", "none.png"), "'none.png' (No such"),
     "a folder": (["texture", "folder", "-o", "out.png"], "Is a directory"),
+    "an empty content": (["style", "", "square.png", "-o", "out.png"], "Expected an intact"),
     "an empty file": (["texture", "empty.png", "-o", "out.png"], "it is empty"),
     "a cut JPEG": (["texture", "cut.jpg", "-o", "out.png"], "'cut.jpg' (image file is truncated"),
     "a cut TIFF": (["texture", "cut.tif", "-o", "out.png"], "'cut.tif'"),
