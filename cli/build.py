@@ -55,6 +55,14 @@ def build(
         str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="file name")
     ] = "",
     network: options.Network = HALF_NORMAL_NETWORK,
+    width: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FACTOR",
+            help="Factor of the numbers of channels, such as 0.5.",
+            show_default="that of the network",
+        ),
+    ] = None,
     size: Annotated[
         int, typer.Option(min=1, metavar="PIXELS", help="Side length of the resized reference.")
     ] = DENSE_INPUT_SIZE,
@@ -85,6 +93,8 @@ def build(
     path = _destination(output)
     if ray is not None and workers != 1:
         raise InvalidInputError(f"--workers: expected no value with --ray. Received: {workers}")
+    if width is not None:
+        base = base.with_width(width)
     recipe = dataclasses.replace(base, name=name or path.stem)
     names = [word.strip() for word in layers.split(",")] if layers else None
     for layer in names or ():

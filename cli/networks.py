@@ -20,7 +20,7 @@ def networks(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "kernels", "biases", "pooling", "candidates"):
+    for heading in ("network", "width", "kernels", "biases", "pooling", "candidates"):
         table.add_column(heading)
     for recipe in recipes:
         entry = _entry(recipe)
@@ -31,7 +31,7 @@ def networks(json: options.Json = False) -> None:
         deviations = (f"{recipe.kernel_stddev:g}", f"{recipe.bias_stddev:g}{positive}")
         if entry["trained"]:
             deviations = ("trained", "trained")
-        table.add_row(recipe.name, *deviations, recipe.pooling, chosen)
+        table.add_row(recipe.name, f"{entry['width']:g}", *deviations, recipe.pooling, chosen)
     Console().print(table)
 
 
@@ -40,6 +40,8 @@ def _entry(recipe: Recipe) -> dict[str, Any]:
     return {
         "name": recipe.name,
         "architecture": recipe.architecture,
+        "width": recipe.width or 1,
+        "blocks": [list(block) for block in recipe.topology.blocks],
         "pooling": recipe.pooling,
         "kernel_stddev": recipe.kernel_stddev,
         "bias_stddev": recipe.bias_stddev,

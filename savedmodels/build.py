@@ -11,11 +11,17 @@ from pathlib import Path
 import keras
 
 from rwgen import Recipe, build_network, weight_fingerprints
-from rwgen.network.recipe import DEFAULT_NETWORK, HALF_NORMAL_NETWORK, ZERO_BIAS_NETWORK
+from rwgen.network.recipe import (
+    DEFAULT_NETWORK,
+    HALF_NORMAL_NETWORK,
+    HALF_WIDTH_NETWORK,
+    ZERO_BIAS_NETWORK,
+)
 
 RECIPES = (
     Recipe(name=DEFAULT_NETWORK),
     Recipe(name=ZERO_BIAS_NETWORK, bias_stddev=0.0),
+    Recipe(name=HALF_WIDTH_NETWORK, width=0.5, bias_stddev=0.0),
     Recipe(name=HALF_NORMAL_NETWORK, bias_stddev=0.045, bias_distribution="half_normal"),
 )
 

@@ -6,6 +6,7 @@ before the slow import.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +24,21 @@ KERNEL_SIZE = 3
 
 DENSE_INPUT_SIZE = 256
 """Image height and width in pixels that the dense layers require (paper, section 4)."""
+
+MAX_WIDTH = 4.0
+"""Maximum factor of the numbers of channels in recipes."""
+
+MAX_BLOCKS = 8
+"""Maximum number of blocks in recipes, which leave one position of `DENSE_INPUT_SIZE`."""
+
+MAX_CONVOLUTIONS = 16
+"""Maximum number of convolutions of a block in recipes."""
+
+MAX_CHANNELS = 2048
+"""Maximum number of channels of a block in recipes: that of VGG-19 at `MAX_WIDTH`."""
+
+MAX_PARAMETERS = 1 << 32
+"""Maximum number of parameters of a network that is built: 16 GiB of float32."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +75,29 @@ class Architecture:
     blocks: tuple[tuple[int, int], ...]
     dense_units: tuple[int, ...] = ()
 
+    def scaled(self, width: float) -> Architecture:
+        """Return the architecture with another number of channels in every block.
+
+        Hidden dense layers are scaled too, the last one is not. This is the parameter `alpha` of
+        `keras.applications.MobileNet`.
+
+        Args:
+            width: Factor of the numbers of channels, which are rounded and at least 1.
+        """
+        return dataclasses.replace(
+            self,
+            name=f"{self.name} of width {width:g}",
+            blocks=tuple((_scaled(channels, width), count) for channels, count in self.blocks),
+            dense_units=(
+                *(_scaled(units, width) for units in self.dense_units[:-1]),
+                *self.dense_units[-1:],
+            ),
+        )
+
+    def with_blocks(self, blocks: tuple[tuple[int, int], ...]) -> Architecture:
+        """Return the architecture with other blocks and the same dense layers."""
+        return dataclasses.replace(self, name=f"{self.name} with other blocks", blocks=blocks)
+
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return all layers in forward order, including dense layers."""
         specs: list[LayerSpec] = []
@@ -75,6 +114,9 @@ class Architecture:
 
     def layer(self, name: str) -> LayerSpec:
         """Return the layer with a name in the paper or in Keras.
+
+        In a network of one block, whose dense layers are fc2, fc3 and fc4, `fc2` is also Keras'
+        name of fc3. The paper's name takes precedence.
 
         Raises:
             LayerError: There is no such layer.
@@ -163,6 +205,10 @@ class Architecture:
         if shape is None:
             return 0
         return math.prod(shape) + shape[-1]
+
+
+def _scaled(channels: int, width: float) -> int:
+    return max(1, round(width * channels))
 
 
 VGG19 = Architecture(

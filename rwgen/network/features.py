@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 
 import keras
 import tensorflow as tf
 
 from rwgen.errors import LayerError
-from rwgen.network.architecture import ARCHITECTURES
+from rwgen.network.architecture import MAX_CONVOLUTIONS, VGG19, Architecture
 
 
 def feature_extractor(model: keras.Model, layers: Sequence[str]) -> keras.Model:
@@ -53,16 +54,21 @@ def num_pools(model: keras.Model, layer: str) -> int:
 
 def _own_name(model: keras.Model, layer: str) -> str:
     own = [item.name for item in model.layers]
-    names = [layer]
-    for architecture in ARCHITECTURES.values():
-        for spec in architecture.layers():
-            if layer in (spec.name, spec.keras_name):
-                names += [spec.name, spec.keras_name]
-    for name in names:
+    for name in (layer, *_aliases(layer, own)):
         if name in own:
             return name
     known = ", ".join(own[1:])
     raise LayerError(f"expected a layer of {model.name} ({known}). Received: {layer!r}")
+
+
+def _aliases(layer: str, own: Iterable[str]) -> list[str]:
+    """Return the names of a layer in the paper and in Keras, in a VGG with the layers `own`."""
+    numbers = [re.match(r"(?:conv|pool|block)(\d{1,2})(?!\d)", name) for name in own]
+    count = max((int(number[1]) for number in numbers if number), default=0)
+    # Only the number of blocks matters here: dense layers are numbered from it.
+    vgg = Architecture("vgg", ((1, MAX_CONVOLUTIONS),) * count, VGG19.dense_units)
+    pairs = [(spec.name, spec.keras_name) for spec in vgg.layers()]
+    return [name for pair in pairs if layer in pair for name in pair]
 
 
 def gram_matrix(features: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,14 @@ from typing import Any, Literal, get_args
 
 from rwgen.checks import check_choice, check_count, check_number, is_count, is_number, unexpected
 from rwgen.errors import RecipeError
-from rwgen.network.architecture import ARCHITECTURES, Architecture
+from rwgen.network.architecture import (
+    ARCHITECTURES,
+    MAX_BLOCKS,
+    MAX_CHANNELS,
+    MAX_CONVOLUTIONS,
+    MAX_WIDTH,
+    Architecture,
+)
 from rwgen.seeds import MAX_SEED
 
 SCHEMA_VERSION = 1
@@ -35,7 +42,10 @@ STACKED_NETWORK = "ranvgg19-stacked"
 """Default recipe for inversion: layers selected from candidates of `HALF_NORMAL_NETWORK`."""
 
 ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
-"""Default recipe for textures and style transfer: no biases (docs/math.md)."""
+"""Recipe without biases, for textures and style transfer at full width (docs/math.md)."""
+
+HALF_WIDTH_NETWORK = "ranvgg19-half-width"
+"""Default recipe for textures and styles: no biases, half the channels (docs/math.md)."""
 
 IMAGENET = "imagenet"
 """Name of the weights that Keras publishes, trained on ImageNet."""
@@ -55,12 +65,33 @@ def _check(expected: str, accepts: Callable[[Any], object]) -> _Check:
     return check
 
 
+def _optional(check: _Check) -> _Check:
+    def check_unless_none(key: str, value: Any) -> None:
+        if value is not None:
+            check(key, value)
+
+    return check_unless_none
+
+
 def _one_of(choices: Collection[str]) -> _Check:
     return partial(check_choice, choices=choices, error=RecipeError)
 
 
 def _is_sha256(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None
+
+
+def _is_block(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and is_count(value[0], 1, MAX_CHANNELS)
+        and is_count(value[1], 1, MAX_CONVOLUTIONS)
+    )
+
+
+def _are_blocks(value: object) -> bool:
+    return isinstance(value, tuple) and 1 <= len(value) <= MAX_BLOCKS and all(map(_is_block, value))
 
 
 _COUNT = partial(check_count, error=RecipeError)
@@ -80,13 +111,21 @@ _RECIPE_CHECKS: dict[str, _Check] = {
         "a non-empty printable string", lambda x: isinstance(x, str) and x and x.isprintable()
     ),
     "architecture": _one_of(ARCHITECTURES),
+    "width": _optional(partial(check_number, most=MAX_WIDTH, exclusive=True, error=RecipeError)),
+    "blocks": _optional(
+        _check(
+            f"a tuple of 1 to {MAX_BLOCKS} pairs of channels (1 to {MAX_CHANNELS}) and a number of "
+            f"convolutions (1 to {MAX_CONVOLUTIONS})",
+            _are_blocks,
+        )
+    ),
     "pooling": _one_of(get_args(PoolingKind)),
     "kernel_stddev": _STDDEV,
     "bias_stddev": _STDDEV,
     "bias_distribution": _one_of(get_args(BiasDistribution)),
     "seed": partial(_COUNT, most=MAX_SEED),
-    "weights": _check("a non-empty string", lambda x: x is None or (isinstance(x, str) and x)),
-    "weights_file_sha256": _check("64 hexadecimal digits", lambda x: x is None or _is_sha256(x)),
+    "weights": _optional(_check("a non-empty string", lambda x: isinstance(x, str) and x)),
+    "weights_file_sha256": _optional(_SHA256),
 }
 _SCORES = _check(
     "finite numbers",
@@ -149,6 +188,11 @@ class Recipe:
     Attributes:
         name: Name of the network in messages and metadata.
         architecture: Key of `rwgen.network.architecture.ARCHITECTURES`.
+        width: Factor of the number of channels of every block and of features of the hidden dense
+            layers, above 0 and at most `rwgen.network.architecture.MAX_WIDTH`; None means 1
+            (`Architecture.scaled`).
+        blocks: (channels, number of convolutions) of each block, in place of the blocks of the
+            architecture; None keeps those. Not together with `width`.
         pooling: Kind of every pooling layer, `avg` (as in the paper) or `max`.
         kernel_stddev: Standard deviation of convolution and dense kernels, from 0 to `MAX_STDDEV`
             (paper: 0.015).
@@ -164,7 +208,7 @@ class Recipe:
         selection: How the candidates were chosen, or None if they were not selected.
         weights: None for random weights; otherwise `imagenet` or the path of a file with trained
             weights (`rwgen.network.trained`). Trained weights do not use the standard deviations,
-            the seed or the candidates.
+            the seed or the candidates, and have the width and blocks of the architecture.
         weights_file_sha256: Expected SHA-256 of that file, or None to accept any.
 
     Raises:
@@ -173,6 +217,8 @@ class Recipe:
 
     name: str = "unnamed"
     architecture: str = "vgg19"
+    width: float | None = None
+    blocks: tuple[tuple[int, int], ...] | None = None
     pooling: PoolingKind = "avg"
     kernel_stddev: float = 0.015
     bias_stddev: float = 0.015
@@ -188,6 +234,12 @@ class Recipe:
         """Validate the fields."""
         for key, check in _RECIPE_CHECKS.items():
             check(key, getattr(self, key))
+        for key in ("width", "blocks"):
+            value = getattr(self, key)
+            if value is not None and self.weights is not None:
+                raise unexpected(key, "no value with trained weights", value, RecipeError)
+        if self.width is not None and self.blocks is not None:
+            raise unexpected("width", "no value with blocks", self.width, RecipeError)
         self._check_layers("candidates", self.candidates, _COUNT)
         self._check_layers("weights_sha256", self.weights_sha256, _SHA256)
         if self.selection is not None:
@@ -204,8 +256,25 @@ class Recipe:
 
     @property
     def topology(self) -> Architecture:
-        """The `Architecture` that the recipe names."""
-        return ARCHITECTURES[self.architecture]
+        """The `Architecture` that the recipe names, with its width or blocks."""
+        named = ARCHITECTURES[self.architecture]
+        if self.blocks is not None:
+            return named.with_blocks(self.blocks)
+        return named if self.width is None else named.scaled(self.width)
+
+    def with_width(self, width: float) -> Recipe:
+        """Return the recipe with another width.
+
+        Candidates, their selection and fingerprints belong to weights of certain shapes. They are
+        dropped if the width changes any.
+
+        Raises:
+            RecipeError: `width` is invalid, or the recipe has blocks or trained weights.
+        """
+        resized = dataclasses.replace(self, width=width)
+        if resized.topology.layers() == self.topology.layers():
+            return resized
+        return dataclasses.replace(resized, candidates={}, weights_sha256={}, selection=None)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-compatible values, `schema_version` first."""
@@ -237,6 +306,8 @@ class Recipe:
             raise unexpected("recipe", f"the fields {', '.join(known)}", unknown, RecipeError)
         if "selection" in fields:
             fields["selection"] = Selection.from_dict(fields["selection"])
+        if "blocks" in fields:
+            fields["blocks"] = _convert(fields["blocks"], list, tuple)
         return cls(**fields)
 
     @classmethod
@@ -254,10 +325,14 @@ class Recipe:
 
 
 def _convert(value: Any, old: type, new: type) -> Any:
-    """Convert a sequence, or each sequence in a mapping, between tuple and JSON's list."""
+    """Convert between tuple and JSON's list: a sequence, and those directly in it or a mapping."""
+
+    def convert(row: Any) -> Any:
+        return new(row) if isinstance(row, old) else row
+
     if isinstance(value, Mapping):
-        return {key: new(row) if isinstance(row, old) else row for key, row in value.items()}
-    return new(value) if isinstance(value, old) else value
+        return {key: convert(row) for key, row in value.items()}
+    return new([convert(row) for row in value]) if isinstance(value, old) else value
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

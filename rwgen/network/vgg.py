@@ -15,6 +15,7 @@ from rwgen.network.architecture import (
     DENSE_INPUT_SIZE,
     INPUT_CHANNELS,
     KERNEL_SIZE,
+    MAX_PARAMETERS,
     Architecture,
     LayerSpec,
 )
@@ -31,6 +32,7 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
     recipe: Recipe | str | None = None,
     seed: int | None = None,
     name: str | None = None,
+    width: float | None = None,
 ) -> keras.Model:
     """Instantiate a VGG-19 with random weights, as a replacement for `keras.applications.VGG19`.
 
@@ -41,26 +43,35 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
         include_top: Whether to include the dense layers fc6, fc7 and fc8, which require images of
             256x256 pixels. fc8 returns 1000 values without an activation.
         input_shape: (height, width, 3). A height or width of None, or None for the whole, allows
-            any size of at least 32 pixels (only 256x256 with `include_top`).
-        pooling: Kind of the five pooling layers, `avg` or `max`; None means that of the recipe
+            any size of at least 32 pixels, or 2^n with n blocks (only 256x256 with `include_top`).
+        pooling: Kind of all pooling layers, `avg` or `max`; None means that of the recipe
             (by default `avg`). The argument of the same name in `keras.applications` differs: it
             adds a global pooling layer. Use `keras.layers.GlobalAveragePooling2D` for that.
         recipe: A `rwgen.Recipe`, the name of a shipped network, or the path of a recipe or of
             trained weights (`rwgen.load_recipe`); None means `ranvgg19`.
         seed: Seed that replaces that of the recipe. Its fingerprints are then not verified.
         name: Name of the model; None derives it from the recipe.
+        width: Factor of the numbers of channels that replaces that of the recipe, above 0 and at
+            most 4, like `alpha` of `keras.applications.MobileNet`. At 0.5, blocks have 32 to 256
+            channels, fc6 and fc7 2048 features, and fc8 still 1000. If it changes any number, the
+            recipe's candidates and fingerprints do not apply and are not used.
 
     Returns:
-        A Keras functional model. Its output is `pool5`, [batch, height // 32, width // 32, 512],
-        or `fc8`, [batch, 1000], of dtype `keras.config.floatx()`.
+        A Keras functional model. Its output is `pool5`, [batch, height // 32, width // 32, 512]
+        (512 times the width of the network), or `fc8`, [batch, 1000], of dtype
+        `keras.config.floatx()`. With other blocks in the recipe, it is the last pooling or dense
+        layer.
 
     Raises:
         InvalidInputError: An argument is invalid.
-        RecipeError: The recipe is unknown or malformed, or its fingerprints do not match.
+        RecipeError: The recipe is unknown or malformed, its fingerprints do not match, or it has
+            blocks or trained weights and a width is given.
     """
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or DEFAULT_NETWORK)
     if pooling is not None:
         chosen = dataclasses.replace(chosen, pooling=pooling)
+    if width is not None:
+        chosen = chosen.with_width(width)
     if seed is not None and seed != chosen.seed:
         chosen = dataclasses.replace(chosen, seed=seed, weights_sha256={})
     return build_network(chosen, include_top=include_top, input_shape=input_shape, name=name)
@@ -97,13 +108,20 @@ def build_network(
     Raises:
         InvalidInputError: `input_shape` does not fit the layers.
         LayerError: `until` is not a layer.
-        RecipeError: Weights cannot be loaded or do not match the fingerprints of the recipe.
+        RecipeError: Weights cannot be loaded or do not match the fingerprints of the recipe, or
+            there are more than `rwgen.network.architecture.MAX_PARAMETERS`.
     """
     topology = architecture or recipe.topology
     layers = topology.layers()
     if until is None:
         until = [spec.name for spec in layers if include_top or spec.kind != "dense"][-1]
     specs = topology.up_to(until)
+    parameters = sum(topology.num_parameters(spec.name) for spec in specs)
+    if parameters > MAX_PARAMETERS:
+        raise RecipeError(
+            f"expected at most {MAX_PARAMETERS:,} parameters up to {specs[-1].name} of the network "
+            f"{recipe.name}. Received: {parameters:,}"
+        )
     shape = _complete_shape(topology, specs[-1], input_shape)
     trained = load_trained_weights(recipe, specs) if recipe.weights is not None else {}
 

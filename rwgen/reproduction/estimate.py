@@ -6,31 +6,32 @@ import statistics
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from rwgen.network.architecture import VGG19
+from rwgen.network.architecture import VGG19, Architecture
 from rwgen.reproduction.parts import Part, Search
 from rwgen.reproduction.store import PartResult
 
 _PREPARATION = 3e11  # multiply-adds that take as long as tracing and compiling a search
 
 
-def multiply_adds(layer: str, side: int) -> int:
+def multiply_adds(layer: str, side: int, topology: Architecture = VGG19) -> int:
     """Return the multiply-adds of a forward pass of a square image up to a layer."""
     total = 0
-    for spec in VGG19.up_to(layer):
-        kernel = VGG19.kernel_shape(spec.name)
+    for spec in topology.up_to(layer):
+        kernel = topology.kernel_shape(spec.name)
         if kernel is None:
             continue
         product = 1
         for length in kernel:
             product *= length
-        shape = VGG19.output_shape(spec.name, side, side)
+        shape = topology.output_shape(spec.name, side, side)
         total += product * (shape[0] * shape[1] if len(shape) == 3 else 1)
     return total
 
 
 def search_work(search: Search) -> float:
     """Return the multiply-adds of all forward passes of a search."""
-    return float(sum(multiply_adds(search.layer, side) * n for side, n in search.sizes))
+    layer, topology = search.layer, search.topology
+    return float(sum(multiply_adds(layer, side, topology) * n for side, n in search.sizes))
 
 
 def part_work(part: Part) -> float:
@@ -60,7 +61,7 @@ class Costs:
             if part.kind == "stack" or not rate or rate <= 0:
                 continue
             search = part.searches[0]
-            finest = multiply_adds(search.layer, search.sizes[-1][0])
+            finest = multiply_adds(search.layer, search.sizes[-1][0], search.topology)
             rates.setdefault((part.kind, search.layer), []).append(rate / finest)
             spent = sum(rate * n * (side / search.sizes[-1][0]) ** 2 for side, n in search.sizes)
             rest = max(0.0, result.seconds - spent) / len(search.sizes)

@@ -10,11 +10,11 @@ import abc
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from rwgen.network.architecture import VGG19
+from rwgen.network.architecture import VGG19, Architecture
 from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.reproduction.pictures import Picture
@@ -35,10 +35,12 @@ class Search:
     Attributes:
         layer: deepest layer that is evaluated.
         sizes: (side of the image in pixels, iterations), from coarse to fine.
+        topology: topology of the network.
     """
 
     layer: str
     sizes: tuple[tuple[int, int], ...]
+    topology: Architecture = VGG19
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,11 @@ class Stack(_Optimized):
     def searches(self) -> tuple[Search, ...]:
         """One search for each draw, all at full size."""
         sizes = ((self.reference.side, self.iterations),)
-        return tuple(Search(layer, sizes) for layer in self.layers for _ in range(self.candidates))
+        return tuple(
+            Search(layer, sizes, self.base.topology)
+            for layer in self.layers
+            for _ in range(self.candidates)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,8 +142,11 @@ class Inversion(_Optimized):
     @property
     def searches(self) -> tuple[Search, ...]:
         """The one search of this part."""
-        dense = VGG19.layer(self.layer).kind == "dense"
-        return (_search(self.layer, self.picture.side, 0 if dense else None, self.iterations),)
+        recipe = self.network.base if isinstance(self.network, Stack) else self.network
+        octaves = 0 if recipe.topology.layer(self.layer).kind == "dense" else None
+        return (
+            _search(recipe.topology, [self.layer], self.picture.side, self.iterations, octaves),
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +172,7 @@ class Texture(_Optimized):
     @property
     def searches(self) -> tuple[Search, ...]:
         """The one search of this part."""
-        layer = VGG19.deepest(self.layers).name
-        return (_search(layer, self.source.side, None, self.iterations),)
+        return (_search(self.network.topology, self.layers, self.source.side, self.iterations),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,8 +199,8 @@ class Style(_Optimized):
     def searches(self) -> tuple[Search, ...]:
         """The one search of this part."""
         config = self.config
-        layer = VGG19.deepest([*config.content_layers, *config.style_layers]).name
-        return (_search(layer, self.content.side, None, self.iterations),)
+        layers = [*config.content_layers, *config.style_layers]
+        return (_search(self.network.topology, layers, self.content.side, self.iterations),)
 
 
 ImagePart = Inversion | Texture | Style
@@ -212,14 +220,20 @@ def stacks_of(parts: Iterable[ImagePart]) -> list[Stack]:
     return list({part_key(stack): stack for stack in stacks}.values())
 
 
-def _search(layer: str, side: int, octaves: int | None, iterations: int) -> Search:
+def _search(
+    topology: Architecture,
+    layers: Sequence[str],
+    side: int,
+    iterations: int,
+    octaves: int | None = None,
+) -> Search:
     sides = [height for height, _ in image_sizes((side, side), octaves, side)]
     shares, left = [], iterations
     for number, current in enumerate(sides):
         share = left // (len(sides) - number)
         shares.append((current, share))
         left -= share
-    return Search(layer, tuple(shares))
+    return Search(topology.deepest(layers).name, tuple(shares), topology)
 
 
 def _identity(value: Any) -> Any:
