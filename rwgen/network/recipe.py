@@ -324,7 +324,7 @@ class Recipe:
         return cls.from_dict(values)
 
 
-def _convert(value: Any, old: type, new: type) -> Any:
+def _convert(value: Any, old: type[Any], new: type[Any]) -> Any:
     """Convert between tuple and JSON's list: a sequence, and those directly in it or a mapping."""
 
     def convert(row: Any) -> Any:
@@ -332,7 +332,7 @@ def _convert(value: Any, old: type, new: type) -> Any:
 
     if isinstance(value, Mapping):
         return {key: convert(row) for key, row in value.items()}
-    return new([convert(row) for row in value]) if isinstance(value, old) else value
+    return new(map(convert, value)) if isinstance(value, old) else value
 
 
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rwgen import InvalidInputError, LayerError
-from rwgen.network.architecture import ARCHITECTURES, VGG19, Architecture
+from rwgen.network.architecture import (
+    ARCHITECTURES,
+    MAX_BLOCKS,
+    MAX_CHANNELS,
+    MAX_PARAMETERS,
+    MAX_WIDTH,
+    VGG19,
+    Architecture,
+)
 
 PAPER_NAMES = [
     "conv1_1",
@@ -171,6 +179,55 @@ def test_an_architecture_may_end_without_dense_layers():
         ("pool2", 6),
     ]
     assert small.kernel_shape("conv2_1") == (3, 3, 4, 6)
+
+
+@pytest.mark.parametrize(
+    ("width", "channels", "dense"),
+    [
+        (1, (64, 128, 256, 512, 512), (4096, 4096, 1000)),
+        (0.5, (32, 64, 128, 256, 256), (2048, 2048, 1000)),
+        (0.03, (2, 4, 8, 15, 15), (123, 123, 1000)),  # 1.92, 3.84, 7.68, 15.36, 122.88
+        (1e-9, (1, 1, 1, 1, 1), (1, 1, 1000)),
+        (4, (256, 512, 1024, 2048, 2048), (16384, 16384, 1000)),
+    ],
+)
+def test_a_width_scales_all_channels_but_the_classes(width, channels, dense):
+    scaled = VGG19.scaled(width)
+    assert scaled.blocks == tuple(zip(channels, (2, 2, 4, 4, 4), strict=True))
+    assert scaled.dense_units == dense
+    assert [spec.name for spec in scaled.layers()] == PAPER_NAMES
+    assert scaled.kernel_shape("conv3_1") == (3, 3, channels[1], channels[2])
+    assert scaled.kernel_shape("fc6") == (8 * 8 * channels[-1], dense[0])
+    with pytest.raises(LayerError, match=f"a layer of vgg19 of width {width:g} "):
+        scaled.layer("conv6_1")
+
+
+def test_the_widest_network_is_within_the_limits():
+    widest = VGG19.scaled(MAX_WIDTH)
+    assert max(channels for channels, _ in widest.blocks) == MAX_CHANNELS
+    assert sum(map(widest.num_parameters, PAPER_NAMES)) < MAX_PARAMETERS
+
+
+@pytest.mark.parametrize("count", range(1, MAX_BLOCKS + 1))
+def test_other_blocks_have_dense_layers_for_256_pixels(count):
+    topology = VGG19.with_blocks(((3, 2),) * count)
+    first = f"fc{count + 1}"
+    assert [spec.name for spec in topology.layers()][-4:] == [
+        f"pool{count}", first, f"fc{count + 2}", f"fc{count + 3}",
+    ]  # fmt: skip
+    side = 256 // 2**count
+    assert topology.kernel_shape(first) == (side * side * 3, 4096)
+    assert topology.minimum_side([f"pool{count}"]) == 2**count
+    topology.check_image_size([first], (256, 256), "an image")
+    with pytest.raises(LayerError, match=r"vgg19 with other blocks \(conv1_1, conv1_2, pool1, "):
+        topology.layer("conv1_3")
+
+
+def test_of_equal_names_in_the_paper_and_in_keras_the_papers_counts():
+    topology = VGG19.with_blocks(((3, 1),))
+    assert topology.layer("fc1") == topology.layer("fc2")
+    assert topology.layer("fc3").keras_name == "fc2"
+    assert topology.layer("fc2").keras_name == "fc1"
 
 
 def test_dense_layers_are_numbered_on_from_the_blocks_and_the_last_is_keras_predictions():

@@ -1,7 +1,9 @@
 """ranVGG: topology, weights, serialization, and use within other models."""
 
 import dataclasses
+import hashlib
 import json
+import math
 
 import keras
 import numpy as np
@@ -43,16 +45,18 @@ def test_draws_depend_on_position_alone_across_chunks():
     np.testing.assert_array_equal(standard_normal(5, "x", (2**20 + 1,)), long[: 2**20 + 1])
 
 
-def test_draws_are_those_of_philox_keyed_by_the_hash():
+def philox_normals(stream, count):
     """Independent implementation of docs/architecture.md, with another method of the generator."""
-    import hashlib
-
-    key = hashlib.sha256(b"rwgen/7/weights/conv1_1/kernel/0").digest()[:16]
+    key = hashlib.sha256(f"rwgen/{stream}".encode()).digest()[:16]
     bits = np.random.Generator(np.random.Philox(key=int.from_bytes(key, "little")))
-    words = bits.integers(0, 2**64, size=3, dtype=np.uint64)
-    halves = [half for word in words for half in (int(word) & 0xFFFFFFFF, int(word) >> 32)]
-    normals = [stats.norm.ppf(((half >> 8) + 0.5) / 2**24) for half in halves]
-    expected = np.round(np.array(normals) * 2**16) / 2**16
+    words = bits.integers(0, 2**64, size=-(-count // 2), dtype=np.uint64)
+    halves = np.stack([words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)], axis=1).ravel()
+    normals = stats.norm.ppf(((halves[:count] >> np.uint64(8)) + 0.5) / 2**24)
+    return np.round(normals * 2**16) / 2**16
+
+
+def test_draws_are_those_of_philox_keyed_by_the_hash():
+    expected = philox_normals("7/weights/conv1_1/kernel/0", 6)
     np.testing.assert_array_equal(standard_normal(7, "weights/conv1_1/kernel/0", (6,)), expected)
 
 
@@ -105,6 +109,29 @@ def test_weights_that_do_not_match_their_fingerprint_are_refused():
     wrong = dataclasses.replace(PLAIN, seed=1, weights_sha256=right)
     with pytest.raises(RecipeError, match="SHA-256"):
         build_network(wrong, architecture=SMALL)
+
+
+SHAPES = {
+    "width": {"conv1_1": (3, 3, 3, 6), "conv1_2": (3, 3, 6, 6), "conv2_1": (3, 3, 6, 13)},
+    "blocks": {"conv1_1": (3, 3, 3, 5), "conv2_1": (3, 3, 5, 7), "conv2_2": (3, 3, 7, 7)},
+}
+
+
+@pytest.mark.parametrize("change", [{"width": 0.1}, {"blocks": ((5, 1), (7, 2))}], ids=list)
+def test_weights_of_any_width_are_normal_draws_in_row_major_order(change):
+    recipe = Recipe(
+        kernel_stddev=0.25, bias_stddev=0.5, seed=3, candidates={"conv1_1": 2}, **change
+    )
+    shapes = SHAPES[next(iter(change))]
+    model = build_network(recipe, list(shapes)[-1])
+    assert [layer.name for layer in model.layers if layer.weights] == list(shapes)
+    for name, shape in shapes.items():
+        candidate = recipe.candidates.get(name, 0)
+        draws = philox_normals(f"3/weights/{name}/kernel/{candidate}", math.prod(shape))
+        kernel, bias = model.get_layer(name).get_weights()
+        np.testing.assert_array_equal(kernel, 0.25 * draws.reshape(shape))
+        draws = philox_normals(f"3/weights/{name}/bias/{candidate}", shape[-1])
+        np.testing.assert_array_equal(bias, 0.5 * draws)
 
 
 # Topology
@@ -177,6 +204,8 @@ def test_layers_answer_to_the_papers_names_and_to_keras():
     extractor = rwgen.feature_extractor(model, ["conv2_2", "block1_pool", "block2_conv2"])
     assert list(extractor.output) == ["conv2_2", "pool1"]
     assert VGG19.layer("predictions").name == "fc8"
+    extractor = rwgen.feature_extractor(keras.applications.VGG16(weights=None), ["conv3_3", "fc6"])
+    assert list(extractor.output) == ["block3_conv3", "fc1"]
     with pytest.raises(LayerError, match="conv1_1"):
         rwgen.feature_extractor(model, ["conv9_9"])
     with pytest.raises(LayerError, match="none"):
@@ -192,6 +221,11 @@ def test_layers_answer_to_the_papers_names_and_to_keras():
         ({"pooling": "median"}, "avg"),
         ({"recipe": "no-such-network"}, "ranvgg19"),
         ({"seed": -1}, "seed"),
+        ({"width": 0}, "width: expected a finite number above 0 and at most 4. Received: 0"),
+        ({"width": 4.5}, "width"),
+        ({"width": "wide"}, "width"),
+        ({"width": 0.5, "recipe": "imagenet"}, "width: expected no value with trained weights"),
+        ({"width": 1, "recipe": Recipe(blocks=((4, 1),))}, "width: expected no value with blocks"),
     ],
 )
 def test_wrong_arguments_are_refused(arguments, message):

@@ -11,23 +11,77 @@ from rwgen.seeds import MAX_SEED
 LAYERS = [spec.name for spec in VGG19.layers() if spec.kind != "pool"]
 
 
-@given(
-    st.builds(
-        Recipe,
-        name=st.text(min_size=1, max_size=20).filter(str.isprintable),
-        pooling=st.sampled_from(["avg", "max"]),
-        kernel_stddev=st.floats(0, 1e3),
-        bias_stddev=st.floats(0, 1e3),
-        bias_distribution=st.sampled_from(["normal", "half_normal"]),
-        seed=st.integers(0, MAX_SEED),
-        candidates=st.dictionaries(st.sampled_from(LAYERS), st.integers(0, 100)),
-        weights_sha256=st.dictionaries(
-            st.sampled_from(LAYERS), st.text("0123456789abcdef", min_size=64, max_size=64)
-        ),
-    )
+SHAPES = st.one_of(
+    st.just({}),
+    st.fixed_dictionaries({"width": st.floats(0, 4, exclude_min=True) | st.integers(1, 4)}),
+    st.fixed_dictionaries(
+        {
+            "blocks": st.lists(
+                st.tuples(st.integers(1, 2048), st.integers(1, 16)), min_size=1, max_size=8
+            ).map(tuple)
+        }
+    ),
 )
+
+
+@st.composite
+def recipes(draw):
+    shape = draw(SHAPES)
+    layers = [spec.name for spec in Recipe(**shape).topology.layers() if spec.kind != "pool"]
+    names = st.sampled_from(layers)
+    sha256 = st.text("0123456789abcdef", min_size=64, max_size=64)
+    return Recipe(
+        name=draw(st.text(min_size=1, max_size=20).filter(str.isprintable)),
+        pooling=draw(st.sampled_from(["avg", "max"])),
+        kernel_stddev=draw(st.floats(0, 1e3)),
+        bias_stddev=draw(st.floats(0, 1e3)),
+        bias_distribution=draw(st.sampled_from(["normal", "half_normal"])),
+        seed=draw(st.integers(0, MAX_SEED)),
+        candidates=draw(st.dictionaries(names, st.integers(0, 100), max_size=5)),
+        weights_sha256=draw(st.dictionaries(names, sha256, max_size=5)),
+        **shape,
+    )
+
+
+@given(recipes())
 def test_every_recipe_survives_json(recipe):
-    assert Recipe.from_json(recipe.to_json()) == recipe
+    again = Recipe.from_json(recipe.to_json())
+    assert again == recipe
+    assert again.topology == recipe.topology
+    assert recipe.to_dict() == json.loads(recipe.to_json())  # lists, not tuples
+
+
+def test_recipes_of_the_architectures_shape_have_the_former_fields_alone():
+    assert list(Recipe().to_dict()) == [
+        "schema_version", "name", "architecture", "pooling", "kernel_stddev", "bias_stddev",
+        "bias_distribution", "seed", "candidates", "weights_sha256",
+    ]  # fmt: skip
+
+
+def test_a_recipe_determines_its_topology():
+    assert Recipe().topology == VGG19
+    assert Recipe(width=0.25).topology == VGG19.scaled(0.25)
+    own = Recipe(blocks=((4, 3), (6, 1))).topology
+    assert own.blocks == ((4, 3), (6, 1))
+    assert own.dense_units == VGG19.dense_units
+
+
+def test_layers_are_those_of_the_recipes_blocks():
+    blocks = ((4, 3), (6, 1))
+    Recipe(blocks=blocks, candidates={"conv1_3": 1, "fc3": 2, "fc5": 3})
+    for layer in ("conv2_2", "conv3_1", "fc6"):
+        with pytest.raises(RecipeError, match=layer):
+            Recipe(blocks=blocks, candidates={layer: 1})
+
+
+def test_another_width_drops_what_belongs_to_the_former_shapes():
+    stacked = load_recipe("ranvgg19-stacked")
+    narrow = stacked.with_width(0.5)
+    assert (narrow.width, narrow.candidates, narrow.weights_sha256) == (0.5, {}, {})
+    assert narrow.selection is None
+    assert narrow.bias_distribution == stacked.bias_distribution
+    same = stacked.with_width(1)
+    assert (same.selection, same.weights_sha256) == (stacked.selection, stacked.weights_sha256)
 
 
 @given(st.text() | st.recursive(st.none() | st.floats() | st.text(), st.lists).map(str))
@@ -57,6 +111,27 @@ def test_any_other_text_is_refused_with_one_line(text):
         ({"seed": -1}, "seed"),
         ({"seed": 1.0}, "seed"),
         ({"seed": MAX_SEED + 1}, "seed"),
+        ({"width": 0}, "width: .*above 0 and at most 4"),
+        ({"width": 4.01}, "width"),
+        ({"width": -1}, "width"),
+        ({"blocks": []}, "blocks: expected a tuple of 1 to 8 pairs"),
+        ({"blocks": [[4, 1]] * 9}, "blocks"),
+        ({"blocks": [[4]]}, "blocks"),
+        ({"blocks": [[4, 1, 1]]}, "blocks"),
+        ({"blocks": [4, 1]}, "blocks"),
+        ({"blocks": ["ab"]}, "blocks"),
+        ({"blocks": "ab"}, "blocks"),
+        ({"blocks": {"4": 1}}, "blocks"),
+        ({"blocks": [[0, 1]]}, "blocks"),
+        ({"blocks": [[4, 0]]}, "blocks"),
+        ({"blocks": [[4, 17]]}, "blocks"),
+        ({"blocks": [[2049, 1]]}, "blocks"),
+        ({"blocks": [[4.0, 1]]}, "blocks"),
+        ({"blocks": [[True, 1]]}, "blocks"),
+        ({"blocks": [[10**4000, 1]]}, "blocks"),
+        ({"blocks": [[4, 1]], "width": 0.5}, "width: expected no value with blocks. Received: 0.5"),
+        ({"weights": "imagenet", "width": 1}, "width: expected no value with trained weights"),
+        ({"weights": "a.h5", "blocks": [[4, 1]]}, "blocks: expected no value with trained weights"),
         ({"candidates": {"pool1": 1}}, "candidates"),
         ({"candidates": {"block1_conv1": 1}}, "candidates"),
         ({"candidates": {"conv9_9": 1}}, "conv9_9"),
@@ -93,6 +168,7 @@ def test_shipped_recipes_bear_their_names_and_fingerprints_of_every_layer():
     assert set(network_names()) >= {
         "ranvgg19",
         "ranvgg19-half-normal",
+        "ranvgg19-half-width",
         "ranvgg19-stacked",
         "ranvgg19-zero-bias",
     }
@@ -128,6 +204,8 @@ RIGHT_TYPES = {
     "schema_version": (),
     "name": ("text",),
     "architecture": (),
+    "width": ("null", "whole", "fraction"),
+    "blocks": ("null",),
     "pooling": (),
     "kernel_stddev": ("whole", "fraction"),
     "bias_stddev": ("whole", "fraction"),
@@ -163,7 +241,7 @@ def test_every_field_takes_its_own_types_and_refuses_all_others(field, kind):
     assert len(str(caught.value)) < 400
 
 
-@pytest.mark.parametrize("field", ["seed", "kernel_stddev", "candidates"])
+@pytest.mark.parametrize("field", ["seed", "kernel_stddev", "candidates", "width", "blocks"])
 def test_numbers_of_absurd_length_are_refused(field):
     text = f'{{"schema_version": 1, "{field}": {"1" * 5000}}}'
     with pytest.raises(RecipeError) as caught:
@@ -173,7 +251,12 @@ def test_numbers_of_absurd_length_are_refused(field):
 
 @pytest.mark.parametrize(
     "frame",
-    ["{}", '{{"schema_version": 1, "name": {}}}', '{{"schema_version": 1, "candidates": {}}}'],
+    [
+        "{}",
+        '{{"schema_version": 1, "name": {}}}',
+        '{{"schema_version": 1, "candidates": {}}}',
+        '{{"schema_version": 1, "blocks": {}}}',
+    ],
 )
 def test_nesting_of_any_depth_is_refused(frame):
     """Also near the recursion limit, where text can be parsed but values cannot be printed."""

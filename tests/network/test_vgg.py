@@ -20,7 +20,8 @@ PLAIN = Recipe(name="plain", kernel_stddev=0.4, bias_stddev=0.2)
 def numpy_forward(model, topology, image, pool):
     """Outputs of all layers for one image, by NumPy; flattened in Keras' order."""
     outputs = {}
-    for spec in topology.layers():
+    last = topology.layers()[-1]
+    for spec in topology.up_to(model.layers[-1].name):
         if spec.kind == "pool":
             height, width = image.shape[0] // 2, image.shape[1] // 2
             cut = image[: 2 * height, : 2 * width]
@@ -36,15 +37,16 @@ def numpy_forward(model, topology, image, pool):
                 )
             else:
                 image = image.reshape(-1) @ kernel + bias
-            if spec.name != "fc8":
+            if spec.kind == "conv" or spec != last:
                 image = np.maximum(image, 0)
         outputs[spec.name] = image
     return outputs
 
 
 def check_forward(model, topology, image, pool):
-    names = [spec.name for spec in topology.layers()]
+    names = [spec.name for spec in topology.up_to(model.layers[-1].name)]
     outputs = rwgen.feature_extractor(model, names)(image[np.newaxis])
+    assert list(outputs) == names
     for name, expected in numpy_forward(model, topology, image, pool).items():
         assert np.abs(expected).max() > 0, name
         np.testing.assert_allclose(outputs[name][0], expected, rtol=1e-9, atol=1e-12)
@@ -56,6 +58,60 @@ def test_flatten_and_dense_layers_equal_numpy_and_the_last_has_no_relu():
     check_forward(model, TOP, image, np.mean)
     assert model.input_shape == (None, 256, 256, 3)
     assert float(np.min(model(image[np.newaxis]))) < 0
+
+
+def test_a_narrow_network_equals_numpy_down_to_its_1000_outputs():
+    recipe = dataclasses.replace(PLAIN, width=0.03)
+    model = build_network(recipe, include_top=True, dtype="float64")
+    image = np.random.default_rng(4).uniform(-1, 1, (256, 256, 3))
+    check_forward(model, recipe.topology, image, np.mean)
+    units = [model.get_layer(name).output.shape[-1] for name in ("pool1", "pool5", "fc6", "fc7")]
+    assert [*units, model.output_shape[-1]] == [2, 15, 123, 123, 1000]
+
+
+@pytest.mark.parametrize(
+    ("blocks", "until", "size"),
+    [
+        (((3, 3), (2, 1), (4, 2)), "pool3", (19, 24)),
+        (((3, 1), (2, 1), (4, 2)), "fc4", (256, 256)),
+        (((2, 1),) * 6, "fc7", (256, 256)),
+        (((1, 1),) * 8, "block8_pool", (256, 260)),
+    ],
+)
+def test_networks_with_other_blocks_equal_numpy(blocks, until, size):
+    recipe = dataclasses.replace(PLAIN, kernel_stddev=0.8, blocks=blocks)
+    model = build_network(recipe, until, dtype="float64")
+    image = np.random.default_rng(5).uniform(-1, 1, (*size, 3))
+    check_forward(model, recipe.topology, image, np.mean)
+
+
+def test_layers_of_other_blocks_answer_to_both_names():
+    recipe = dataclasses.replace(PLAIN, blocks=((2, 3), (2, 1), (3, 1), (2, 1), (2, 1), (2, 1)))
+    model = build_network(recipe, "fc7", input_shape=(256, 256, 3))
+    names = ["block1_conv3", "conv6_1", "block6_pool", "fc1"]
+    extractor = rwgen.feature_extractor(model, names)
+    assert list(extractor.output) == ["conv1_3", "conv6_1", "pool6", "fc7"]
+    with pytest.raises(LayerError, match="fc6"):
+        rwgen.feature_extractor(model, ["fc6"])
+
+
+def test_a_model_with_layers_of_other_numbers_has_its_own_names():
+    image = keras.Input((8, 8, 3))
+    features = keras.layers.Conv2D(2, 3, name="block123456789_conv1")(image)
+    model = keras.Model(image, keras.layers.Conv2D(2, 3, name="conv3")(features))
+    assert list(rwgen.feature_extractor(model, ["conv3"]).output) == ["conv3"]
+    with pytest.raises(LayerError, match="block123456789_conv1"):
+        rwgen.feature_extractor(model, ["conv1_1"])
+
+
+def test_networks_of_too_many_parameters_are_refused_before_they_are_built():
+    recipe = Recipe(name="huge", blocks=((2048, 1),))  # fc2 sees 128x128 positions
+    build_network(recipe, "pool1")
+    with pytest.raises(RecipeError, match=r"parameters up to fc2 .*huge.*: 137,4") as e:
+        build_network(recipe, "fc2")
+    assert len(str(e.value).splitlines()) == 1
+    with pytest.raises(RecipeError, match="pool8"):
+        build_network(Recipe(blocks=((2048, 16),) * 8))
 
 
 @pytest.mark.parametrize("size", [(8, 8), (9, 7), (4, 11)])
@@ -135,6 +191,40 @@ def test_the_two_shipped_networks_differ_in_their_biases_alone():
         np.testing.assert_array_equal(kernel, own_kernel)
         np.testing.assert_array_equal(bias, np.zeros(len(own_bias)))
         assert own_bias.std() == pytest.approx(0.015, rel=0.3)
+
+
+def test_the_half_width_network_has_its_fingerprints_and_half_the_channels():
+    recipe = rwgen.load_recipe("ranvgg19-half-width")
+    model = RanVGG19(recipe="ranvgg19-half-width")  # verifies the fingerprints
+    found = weight_fingerprints(model)
+    assert found == {name: recipe.weights_sha256[name] for name in found}
+    assert len(found) == 16
+    whole = build_network(Recipe(), "pool5")
+    for layer in model.layers[1:]:
+        assert layer.output.shape[-1] == whole.get_layer(layer.name).output.shape[-1] // 2
+    assert all(not layer.get_weights()[1].any() for layer in model.layers if layer.weights)
+    assert model.output_shape == (None, None, None, 256)
+
+
+@pytest.mark.slow
+def test_the_dense_layers_of_the_half_width_network_match_their_fingerprints():
+    model = RanVGG19(recipe="ranvgg19-half-width", include_top=True)
+    recipe = rwgen.load_recipe("ranvgg19-half-width")
+    assert weight_fingerprints(model) == recipe.weights_sha256
+    assert model.get_layer("fc6").kernel.shape == (8 * 8 * 256, 2048)
+    assert model.output_shape == (None, 1000)
+
+
+def test_a_narrow_model_survives_saving(tmp_path):
+    model = RanVGG19(width=0.05, recipe=dataclasses.replace(PLAIN, width=0.1))
+    assert model.output_shape == (None, None, None, 26)
+    model.save(tmp_path / "narrow.keras")
+    loaded = keras.models.load_model(tmp_path / "narrow.keras")
+    assert weight_fingerprints(loaded) == weight_fingerprints(model)
+    image = np.random.default_rng(0).uniform(-1, 1, (1, 32, 40, 3)).astype(np.float32)
+    np.testing.assert_array_equal(loaded(image), model(image))
+    redrawn = keras.models.clone_model(loaded)
+    assert weight_fingerprints(redrawn) == weight_fingerprints(model)
 
 
 def test_fingerprints_are_those_of_the_weights_in_forward_order():
@@ -224,6 +314,14 @@ def test_arguments_of_ranvgg19_override_the_recipe(tmp_path, monkeypatch):
     RanVGG19(recipe="ranvgg19-zero-bias")
     RanVGG19(recipe=str(tmp_path / "mine.json"), seed=5)
     RanVGG19(recipe=PLAIN)
+    RanVGG19(width=0.25)
+    RanVGG19(width=1)
+    RanVGG19(width=0.5, seed=7, recipe="ranvgg19-stacked")
+    RanVGG19(width=0.5, recipe="ranvgg19-half-width")
+    RanVGG19(width=1, recipe="ranvgg19-half-width")
+    stacked = rwgen.load_recipe("ranvgg19-stacked")
+    half = rwgen.load_recipe("ranvgg19-half-width")
+    plain_stack = {"candidates": {}, "weights_sha256": {}, "selection": None}
     assert built == [
         shipped,
         dataclasses.replace(shipped, pooling="max"),  # pools have no weights to check
@@ -232,6 +330,11 @@ def test_arguments_of_ranvgg19_override_the_recipe(tmp_path, monkeypatch):
         rwgen.load_recipe("ranvgg19-zero-bias"),
         Recipe(name="mine", seed=5),
         PLAIN,
+        dataclasses.replace(shipped, width=0.25, weights_sha256={}),
+        dataclasses.replace(shipped, width=1),
+        dataclasses.replace(stacked, width=0.5, seed=7, **plain_stack),
+        half,
+        dataclasses.replace(half, width=1, weights_sha256={}),
     ]
 
 
