@@ -12,6 +12,7 @@ from rwgen import (
     CheckpointError,
     InvalidInputError,
     InversionConfig,
+    LayerError,
     OptimizerConfig,
     Recipe,
     RecipeError,
@@ -104,6 +105,31 @@ def test_without_layers_every_convolution_is_chosen():
     )
     assert len(chosen.selection.losses) == 16
     assert [trial.layer for trial in seen][::5] == ["conv1_1", "conv3_2", "conv4_3", "conv5_4"]
+
+
+def test_a_network_with_other_blocks_is_chosen_from_its_own_layers():
+    base = Recipe(name="other", blocks=((3, 3), (5, 1)))
+    losses = {name: (0.3, 0.2) for name in ("conv1_1", "conv1_2", "conv1_3", "conv2_1")}
+    chosen = select_weights(
+        reference(), num_candidates=2, recipe=base, config=CONFIG, run=scored_by(losses, [])
+    )
+    assert chosen.candidates == dict.fromkeys(losses, 1)
+    assert list(chosen.weights_sha256) == list(losses)
+    assert Recipe.from_json(chosen.to_json()) == chosen
+    with pytest.raises(LayerError, match="conv1_4"):
+        select_weights(reference(), recipe=base, layers=["conv1_4"])
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_narrow_network_is_chosen_by_inversions_of_its_layers():
+    base = dataclasses.replace(BASE, width=0.1)
+    chosen = select_weights(
+        reference(), num_candidates=2, recipe=base, layers=["conv1_2"], config=CONFIG
+    )
+    losses = chosen.selection.losses["conv1_2"]
+    assert chosen.candidates.get("conv1_2", 0) == int(np.argmin(losses))
+    network = build_network(chosen, "conv1_2")  # verifies the fingerprints
+    assert network.get_layer("conv1_2").kernel.shape == (3, 3, 6, 6)
 
 
 TRIAL = CandidateTrial(

@@ -46,6 +46,18 @@ def test_a_recipe_is_written_that_other_commands_take(call, built, reference):
     assert call("layers", "--network", output, "--json").json["network"] == "stack one"
 
 
+@pytest.mark.usefixtures("cheap_commands")
+def test_a_stack_of_a_narrow_network(call, reference, tmp_path):
+    output = tmp_path / "narrow.json"
+    arguments = (*FAST, "--network", "ranvgg19-stacked", "--width", 0.1, "--quiet")
+    run = call("build", "--reference", reference, "-o", output, *arguments)
+    assert (run.code, run.err) == (0, "")
+    recipe = load_recipe(str(output))
+    assert (recipe.width, recipe.bias_distribution) == (0.1, "half_normal")
+    assert list(recipe.selection.losses) == list(recipe.weights_sha256) == ["conv1_1"]
+    assert build_network(recipe, "conv1_1").output_shape[-1] == 6
+
+
 @pytest.mark.slow
 def test_ray_gives_the_same_scores(call, built, reference, tmp_path):
     pytest.importorskip("ray", reason="the extra rwgen[ray] is not installed")
@@ -68,6 +80,8 @@ def test_ray_gives_the_same_scores(call, built, reference, tmp_path):
         (("--layers", "fc6", "--size", 64), "256x256"),
         (("--layers", "conv5_1", "--size", 8), "16 pixels"),
         (("--network", "nothing"), "nothing"),
+        (("--width", 0), "width: expected a finite number above 0"),
+        (("--network", "imagenet", "--width", 0.5), "width: expected no value with trained"),
         (("--workers", 0), "workers"),
         (("--workers", 2, "--ray", "local"), "--ray"),
         (("--checkpoint", "/proc/no/folder"), "checkpoint"),
@@ -97,6 +111,8 @@ def test_networks_are_listed_for_people_and_for_programs(call):
     assert by_name["ranvgg19"] == {
         "name": "ranvgg19",
         "architecture": "vgg19",
+        "width": 1,
+        "blocks": [[64, 2], [128, 2], [256, 4], [512, 4], [512, 4]],
         "pooling": "avg",
         "kernel_stddev": 0.015,
         "bias_stddev": 0.015,
@@ -107,8 +123,14 @@ def test_networks_are_listed_for_people_and_for_programs(call):
         "candidates": 1,
         "trained": False,
     }
+    half = by_name["ranvgg19-half-width"]
+    assert half["blocks"] == [[32, 2], [64, 2], [128, 4], [256, 4], [256, 4]]
+    assert (half["width"], half["bias_stddev"]) == (0.5, 0)
     table = call("networks")
     assert table.code == 0
+    assert ["ranvgg19-half-width", "0.5", "0.015", "0", "avg", "-"] in [
+        line.split() for line in table.out.decode().splitlines()
+    ]
     for name in network_names():
         assert name in table.out.decode()
     assert json.loads(run.out)

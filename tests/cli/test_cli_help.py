@@ -34,7 +34,7 @@ OPTIONS = {
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
     "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",
-              "--size", "--iterations", "--seed", "--workers", "--ray", "--checkpoint",
+              "--width", "--size", "--iterations", "--seed", "--workers", "--ray", "--checkpoint",
               "--quiet", "--json"),
     "export": ("--output", "--layers", "--signatures", "--size", "--quiet", "--json"),
     "inspect": ("--json",),
@@ -201,6 +201,24 @@ def test_layers_prints_a_table_with_the_total(call: Callable[..., Any]) -> None:
     assert ["conv2_1", "block2_conv1", "24x32x128", "73,856"] in [line.split() for line in lines]
     # The sum that Keras gives for VGG19 without its dense layers.
     assert lines[-1].split() == ["total", "20,024,384"]
+
+
+def test_layers_has_the_channels_of_the_network(call: Callable[..., Any], tmp_path: Path) -> None:
+    rows = call("layers", "--network", "ranvgg19-half-width", "--json").json["layers"]
+    halves = [(name, units // 2) for name, units in VGG19[:-1]]
+    assert [(row["layer"], row["shape"][-1]) for row in rows] == [*halves, ("fc8", 1000)]
+    assert sum(row["parameters"] for row in rows) == 44_809_736
+    recipe = tmp_path / "blocks.json"
+    recipe.write_text(json.dumps({"schema_version": 1, "blocks": [[4, 3], [6, 1]]}))
+    rows = call("layers", "--network", recipe, "--json").json["layers"]
+    assert [(row["layer"], row["shape"]) for row in rows] == [
+        *((f"conv1_{index}", [256, 256, 4]) for index in (1, 2, 3)), ("pool1", [128, 128, 4]),
+        ("conv2_1", [128, 128, 6]), ("pool2", [64, 64, 6]),
+        ("fc3", [4096]), ("fc4", [4096]), ("fc5", [1000]),
+    ]  # fmt: skip
+    assert rows[-3]["parameters"] == 64 * 64 * 6 * 4096 + 4096
+    small = call("layers", "--network", recipe, "--json", "--size", "3").json["layers"]
+    assert [row["layer"] for row in small] == ["conv1_1", "conv1_2", "conv1_3", "pool1", "conv2_1"]
 
 
 def test_layers_of_a_recipe_whose_name_looks_like_markup(

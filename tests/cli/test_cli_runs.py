@@ -265,3 +265,31 @@ def test_a_recipe_may_have_any_name(name: str, call: Call, pictures: Any, tmp_pa
                "--network", recipe, "--iterations", 0, "--json")  # fmt: skip
     assert run.code in (0, 2)  # a recipe may also be refused for its name, in one line
     assert run.code == 2 or run.json["network"] == name
+
+
+@pytest.mark.parametrize("change", [{"width": 0.1}, {"blocks": [[4, 3], [6, 1]]}], ids=list)
+def test_images_of_networks_of_any_width_are_made_again_from_themselves(
+    call: Call, pictures: Any, tmp_path: Path, change: dict[str, Any]
+) -> None:
+    recipe, out, again = (tmp_path / name for name in ("own.json", "out.png", "again.png"))
+    recipe.write_text(json.dumps({"schema_version": 1, "kernel_stddev": 0.2, **change}))
+    layer = "conv1_3" if "blocks" in change else "conv2_1"
+    run = call(
+        "texture", pictures.style, "-o", out, "--network", recipe, "--layer", "block1_pool",
+        "--layer", layer, "--size", 40, "--iterations", 3, "--octaves", 0, "--json", "--quiet",
+    )  # fmt: skip
+    assert (run.code, run.err) == (0, "")
+    assert run.json["loss"] < run.json["initial_loss"]
+    recipe.unlink()
+    assert call("texture", "--from", out, "-o", again, "--quiet").code == 0
+    with Image.open(out) as first, Image.open(again) as second:
+        np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+        stored = json.loads(first.text["rwgen"])["recipe"]
+    assert change.items() <= stored.items()
+    recipe.write_text(json.dumps(stored))
+    run = call(
+        "invert", pictures.style, "-o", out, "--network", recipe, "--layer", layer, "--size", 40,
+        "--iterations", 3, "--octaves", 0, "--json", "--quiet",
+    )  # fmt: skip
+    assert (run.code, run.err) == (0, "")
+    assert run.json["loss"] < run.json["initial_loss"]

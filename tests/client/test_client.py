@@ -252,3 +252,26 @@ def test_other_urls_are_refused(text):
 def test_settings_are_checked(settings):
     with pytest.raises(rwgen.InvalidInputError, match=next(iter(settings))):
         ClientConfig(**settings)
+
+
+def test_a_network_with_other_blocks_has_the_same_features_served_and_here(tmp_path):
+    recipe = rwgen.Recipe(blocks=((3, 3), (5, 1)), kernel_stddev=0.4)
+    (tmp_path / "blocks.json").write_text(recipe.to_json(), encoding="utf-8")
+    config = ExportConfig(layers=("conv1_3", "block2_pool"), signatures=("features",))
+    export_network(recipe, tmp_path / "model", config)
+    images = batch(2)
+    expected = NetworkSource(str(tmp_path / "blocks.json"), config).predict("features", images)
+    assert {name: value.shape for name, value in expected.items()} == {
+        "conv1_3": (2, 12, 16, 3),
+        "pool2": (2, 3, 4, 5),
+    }
+    models = [ModelConfig(name="small net", base_path=tmp_path / "model")]
+    with (
+        Server(ServerConfig(rest_port=0, grpc_port=0), models) as running,
+        FeaturesClient(url(running, "grpc")) as client,
+    ):
+        found = client.predict("features", images)
+    for source in (found, SavedModelSource(str(tmp_path / "model")).predict("features", images)):
+        assert source.keys() == expected.keys()
+        for name, value in expected.items():
+            np.testing.assert_allclose(source[name], value, rtol=1e-4, atol=1e-5)

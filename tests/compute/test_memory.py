@@ -21,7 +21,7 @@ from rwgen.compute.memory import (
     plan_memory,
 )
 from rwgen.compute.plan import ComputePlan, network_workload
-from rwgen.network.architecture import VGG19, Architecture
+from rwgen.network.architecture import VGG19
 
 GIB = 2**30
 
@@ -179,10 +179,13 @@ def test_without_the_drivers_tool_nothing_is_known_of_a_gpu(tmp_path, monkeypatc
     assert available_memory("gpu:0", tmp_path) is None
 
 
-@pytest.mark.parametrize("blocks", [((4, 1), (6, 2)), ((64, 2), (128, 1))])
-def test_a_network_and_its_architecture_have_the_same_workload(blocks):
+@pytest.mark.parametrize(
+    "recipe",
+    [Recipe(blocks=((4, 1), (6, 2))), Recipe(blocks=((64, 2), (128, 1))), Recipe(width=0.5)],
+    ids=["few channels", "Winograd", "half width"],
+)
+def test_a_network_and_its_architecture_have_the_same_workload(recipe):
     """The command line counts layers of the architecture, the library those of the network."""
-    topology = Architecture("small", blocks)
     task = {
         "layers": ("conv1_1", "conv2_1"),
         "size": (33, 40),
@@ -191,10 +194,10 @@ def test_a_network_and_its_architecture_have_the_same_workload(blocks):
         "num_correction_pairs": 20,
         "propagate_differences": True,
     }
-    expected = architecture_workload(topology, **task)
-    plain = build_network(Recipe(name="small"), "conv2_1", architecture=topology)
+    expected = architecture_workload(recipe.topology, **task)
+    plain = build_network(recipe, "conv2_1")
     assert network_workload(ComputePlan().network(plain), **task) == expected
-    double = build_network(Recipe(name="small"), "conv2_1", architecture=topology, dtype="float64")
+    double = build_network(recipe, "conv2_1", dtype="float64")
     doubled = dataclasses.replace(expected, itemsize=8)
     assert network_workload(ComputePlan().network(double), **task) == doubled
     without = dataclasses.replace(expected, num_filters=0)

@@ -235,6 +235,27 @@ def test_the_manifest_tells_what_made_it_and_what_was_changed(model_folder, tmp_
             read_manifest(tmp_path)
 
 
+def test_a_narrow_network_is_exported_with_its_channels_and_its_width(tmp_path):
+    recipe = rwgen.Recipe(name="narrow", width=0.03, kernel_stddev=0.4)
+    layers = ("conv1_2", "pool5", "fc6")
+    config = ExportConfig(layers=layers, signatures=("features", "pooled"))
+    version = export_network(recipe, tmp_path / "narrow", config)
+    manifest = read_manifest(version)
+    rebuilt = rwgen.build_network(rwgen.Recipe.from_dict(dict(manifest.recipe)), "fc6")
+    assert manifest.recipe["width"] == 0.03
+    outputs = manifest.signatures["features"]["outputs"]
+    assert {name: output["shape"] for name, output in outputs.items()} == {
+        "conv1_2": [None, 256, 256, 2],
+        "pool5": [None, 8, 8, 15],
+        "fc6": [None, 123],
+    }
+    pixels = images(1, (256, 256))
+    found = tf.saved_model.load(version).signatures["features"](images=tf.constant(pixels))
+    expected = expected_outputs(rwgen.feature_extractor(rebuilt, layers), "features", pixels)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5 * np.max(value))
+
+
 def test_versions_are_counted_and_a_failure_leaves_nothing(tmp_path, monkeypatch):
     config = ExportConfig(layers=("conv1_1",), signatures=("pooled",), size=SIZE)
     folder = tmp_path / "model"

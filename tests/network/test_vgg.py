@@ -95,6 +95,15 @@ def test_layers_of_other_blocks_answer_to_both_names():
         rwgen.feature_extractor(model, ["fc6"])
 
 
+def test_layers_of_keras_answer_to_the_papers_names():
+    inputs = keras.Input((4, 4, 3))
+    features = keras.layers.Conv2D(2, 3, name="block5_conv3")(inputs)
+    features = keras.layers.MaxPooling2D(name="block5_pool")(features)
+    outputs = keras.layers.Dense(3, name="fc1")(keras.layers.Flatten()(features))
+    extractor = rwgen.feature_extractor(keras.Model(inputs, outputs), ["conv5_3", "pool5", "fc6"])
+    assert list(extractor.output) == ["block5_conv3", "block5_pool", "fc1"]
+
+
 def test_a_model_with_layers_of_other_numbers_has_its_own_names():
     image = keras.Input((8, 8, 3))
     features = keras.layers.Conv2D(2, 3, name="block123456789_conv1")(image)

@@ -94,6 +94,16 @@ def test_multiply_adds_are_counted():
     assert search_work(Search("conv2_1", ((8, 3), (16, 2)))) == 3 * by_hand + 2 * 4 * by_hand
 
 
+def test_work_is_that_of_the_networks_width():
+    half = Recipe(width=0.5)
+    texture = Texture(source=picture(side=8), network=half, layers=("conv2_1",), iterations=8)
+    parts = (texture, inversion(network=half), dataclasses.replace(STACK, base=half))
+    assert {search.topology for part in parts for search in part.searches} == {half.topology}
+    by_hand = 8 * 8 * 9 * 3 * 32 + 8 * 8 * 9 * 32 * 32 + 4 * 4 * 9 * 32 * 64
+    (search,) = texture.searches
+    assert search_work(search) == 8 * by_hand
+
+
 def test_costs_equal_the_measured_ones_and_grow_with_the_work():
     part = inversion(picture=picture(side=32), iterations=10)
     result = PartResult("k", None, {}, {}, seconds=7.0, seconds_per_evaluation=0.5)
