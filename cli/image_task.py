@@ -52,6 +52,10 @@ class ImageSettings(Protocol):
         """Maximum number of iterations."""
 
     @property
+    def paper(self) -> bool:
+        """Whether the paper's settings are the defaults."""
+
+    @property
     def unit_activations(self) -> bool:
         """Whether to rescale the network's weights."""
 
@@ -60,13 +64,15 @@ Settings = TypeVar("Settings", bound=ImageSettings)
 Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
 
 PANELS = {
-    "Look": ("style_blend", "init", "octaves", "content_layer", "style_layer"),
+    "Look": ("style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"),
     "Running": tuple(field.name for field in dataclasses.fields(RunOptions)),
     "Research": (
+        "paper",
         "network",
         "weighting",
         "parameterization",
         "shift_features",
+        "whiten_gram",
         "unit_activations",
     ),
 }
@@ -91,11 +97,16 @@ class TaskInput:
     size: tuple[int, int]
 
 
-class ImageCall(Generic[Settings]):
+class ImageCall(Generic[Settings, Config]):
     """One call of an image command: its settings, where it runs and what it writes."""
 
     def __init__(
-        self, context: typer.Context, output: str, settings: type[Settings], run: RunOptions
+        self,
+        context: typer.Context,
+        output: str,
+        settings: type[Settings],
+        config: type[Config],
+        run: RunOptions,
     ) -> None:
         """Merge the options given with those of `--from`, and check destinations.
 
@@ -103,6 +114,7 @@ class ImageCall(Generic[Settings]):
             context: the command's context.
             output: the image file to write, or `-`.
             settings: class of the options that decide the image.
+            config: class of the task's configuration.
             run: the options that do not.
 
         Raises:
@@ -112,6 +124,8 @@ class ImageCall(Generic[Settings]):
         self._context = context
         self._source = read_provenance(run.from_image, command) if run.from_image else None
         self._command = command
+        self._kind: type[Config] = config
+        self._literal = _departures(config) if context.params["paper"] else {}
         self.settings: Settings = settings(
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
@@ -122,9 +136,13 @@ class ImageCall(Generic[Settings]):
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 
     def _setting(self, name: str) -> Any:
-        """The option given, else that of `--from`, else the default."""
+        """The option given, else that of `--paper`, else of `--from`, else the default."""
         value = self._context.params[name]
-        if self._source is None or self._is_given(name):
+        if self._is_given(name):
+            return value
+        if name in self._literal:
+            return self._literal[name]
+        if self._source is None:
             return value
         stored = self._source.options.get(name)
         if stored is None:
@@ -176,20 +194,20 @@ class ImageCall(Generic[Settings]):
         self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
 
     def recipe(self) -> Recipe:
-        """The network's recipe: of the option `network`, else of `--from`.
+        """The network's recipe: of the option `network`, of `--paper`, or else of `--from`.
 
         Raises:
             RecipeError: the network is unknown, or its recipe is invalid.
         """
-        if self._source is not None and not self._is_given("network"):
+        chosen = self._is_given("network") or "network" in self._literal
+        if self._source is not None and not chosen:
             return self._source.recipe
         return load_recipe(self.settings.network)
 
-    def config(self, kind: type[Config], recipe: Recipe, **values: Any) -> Config:
-        """The configuration of a task: every field that is an option is set from it.
+    def config(self, recipe: Recipe, **values: Any) -> Config:
+        """The configuration of the task: every field that is an option is set from it.
 
         Args:
-            kind: class of the configuration.
             recipe: the network's.
             **values: fields that are not set from the option of their name.
 
@@ -197,7 +215,7 @@ class ImageCall(Generic[Settings]):
             InvalidInputError: a field is out of range.
         """
         options = vars(self.settings)
-        for field in dataclasses.fields(kind):
+        for field in dataclasses.fields(self._kind):
             name = OPTION_OF.get(field.name, field.name)
             if name not in options or field.name in values:
                 continue
@@ -207,7 +225,8 @@ class ImageCall(Generic[Settings]):
                 values[field.name] = tuple(options[name])
         values["network"] = recipe.name
         values["optimizer"] = OptimizerConfig(max_iterations=self.settings.iterations)
-        return kind(**values)
+        make: Callable[..., Config] = self._kind.paper if self.settings.paper else self._kind
+        return make(**values)
 
     def plan_resources(
         self,
@@ -334,7 +353,7 @@ def check_spatial(topology: Architecture, layers: Sequence[str], expected: str) 
 
 
 def image_command(
-    settings: type[Settings], output: Any
+    settings: type[Settings], config: type[Config], output: Any
 ) -> Callable[[Callable[..., int]], Callable[..., int]]:
     """Turn a function of an `ImageCall` and its arguments into a Typer command.
 
@@ -343,6 +362,7 @@ def image_command(
 
     Args:
         settings: a frozen dataclass: the options that decide the image, and are stored in it.
+        config: class of the task's configuration.
         output: annotation of the option `output`.
 
     Returns:
@@ -364,7 +384,7 @@ def image_command(
         def command(context: typer.Context, output: str, **values: Any) -> int:
             own = {item.name: values[item.name] for item in arguments}
             run = {name: values[name] for name in PANELS["Running"]}
-            return function(ImageCall(context, output, settings, RunOptions(**run)), **own)
+            return function(ImageCall(context, output, settings, config, RunOptions(**run)), **own)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         command.__annotations__ = {item.name: item.annotation for item in parameters}
@@ -372,6 +392,16 @@ def image_command(
         return command
 
     return decorate
+
+
+def _departures(config: type[InversionConfig | StyleConfig | TextureConfig]) -> dict[str, Any]:
+    """Options that differ between the paper and the defaults, with the paper's values."""
+    paper, default = config.paper(), config()
+    return {
+        OPTION_OF.get(field.name, field.name): list(value) if isinstance(value, tuple) else value
+        for field in dataclasses.fields(config)
+        if (value := getattr(paper, field.name)) != getattr(default, field.name)
+    }
 
 
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:

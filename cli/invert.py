@@ -41,12 +41,13 @@ class InversionSettings:
     octaves: options.Octaves = _DEFAULTS.octaves
     network: options.Network = _DEFAULTS.network
     parameterization: options.ParameterizationByLayer = _DEFAULTS.parameterization
+    paper: options.Paper = False
     unit_activations: options.UnitActivations = False
 
 
-@image_command(InversionSettings, options.Output)
+@image_command(InversionSettings, InversionConfig, options.Output)
 def invert(
-    call: ImageCall[InversionSettings],
+    call: ImageCall[InversionSettings, InversionConfig],
     image: Annotated[
         str | None, typer.Argument(metavar="IMAGE", help="Image to take the features of.")
     ] = None,
@@ -61,7 +62,7 @@ def invert(
     call.check_outputs(images[:1])
 
     recipe = call.recipe()
-    config = call.config(InversionConfig, recipe)
+    config = call.config(recipe)
     spec = recipe.topology.layer(settings.layer)
     source, original = load_input(images[0])
     if spec.kind == "dense":

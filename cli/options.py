@@ -15,7 +15,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.optimize.checkpoint import DEFAULT_EVERY
 from rwgen.seeds import MAX_SEED
 
-DEFAULT_SIZE = 256
+DEFAULT_SIZE = 512
 """Longest side, in pixels, that images are resized to by default: minutes on two cores."""
 
 MAX_SIDE = 16_384
@@ -94,6 +94,20 @@ ShiftFeatures = Annotated[
     bool,
     typer.Option(
         help="Subtract the target's mean features before Gram matrices; --no-... is the paper.",
+    ),
+]
+WhitenGram = Annotated[
+    bool,
+    typer.Option(
+        help="Compare Gram matrices where the target's features vary equally in all directions; "
+        "--no-... is the paper.",
+    ),
+]
+Paper = Annotated[
+    bool,
+    typer.Option(
+        "--paper",
+        help="Set every departure from the paper back; options given as well take precedence.",
     ),
 ]
 UnitActivations = Annotated[

@@ -43,6 +43,13 @@ class StyleSettings:
     init: Annotated[
         str, typer.Option(metavar="noise|content|FILE", help="Image that the search starts from.")
     ] = "noise"
+    match_colors: Annotated[
+        bool,
+        typer.Option(
+            help="Give the scene the colors of the style first, so that it keeps its shapes only; "
+            "--no-... is the paper.",
+        ),
+    ] = _DEFAULTS.match_colors
     octaves: options.Octaves = _DEFAULTS.octaves
     content_layer: Annotated[
         list[str] | None,
@@ -64,12 +71,14 @@ class StyleSettings:
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
+    whiten_gram: options.WhitenGram = _DEFAULTS.whiten_gram
+    paper: options.Paper = False
     unit_activations: options.UnitActivations = False
 
 
-@image_command(StyleSettings, options.Output)
+@image_command(StyleSettings, StyleConfig, options.Output)
 def style(
-    call: ImageCall[StyleSettings],
+    call: ImageCall[StyleSettings, StyleConfig],
     content: Annotated[
         str | None, typer.Argument(metavar="CONTENT", help="Image whose scene is kept.")
     ] = None,
@@ -92,7 +101,7 @@ def style(
 
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)
-    config = call.config(StyleConfig, recipe, style_blend=blend)
+    config = call.config(recipe, style_blend=blend)
     layers = (*config.content_layers, *config.style_layers)
     check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
     config.blend(len(images) - 1)

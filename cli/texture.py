@@ -51,12 +51,14 @@ class TextureSettings:
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
+    whiten_gram: options.WhitenGram = _DEFAULTS.whiten_gram
+    paper: options.Paper = False
     unit_activations: options.UnitActivations = False
 
 
-@image_command(TextureSettings, options.Output)
+@image_command(TextureSettings, TextureConfig, options.Output)
 def texture(
-    call: ImageCall[TextureSettings],
+    call: ImageCall[TextureSettings, TextureConfig],
     source: Annotated[
         str | None, typer.Argument(metavar="SOURCE", help="Image of the texture.")
     ] = None,
@@ -69,7 +71,7 @@ def texture(
     call.check_outputs(images[:1])
 
     recipe = call.recipe()
-    config = call.config(TextureConfig, recipe)
+    config = call.config(recipe)
     expected = "--layer: expected conv or pool layers for a texture"
     check_spatial(recipe.topology, config.layers, expected)
     size = options.parse_size(settings.size)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from types import MappingProxyType
+from typing import Any, Literal, Self, get_args
 
 from rwgen.checks import check_choice, check_count, check_layers, check_number
 from rwgen.errors import InvalidInputError
-from rwgen.network.recipe import STACKED_NETWORK, ZERO_BIAS_NETWORK
+from rwgen.network.recipe import DEFAULT_NETWORK, HALF_WIDTH_NETWORK, STACKED_NETWORK
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.seeds import check_seed
 
@@ -26,13 +28,20 @@ TV_UNIT = 1 / 20_000
 """Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""
 
 
+_PAPER_SEARCH: Mapping[str, Any] = MappingProxyType(
+    {"weighting": "signed", "octaves": 0, "parameterization": "pixel"}
+)
+_PAPER_GRAM: Mapping[str, Any] = MappingProxyType({"shift_features": False, "whiten_gram": False})
+
+
 @dataclass(frozen=True, kw_only=True)
 class StyleConfig:
     """Settings of style transfer (paper, eq. 9).
 
     Attributes:
         network: name of a shipped network, or path of a recipe.
-        content_layers: layers whose features are those of the content image (paper: conv2_2).
+        content_layers: layers whose features are those of the content image. The paper's conv2_2
+            lies behind a pool that cannot see a fine grid of dots; conv1_2 can (docs/math.md).
         style_layers: layers whose Gram matrices are those of the style images (paper: conv1_1
             to conv5_1, the first of each block).
         content_weight: alpha of eq. 9, in units of `CONTENT_UNIT`.
@@ -40,9 +49,14 @@ class StyleConfig:
         tv_weight: gamma of eq. 9, in units of `TV_UNIT`.
         style_blend: weight of each style image, normalized to a sum of one; empty means equal
             weights. The target is a mixture of all (docs/math.md).
+        match_colors: give the content image the mean color and color covariance of the styles
+            before its features are taken, so that content does not hold on to the photo's colors;
+            False is the paper (docs/math.md).
         weighting: how eq. 4 and 8 average, see `Weighting`.
         shift_features: subtract the target's mean features before computing Gram matrices;
             False is the paper (docs/math.md).
+        whiten_gram: compare Gram matrices in a metric in which the target's features vary almost
+            equally in all directions; False is the paper (docs/math.md).
         octaves: number of times the image is halved for the first, smallest size; 0 is the
             paper, None chooses by size (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
@@ -50,15 +64,17 @@ class StyleConfig:
         optimizer: settings of L-BFGS.
     """
 
-    network: str = ZERO_BIAS_NETWORK
-    content_layers: tuple[str, ...] = ("conv2_2",)
-    style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+    network: str = HALF_WIDTH_NETWORK
+    content_layers: tuple[str, ...] = ("conv1_2", "conv2_2")
+    style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     content_weight: float = 100.0
     style_weight: float = 1.0
     tv_weight: float = 1000.0
     style_blend: tuple[float, ...] = ()
+    match_colors: bool = True
     weighting: Weighting = "magnitude"
     shift_features: bool = True
+    whiten_gram: bool = True
     octaves: int | None = None
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
@@ -82,6 +98,26 @@ class StyleConfig:
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
+
+    @classmethod
+    def paper(cls, **values: Any) -> Self:
+        """The literal paper: every departure of the defaults set back (docs/math.md).
+
+        Args:
+            **values: fields with other values.
+        """
+        literal = {
+            "network": DEFAULT_NETWORK,
+            "content_layers": ("conv2_2",),
+            "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+            "content_weight": 100 / CONTENT_UNIT,
+            "style_weight": 1.0,
+            "tv_weight": 1000 / TV_UNIT,
+            "match_colors": False,
+            **_PAPER_SEARCH,
+            **_PAPER_GRAM,
+        }
+        return cls(**{**literal, **values})
 
     def blend(self, num_styles: int) -> tuple[float, ...]:
         """Share of each of `num_styles` style images; shares sum to 1.
@@ -110,6 +146,8 @@ class TextureConfig:
         weighting: how eq. 8 averages, see `Weighting`.
         shift_features: subtract the target's mean features before computing Gram matrices;
             False is the paper (docs/math.md).
+        whiten_gram: compare Gram matrices in a metric in which the target's features vary almost
+            equally in all directions; False is the paper (docs/math.md).
         octaves: number of times the image is halved for the first, smallest size; 0 is the
             paper, None chooses by size (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
@@ -117,10 +155,11 @@ class TextureConfig:
         optimizer: settings of L-BFGS.
     """
 
-    network: str = ZERO_BIAS_NETWORK
+    network: str = HALF_WIDTH_NETWORK
     layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     weighting: Weighting = "magnitude"
     shift_features: bool = True
+    whiten_gram: bool = True
     octaves: int | None = None
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
@@ -132,6 +171,16 @@ class TextureConfig:
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
+
+    @classmethod
+    def paper(cls, **values: Any) -> Self:
+        """The literal paper, see `StyleConfig.paper`.
+
+        Args:
+            **values: fields with other values.
+        """
+        literal = {"network": DEFAULT_NETWORK, **_PAPER_SEARCH, **_PAPER_GRAM}
+        return cls(**{**literal, **values})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,3 +220,18 @@ class InversionConfig:
             check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_count("octaves", 0 if self.octaves is None else self.octaves)
         check_seed(self.seed)
+
+    @classmethod
+    def paper(cls, **values: Any) -> Self:
+        """The literal paper, see `StyleConfig.paper`.
+
+        Args:
+            **values: fields with other values.
+        """
+        literal = {
+            "network": DEFAULT_NETWORK,
+            "propagate_differences": False,
+            "whiten_features": False,
+            **_PAPER_SEARCH,
+        }
+        return cls(**{**literal, **values})

@@ -17,8 +17,13 @@ from rwgen.network.features import feature_extractor, gram_matrix, layer_names
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
 from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
-from rwgen.synthesis.weighting import content_factors, feature_scale, style_factors
-from rwgen.synthesis.whitening import Perturbation, whitening_matrices
+from rwgen.synthesis.weighting import (
+    content_factors,
+    feature_scale,
+    style_factors,
+    whitened_gram,
+)
+from rwgen.synthesis.whitening import Perturbation, gram_whitening, whitening_matrices
 
 Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Maps network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
@@ -242,9 +247,13 @@ def _style_term(
     targets = {name: _mixture([of_image[name] for of_image in found], shares) for name in names}
     shifts = {name: shift for name, (_, shift, _) in targets.items()}
     scales = {name: scale for name, (_, _, scale) in targets.items()}
+    whitenings: dict[str, tf.Tensor] = {}
+    if config.whiten_gram:
+        whitenings = {name: gram_whitening(gram) for name, (gram, _, _) in targets.items()}
     # The reciprocals are mean gradients, which add up.
     factors_of = [
-        style_factors(read, image, names, config.weighting, scales, shifts) for image in images
+        style_factors(read, image, names, config.weighting, scales, shifts, whitenings)
+        for image in images
     ]
     factors = {
         name: 1 / math.fsum(s / f[name] for s, f in zip(shares, factors_of, strict=True))
@@ -252,9 +261,12 @@ def _style_term(
     }
 
     def reading_of(name: str) -> Reading:
+        matrix = whitenings.get(name)
+        target = whitened_gram(targets[name][0], matrix)
+
         def reading(features: tf.Tensor) -> tf.Tensor:
             gram = gram_matrix(features / scales[name] - shifts[name])
-            return factors[name] * gram_loss(gram, targets[name][0])[0]
+            return factors[name] * gram_loss(whitened_gram(gram, matrix), target)[0]
 
         return reading
 

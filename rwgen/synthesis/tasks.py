@@ -21,6 +21,7 @@ from rwgen.network.preprocess import check_image
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution
+from rwgen.synthesis.colors import match_colors
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import (
@@ -200,11 +201,15 @@ def transfer_style(
     config = config or StyleConfig()
     if not styles:
         raise InvalidInputError("expected at least one style image. Received: none")
-    config.blend(len(styles))  # refuses a wrong number of styles before any work
+    shares = config.blend(len(styles))  # refuses a wrong number of styles before any work
+    content = check_image(content)
+    styles = [check_image(style) for style in styles]
+    if config.match_colors:
+        content = match_colors(content, styles, shares)
     targets = [
-        TargetImage("a content image", check_image(content), has_result_size=True),
+        TargetImage("a content image", content, has_result_size=True),
         *(
-            TargetImage(f"style image {number}", check_image(style))
+            TargetImage(f"style image {number}", style)
             for number, style in enumerate(styles, start=1)
         ),
     ]

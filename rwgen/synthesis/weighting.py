@@ -7,7 +7,7 @@ respect to the features is pulled back to the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -44,10 +44,12 @@ def content_factors(
     Raises:
         InvalidInputError: a layer's features do not depend on the image, so no factor exists.
     """
-    gradients = input_gradients(
-        read, image, layers, lambda features: content_loss(features, 0.0), scales
-    )
-    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
+
+    def reading_of(name: str) -> Reading:
+        scale = (scales or {}).get(name, 1.0)
+        return lambda features: content_loss(features / scale, 0.0)
+
+    return _factors(read, image, {name: reading_of(name) for name in layers}, weighting)
 
 
 def style_factors(
@@ -57,6 +59,7 @@ def style_factors(
     weighting: Weighting = "magnitude",
     scales: Mapping[str, float] | None = None,
     shifts: Mapping[str, tf.Tensor] | None = None,
+    whitenings: Mapping[str, tf.Tensor] | None = None,
 ) -> dict[str, float]:
     """Mu of equation 8 for each layer.
 
@@ -67,6 +70,8 @@ def style_factors(
         weighting: see `content_factors`.
         scales: see `content_factors`.
         shifts: subtracted from each layer's divided features, [1, 1, 1, channels]; 0 by default.
+        whitenings: matrix W of each layer in whose metric Gram matrices are compared, see
+            `whitened_gram`; the identity by default.
 
     Returns:
         {layer: mu}.
@@ -74,48 +79,53 @@ def style_factors(
     Raises:
         InvalidInputError: see `content_factors`.
     """
-    gradients = input_gradients(
-        read,
-        image,
-        layers,
-        lambda features: gram_loss(gram_matrix(features), 0.0),
-        scales,
-        shifts,
-    )
-    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
+
+    def reading_of(name: str) -> Reading:
+        scale, shift = (scales or {}).get(name, 1.0), (shifts or {}).get(name, 0.0)
+        matrix = (whitenings or {}).get(name)
+
+        def reading(features: tf.Tensor) -> tf.Tensor:
+            return gram_loss(whitened_gram(gram_matrix(features / scale - shift), matrix), 0.0)
+
+        return reading
+
+    return _factors(read, image, {name: reading_of(name) for name in layers}, weighting)
 
 
 def input_gradients(
-    read: Reader,
-    image: tf.Tensor,
-    layers: Sequence[str],
-    loss: Callable[[tf.Tensor], tf.Tensor],
-    scales: Mapping[str, float] | None = None,
-    shifts: Mapping[str, tf.Tensor] | None = None,
+    read: Reader, image: tf.Tensor, losses: Mapping[str, Reading]
 ) -> dict[str, NDArray[np.floating]]:
     """Gradient of a loss on each layer's features with respect to the image.
 
     Args:
         read: reads features of an image, see `rwgen.compute.readers`.
         image: [1, height, width, 3], network input.
-        layers: layers that it reads.
-        loss: maps features to a loss [1].
-        scales: divisor of each layer's features; 1 by default.
-        shifts: subtracted from the divided features; 0 by default.
+        losses: maps features to a loss [1], for each layer.
 
     Returns:
         {layer: [1, height, width, 3]}.
     """
-
-    def reading_of(name: str) -> Reading:
-        scale, shift = (scales or {}).get(name, 1.0), (shifts or {}).get(name, 0.0)
-        return lambda features: loss(features / scale - shift)
-
     image = tf.convert_to_tensor(image)
     with tf.GradientTape(persistent=True, watch_accessed_variables=False) as tape:
         tape.watch(image)
-        losses = read(image, {name: reading_of(name) for name in layers})
-    return {name: tape.gradient(losses[name], image).numpy() for name in layers}
+        values = read(image, losses)
+    return {name: tape.gradient(values[name], image).numpy() for name in losses}
+
+
+def whitened_gram(gram: tf.Tensor, matrix: tf.Tensor | None) -> tf.Tensor:
+    """Gram matrix of features times W, from that of the features: W^T G W.
+
+    Args:
+        gram: [batch, N, N], G.
+        matrix: [N, N], W, such as `rwgen.synthesis.whitening.gram_whitening` returns; None means
+            the identity.
+
+    Returns:
+        [batch, N, N].
+    """
+    if matrix is None:
+        return gram
+    return tf.matmul(matrix, tf.matmul(gram, matrix), transpose_a=True)
 
 
 def feature_scale(features: tf.Tensor) -> tf.Tensor:
@@ -127,6 +137,13 @@ def feature_scale(features: tf.Tensor) -> tf.Tensor:
     """
     scale = tf.sqrt(tf.reduce_mean(tf.square(tf.cast(features, tf.float64))))
     return tf.where(tf.math.is_finite(scale) & (scale > 0), scale, tf.ones_like(scale))
+
+
+def _factors(
+    read: Reader, image: tf.Tensor, losses: Mapping[str, Reading], weighting: Weighting
+) -> dict[str, float]:
+    gradients = input_gradients(read, image, losses)
+    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
 
 
 def _reciprocal_mean(name: str, gradient: NDArray[np.floating], weighting: Weighting) -> float:

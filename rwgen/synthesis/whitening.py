@@ -1,10 +1,16 @@
-"""Whitened features: a metric for inversions that weights everything a layer keeps equally.
+"""Whitened features: metrics that weight everything a layer keeps, or a style shows, equally.
 
-A deep layer responds to a change of an image's brightness far more than to most other changes, and
-a search that compares its raw features spends its iterations on brightness. Here the channels of a
-layer are multiplied by a matrix so that small random changes of the image, of the kind that the
-search makes, change all products by the same amount on average and independently of each other
-(docs/math.md, "Whitened features"). Nothing is learned: the changes are drawn from the seed.
+**Inversions.** A deep layer responds to a change of an image's brightness far more than to most
+other changes, and a search that compares its raw features spends its iterations on brightness. Here
+the channels of a layer are multiplied by a matrix so that small random changes of the image, of the
+kind that the search makes, change all products by the same amount on average and independently of
+each other (docs/math.md, "Whitened features"). Nothing is learned: the changes are drawn from the
+seed.
+
+**Gram matrices.** Untrained features lie along few directions, and the Frobenius norm of equation 6
+sees only those, while strokes live in the weak ones. Here the channels are multiplied by a matrix
+that makes the variances of the target's features nearly equal in all directions (docs/math.md,
+"Whitened Gram matrices").
 """
 
 from __future__ import annotations
@@ -26,8 +32,11 @@ MAX_DRAWS = 128
 """Maximum number of changed images; feature maps of under a dozen positions get fewer samples."""
 
 SHRINKAGE = 0.1
-"""Share of the mean variance that is added to every direction, so that directions with almost no
-variance, and those that the samples missed, are not amplified."""
+"""Share of the mean variance that is added to every direction of changed features, so that
+directions with almost no variance, and those that the samples missed, are not amplified."""
+
+GRAM_SHRINKAGE = 1.0
+"""The same for the features of Gram matrices. Less of it brings out noise (docs/math.md)."""
 
 Perturbation = Callable[[int], NDArray[Any]]
 """Maps the number of a draw to an image near the target, network input [1, height, width, 3]."""
@@ -65,16 +74,35 @@ def whitening_matrices(
         for name, value in found.items():
             moments[name] += value.numpy()
     return {
-        name: tf.constant(inverse_root(value), targets[name].dtype)
+        name: tf.constant(inverse_root(value, SHRINKAGE), targets[name].dtype)
         for name, value in moments.items()
     }
 
 
-def inverse_root(moments: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(S / v + `SHRINKAGE` I)^(-1/2), where v is the mean of the diagonal of S.
+def gram_whitening(gram: tf.Tensor) -> tf.Tensor:
+    """The matrix W in whose metric Gram matrices are compared with a target C.
+
+    With v the mean of C's diagonal, W = (C / v + `GRAM_SHRINKAGE` I)^(-1/2) / sqrt(v). The metric
+    does not depend on the scale of the features.
+
+    Args:
+        gram: [1, N, N], C: the target's Gram matrix.
+
+    Returns:
+        [N, N], of the same dtype; the identity if C is zero.
+    """
+    moments = gram[0].numpy().astype(np.float64)
+    variance = float(np.trace(moments)) / len(moments)
+    root = inverse_root(moments, GRAM_SHRINKAGE)
+    return tf.constant(root / math.sqrt(variance) if variance else root, gram.dtype)
+
+
+def inverse_root(moments: NDArray[np.float64], shrinkage: float) -> NDArray[np.float64]:
+    """(S / v + `shrinkage` I)^(-1/2), where v is the mean of the diagonal of S.
 
     Args:
         moments: [N, N], S: symmetric and positive semidefinite, in any unit.
+        shrinkage: share of the mean variance that is added to every direction.
 
     Returns:
         [N, N]; the identity if all moments are zero.
@@ -83,7 +111,7 @@ def inverse_root(moments: NDArray[np.float64]) -> NDArray[np.float64]:
     if variance == 0:
         return np.eye(len(moments))
     values, directions = np.linalg.eigh(moments / variance)
-    scales = 1 / np.sqrt(np.maximum(values, 0) + SHRINKAGE)
+    scales = 1 / np.sqrt(np.maximum(values, 0) + shrinkage)
     root: NDArray[np.float64] = (directions * scales) @ directions.T
     return root
 

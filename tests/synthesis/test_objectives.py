@@ -5,6 +5,7 @@ import dataclasses
 import keras
 import numpy as np
 import pytest
+import scipy.linalg
 import tensorflow as tf
 
 from rwgen import InvalidInputError, LayerError, StyleConfig, TextureConfig, feature_extractor
@@ -59,7 +60,7 @@ class Paper:
         f, f0 = self.matrix(image), self.matrix(target)
         return np.sum((f - f0) ** 2) / (2 * f.size) / self.mean_gradient(target, f0 / f0.size)
 
-    def style(self, image, targets, shifted, shares=(1.0,)):
+    def style(self, image, targets, shifted, whitened, shares=(1.0,)):
         """All positions of all targets in one matrix, each image's counting its share."""
         f, each = self.matrix(image), [self.matrix(target) for target in targets]
         f0 = np.concatenate(each, axis=1)
@@ -68,24 +69,34 @@ class Paper:
         shift = (f0 @ counts)[:, np.newaxis] if shifted else 0.0
         f, f0 = f - shift, f0 - shift
         channels = len(f)
+        metric = np.eye(channels)
+        if whitened:
+            covariance = (f0 * counts) @ f0.T
+            variance = np.trace(covariance) / channels
+            spread = covariance / variance + np.eye(channels)
+            metric = scipy.linalg.fractional_matrix_power(spread, -0.5) / np.sqrt(variance)
+        f, f0 = metric @ f, metric @ f0
         gram, gram0 = f @ f.T / f.shape[1], (f0 * counts) @ f0.T
         gradient = 0
         for target, x, share in zip(targets, each, shares, strict=True):
-            x = x - shift
+            x = metric @ (x - shift)
             # d/dF of ||F F'||^2 / (4 N^2 M^2) is (F F') F / (N^2 M^2).
-            cotangent = (x @ x.T / x.shape[1]) @ x / (channels**2 * x.shape[1])
+            cotangent = metric.T @ (x @ x.T / x.shape[1]) @ x / (channels**2 * x.shape[1])
             gradient += share * self.mean_gradient(target, cotangent)
         return np.sum((gram - gram0) ** 2) / (4 * channels**2) / gradient
 
 
 @pytest.mark.parametrize("shifted", [True, False])
-def test_the_style_objective_is_equation_9(network, images, shifted):
+@pytest.mark.parametrize("whitened", [True, False])
+def test_the_style_objective_is_equation_9(network, images, shifted, whitened):
     content, style, other, candidate = images
-    config = dataclasses.replace(CONFIG, style_blend=(3, 1), shift_features=shifted)
+    config = dataclasses.replace(
+        CONFIG, style_blend=(3, 1), shift_features=shifted, whiten_gram=whitened
+    )
     found = worth(style_objective(network, content, [style, other], config), candidate)
     contents = [Paper(network, name).content(candidate, content) for name in CONFIG.content_layers]
     styles = [
-        Paper(network, name).style(candidate, [style, other], shifted, (0.75, 0.25))
+        Paper(network, name).style(candidate, [style, other], shifted, whitened, (0.75, 0.25))
         for name in CONFIG.style_layers
     ]
     variation = sum(np.sum(np.diff(candidate, axis=axis) ** 2) for axis in (1, 2))
@@ -106,12 +117,15 @@ def test_the_inversion_objective_is_equation_1_summed_over_layers(network, image
 
 
 @pytest.mark.parametrize("shifted", [True, False])
-def test_the_texture_objective_is_equation_5_for_another_size(network, images, shifted):
+@pytest.mark.parametrize("whitened", [True, False])
+def test_the_texture_objective_is_equation_5_for_another_size(network, images, shifted, whitened):
     _, source, _, candidate = images
-    config = TextureConfig(layers=("conv1_1", "conv2_1"), shift_features=shifted)
+    config = TextureConfig(
+        layers=("conv1_1", "conv2_1"), shift_features=shifted, whiten_gram=whitened
+    )
     found = worth(texture_objective(network, source, config), candidate)
     expected = sum(
-        Paper(network, name).style(candidate, [source], shifted) for name in config.layers
+        Paper(network, name).style(candidate, [source], shifted, whitened) for name in config.layers
     )
     assert found == {"style": pytest.approx(expected, rel=1e-9)}
 

@@ -108,7 +108,8 @@ def test_each_layer_has_the_factor_that_it_has_alone(extractor, smooth_image, fa
 def test_input_gradients_have_the_images_shape_and_dtype(extractor, smooth_image):
     image = smooth_image(8, 7)
     read = plain_reader(extractor)
-    found = input_gradients(read, image, LAYERS, lambda f: tf.reduce_sum(f, axis=[1, 2, 3]))
+    sums = dict.fromkeys(LAYERS, lambda features: tf.reduce_sum(features, axis=[1, 2, 3]))
+    found = input_gradients(read, image, sums)
     for name in LAYERS:
         assert (found[name].shape, found[name].dtype) == (image.shape, np.float64)
         assert np.any(found[name])

@@ -40,11 +40,11 @@ def test_the_root_is_that_of_scipy(scale):
     moments = vectors.T @ vectors * scale
     shrunk = moments / (np.trace(moments) / 6) + SHRINKAGE * np.eye(6)
     expected = scipy.linalg.fractional_matrix_power(shrunk, -0.5)
-    np.testing.assert_allclose(inverse_root(moments), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(inverse_root(moments, SHRINKAGE), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_without_any_change_nothing_is_mixed():
-    np.testing.assert_array_equal(inverse_root(np.zeros((3, 3))), np.eye(3))
+    np.testing.assert_array_equal(inverse_root(np.zeros((3, 3)), SHRINKAGE), np.eye(3))
 
 
 @pytest.mark.parametrize("way", ["kept", "computed again", "differences"])
@@ -66,7 +66,7 @@ def test_matrices_are_those_of_the_changes_of_features(small_network, smooth_ima
     for name, matrix in found.items():
         moved = changes(extractor, image, name, draws)
         moments = moved.T @ moved
-        np.testing.assert_allclose(matrix, inverse_root(moments), rtol=1e-6, atol=1e-7)
+        np.testing.assert_allclose(matrix, inverse_root(moments, SHRINKAGE), rtol=1e-6, atol=1e-7)
         spectrum = np.linalg.eigvalsh(matrix.numpy() @ moments @ matrix.numpy())
         before = np.linalg.eigvalsh(moments)
         share = before / before.mean()
