@@ -42,7 +42,7 @@ class StyleSettings:
     ] = ""
     init: Annotated[
         str, typer.Option(metavar="noise|content|FILE", help="Image that the search starts from.")
-    ] = "noise"
+    ] = _DEFAULTS.init
     match_colors: Annotated[
         bool,
         typer.Option(
@@ -101,7 +101,8 @@ def style(
 
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)
-    config = call.config(recipe, style_blend=blend)
+    kind = _DEFAULTS.init if start else settings.init  # a file replaces either kind of start
+    config = call.config(recipe, style_blend=blend, init=kind)
     layers = (*config.content_layers, *config.style_layers)
     check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
     config.blend(len(images) - 1)
@@ -120,7 +121,7 @@ def style(
         content_layers=config.content_layers if config.content_weight else (),
     )
     pixels = [resize_image(item.pixels, *item.size) for item in inputs]
-    init = pixels[0] if settings.init == "content" else None
+    init = None
     if start is not None:
         start, init = load_input(start)
         init = resize_image(init, *sizes[0])

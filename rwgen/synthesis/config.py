@@ -21,8 +21,16 @@ ParameterizationName = Literal["pixel", "fourier", "box", "fourier-box"]
 """What L-BFGS moves: pixels, as in the paper, or their frequencies, low ones further; `box` maps
 either smoothly onto the range of valid pixels."""
 
+StyleStart = Literal["noise", "content"]
+"""What a style transfer starts from where no image is given: white noise, as in the paper, or the
+content image in the colors of the styles."""
+
 CONTENT_UNIT = 1 / 300
 """Factor of eq. 1 for one unit of content weight; see docs/math.md, "The ratio"."""
+
+STYLE_ITERATIONS = 90
+"""Default number of iterations of a style transfer, over all sizes. From the content, a judge sees
+no more improvement after them (docs/performance.md)."""
 
 TV_UNIT = 1 / 20_000
 """Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""
@@ -52,6 +60,7 @@ class StyleConfig:
         match_colors: give the content image the mean color and color covariance of the styles
             before its features are taken, so that content does not hold on to the photo's colors;
             False is the paper (docs/math.md).
+        init: what the search starts from, see `StyleStart`.
         weighting: how eq. 4 and 8 average, see `Weighting`.
         shift_features: subtract the target's mean features before computing Gram matrices;
             False is the paper (docs/math.md).
@@ -60,7 +69,7 @@ class StyleConfig:
         octaves: number of times the image is halved for the first, smallest size; 0 is the
             paper, None chooses by size (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
-        seed: seed of the white noise that the search starts from.
+        seed: seed of the white noise that the search starts from if `init` is `noise`.
         optimizer: settings of L-BFGS.
     """
 
@@ -72,13 +81,16 @@ class StyleConfig:
     tv_weight: float = 1000.0
     style_blend: tuple[float, ...] = ()
     match_colors: bool = True
+    init: StyleStart = "content"
     weighting: Weighting = "magnitude"
     shift_features: bool = True
     whiten_gram: bool = True
     octaves: int | None = None
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
-    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    optimizer: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig(max_iterations=STYLE_ITERATIONS)
+    )
 
     def __post_init__(self) -> None:
         for key in ("content_weight", "style_weight", "tv_weight"):
@@ -95,6 +107,7 @@ class StyleConfig:
         check_layers("content_layers", self.content_layers)
         check_layers("style_layers", self.style_layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_choice("init", self.init, get_args(StyleStart))
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_seed(self.seed)
@@ -114,6 +127,7 @@ class StyleConfig:
             "style_weight": 1.0,
             "tv_weight": 1000 / TV_UNIT,
             "match_colors": False,
+            "init": "noise",
             **_PAPER_SEARCH,
             **_PAPER_GRAM,
         }

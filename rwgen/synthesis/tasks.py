@@ -187,7 +187,7 @@ def transfer_style(
             in pixels.
         network: see `invert`.
         config: settings; None means the defaults.
-        init: start of the search, of the content's shape; None means white noise.
+        init: start of the search, of the content's shape; None means that of the configuration.
         callback: see `invert`.
         checkpoint: see `invert`.
         memory_limit: see `invert`.
@@ -206,6 +206,8 @@ def transfer_style(
     styles = [check_image(style) for style in styles]
     if config.match_colors:
         content = match_colors(content, styles, shares)
+    if init is None and config.init == "content":
+        init = content
     targets = [
         TargetImage("a content image", content, has_result_size=True),
         *(
