@@ -1,0 +1,148 @@
+"""Style transfers and textures by the command line, judged by a trained classifier.
+
+Every picture is made by a whole process, `rwgen style` or `rwgen texture`, whose seconds and peak
+memory are recorded. Pictures that the folder already holds are not made again. Variants:
+
+- `paper`: the literal paper (`--paper`, 200 iterations);
+- `before`: the defaults before Gram matrices were whitened (full width, noise, 200 iterations);
+- `now`: the defaults.
+
+The table names images by file, so that it applies to any folder of photos, paintings and textures;
+`--peers FILE` adds pictures made by other programs: a JSON list of objects with `result` (a file
+beside FILE, in the folder `peer`), `by` and `of` (names of the images).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from PIL import Image
+from record import write_record
+
+BEFORE = ["--network", "ranvgg19-zero-bias", "--no-whiten-gram", "--iterations", "200"]
+VARIANTS: dict[str, dict[str, list[str]]] = {
+    "style": {
+        "paper": ["--paper", "--iterations", "200"],
+        "before": [
+            *BEFORE,
+            *["--no-match-colors", "--init", "noise", "--content-layer", "conv2_2"],
+            *(f"--style-layer=conv{block}_1" for block in range(1, 6)),
+        ],
+        "now": [],
+    },
+    "texture": {"paper": ["--paper", "--iterations", "200"], "before": BEFORE, "now": []},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=Path, nargs="+", required=True, help="folders of images")
+    parser.add_argument("--pairs", nargs="*", default=[], help="PHOTO:PAINTING file names")
+    parser.add_argument("--textures", nargs="*", default=[], help="file names")
+    parser.add_argument("--variants", nargs="+", default=["paper", "before", "now"])
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--texture-size", type=int, default=256)
+    parser.add_argument("--peers", type=Path)
+    parser.add_argument("--folder", type=Path, required=True, help="where pictures are kept")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    options = parser.parse_args()
+    options.folder.mkdir(parents=True, exist_ok=True)
+
+    runs = []
+    for seed in range(options.seeds):
+        for variant in options.variants:
+            for pair in options.pairs:
+                runs.append(_run(options, "style", variant, pair.split(":"), seed))
+            for name in options.textures:
+                runs.append(_run(options, "texture", variant, [name], seed))
+    from judge import Judge  # after the pictures: torch would share the cores
+
+    judge = Judge()
+    for run in runs:
+        run |= _judged(judge, options, Path(run["file"]), run["of"])
+    for peer in json.loads(options.peers.read_text()) if options.peers else []:
+        path = options.peers.parent / "peer" / peer["result"]
+        runs.append({**peer, "variant": peer["by"], **_judged(judge, options, path, peer["of"])})
+    for run in runs:
+        run.pop("file", None)
+    write_record(options.output, {"size": options.size, "runs": runs, "ratios": _ratios(runs)})
+
+
+def _run(
+    options: argparse.Namespace, task: str, variant: str, names: list[str], seed: int
+) -> dict[str, Any]:
+    """Make one picture in a process of its own, unless it exists."""
+    size = options.size if task == "style" else options.texture_size
+    stems = "-in-".join(Path(name).stem for name in names)
+    path = options.folder / f"{stems}-{variant}-{seed}-{size}.png"
+    measured = path.with_suffix(".json")
+    if not measured.exists():
+        images = [str(_find(options.images, name)) for name in names]
+        sizes = ["--size", f"{size}"]
+        if task == "texture":
+            sizes += ["--source-size", f"{size}"]
+        command = [
+            sys.executable,
+            "-m",
+            "rwgen.cli",
+            task,
+            *images,
+            *VARIANTS[task][variant],
+            *sizes,
+        ]
+        started = time.perf_counter()
+        process = subprocess.Popen([*command, "--seed", f"{seed}", "-q", "-o", str(path)])
+        _, status, usage = os.wait4(process.pid, 0)
+        if status:
+            raise SystemExit(f"{' '.join(command)} failed")
+        seconds = round(time.perf_counter() - started, 1)
+        measured.write_text(json.dumps({"seconds": seconds, "peak_mib": usage.ru_maxrss // 1024}))
+    row = {"task": task, "variant": variant, "of": names, "seed": seed, "file": str(path)}
+    print(row | json.loads(measured.read_text()), flush=True)
+    return row | json.loads(measured.read_text())
+
+
+def _judged(
+    judge: Any, options: argparse.Namespace, path: Path, names: list[str]
+) -> dict[str, Any]:
+    with Image.open(path) as result:
+        images = [Image.open(_find(options.images, name)) for name in names]
+        found = judge.style(result, *images) if len(images) == 2 else judge.texture(result, *images)
+    return {key: round(value, 4) for key, value in found.items()}
+
+
+def _ratios(runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Seconds of a picture by the defaults, as a ratio to those before, for each task."""
+    ratios = {}
+    for task in VARIANTS:
+        seconds = {
+            variant: [
+                run["seconds"]
+                for run in runs
+                if (run.get("task"), run["variant"]) == (task, variant)
+            ]
+            for variant in ("before", "now")
+        }
+        if all(seconds.values()):
+            ratios[task] = round(mean(seconds["now"]) / mean(seconds["before"]), 3)
+    return ratios
+
+
+def _find(folders: list[Path], name: str) -> Path:
+    for folder in folders:
+        if (folder / name).exists():
+            return folder / name
+    raise SystemExit(f"expected {name} in one of the folders of images")
+
+
+if __name__ == "__main__":
+    main()
