@@ -93,7 +93,7 @@ def _run(
         command = [
             sys.executable,
             "-m",
-            "rwgen.cli",
+            "rwgen.cli.main",
             task,
             *images,
             *VARIANTS[task][variant],
