@@ -20,7 +20,7 @@ def networks(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "width", "kernels", "biases", "pooling", "candidates"):
+    for heading in ("network", "width", "padding", "kernels", "biases", "pooling", "candidates"):
         table.add_column(heading)
     for recipe in recipes:
         entry = _entry(recipe)
@@ -28,10 +28,12 @@ def networks(json: options.Json = False) -> None:
         if recipe.selection is not None:
             chosen = f"{entry['candidates']}, {len(entry['selected_layers'])} layers"
         positive = ", positive" if recipe.bias_distribution == "half_normal" else ""
-        deviations = (f"{recipe.kernel_stddev:g}", f"{recipe.bias_stddev:g}{positive}")
+        scaled = ", scaled" if recipe.kernel_scaling == "fan_in" else ""
+        deviations = (f"{recipe.kernel_stddev:g}{scaled}", f"{recipe.bias_stddev:g}{positive}")
         if entry["trained"]:
             deviations = ("trained", "trained")
-        table.add_row(recipe.name, f"{entry['width']:g}", *deviations, recipe.pooling, chosen)
+        shape = (f"{entry['width']:g}", recipe.padding)
+        table.add_row(recipe.name, *shape, *deviations, recipe.pooling, chosen)
     Console().print(table)
 
 
@@ -43,7 +45,9 @@ def _entry(recipe: Recipe) -> dict[str, Any]:
         "width": recipe.width or 1,
         "blocks": [list(block) for block in recipe.topology.blocks],
         "pooling": recipe.pooling,
+        "padding": recipe.padding,
         "kernel_stddev": recipe.kernel_stddev,
+        "kernel_scaling": recipe.kernel_scaling,
         "bias_stddev": recipe.bias_stddev,
         "bias_distribution": recipe.bias_distribution,
         "seed": recipe.seed,

@@ -21,7 +21,14 @@ from rwgen.network.recipe import (
 RECIPES = (
     Recipe(name=DEFAULT_NETWORK),
     Recipe(name=ZERO_BIAS_NETWORK, bias_stddev=0.0),
-    Recipe(name=HALF_WIDTH_NETWORK, width=0.5, bias_stddev=0.0),
+    Recipe(
+        name=HALF_WIDTH_NETWORK,
+        width=0.5,
+        padding="symmetric",
+        kernel_stddev=1.0,
+        kernel_scaling="fan_in",
+        bias_stddev=0.3,
+    ),
     Recipe(name=HALF_NORMAL_NETWORK, bias_stddev=0.045, bias_distribution="half_normal"),
 )
 

@@ -9,8 +9,9 @@ the algorithm pays for many channels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -18,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.compute.memory import WINOGRAD_CHANNELS
+from rwgen.network.convolution import SymmetricConv2D
 
 TILE = 4
 """Side of an output tile; an input tile is two larger."""
@@ -27,8 +29,11 @@ POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)
 a float32 result is twice as far from the exact one (docs/performance.md). Exact in binary."""
 
 MAX_PIXELS = 2**19
-"""Largest image to convolve. Beyond it there is no gain, and the working space, several times the
-features, would dominate the memory of a task (docs/performance.md)."""
+"""Largest output of a convolution. Beyond it there is no gain, and the working space, several times
+the features, would dominate the memory of a task (docs/performance.md)."""
+
+_MARGINS = {"same": 0, "valid": 2}
+"""Pixels by which the output is lower and narrower than the input, by `padding`."""
 
 
 def interpolation_matrices() -> tuple[NDArray[np.float64], ...]:
@@ -65,20 +70,26 @@ def transform_filters(kernel: NDArray[Any]) -> NDArray[Any]:
     return product.reshape(-1, *kernel.shape[2:])
 
 
-def winograd_convolution(images: tf.Tensor, filters: tf.Tensor) -> tf.Tensor:
-    """Correlate with 3x3 filters, stride 1 and `padding="same"`.
+def winograd_convolution(
+    images: tf.Tensor, filters: tf.Tensor, padding: Literal["same", "valid"] = "same"
+) -> tf.Tensor:
+    """Correlate with 3x3 filters and stride 1.
 
     Args:
         images: [batch, height, width, channels in]; all sizes but the batch are static.
         filters: [36, channels in, channels out], see `transform_filters`.
+        padding: `same` surrounds the images by zeros; `valid` does not, and the output is smaller
+            by two pixels in height and width.
 
     Returns:
-        [batch, height, width, channels out].
+        [batch, height, width, channels out], or of [height - 2, width - 2].
     """
-    _, height, width, channels = images.shape
+    channels, margin = images.shape[3], _MARGINS[padding]
+    height, width = (side - margin for side in images.shape[1:3])
     rows, columns = -(-height // TILE), -(-width // TILE)
+    before = 1 - margin // 2
     below, right = (TILE * count + 1 - side for count, side in ((rows, height), (columns, width)))
-    padded = tf.pad(images, [[0, 0], [1, below], [1, right], [0, 0]])
+    padded = tf.pad(images, [[0, 0], [before, below], [before, right], [0, 0]])
     # Each stage is stacked separately: one with all 36 sums takes XLA four times longer to compile.
     lines = [padded[:, i : i + TILE * rows - 3 : TILE] for i in range(6)]
     lines = tf.stack(_combine(_B, lines))
@@ -110,7 +121,7 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
         if not hasattr(self, "_filters"):
             with tf.init_scope():
                 self.transform()
-        return winograd_convolution(inputs, self._filters)
+        return winograd_convolution(inputs, self._filters, self.padding)
 
     def transform(self) -> None:
         """Transform the current filters."""
@@ -118,29 +129,36 @@ class WinogradConv2D(keras.layers.Conv2D):  # type: ignore[misc]
         self._filters = tf.constant(transform_filters(kernel))
 
 
+@keras.saving.register_keras_serializable("rwgen")
+class WinogradSymmetricConv2D(SymmetricConv2D, WinogradConv2D):
+    """A `SymmetricConv2D` that uses Winograd's algorithm where possible, on the padded images."""
+
+
 def suits(layer: keras.layers.Layer, shape: Sequence[int | None] | None = None) -> bool:
     """Whether the algorithm applies to a layer and is faster on a CPU.
 
     Args:
         layer: any built layer.
-        shape: [batch, height, width, channels] of its input; None ignores the size of the input.
+        shape: [batch, height, width, channels] of the images that are correlated, after symmetric
+            padding; None ignores their size.
     """
     if not isinstance(layer, keras.layers.Conv2D) or not layer.built:
         return False
     exact = (
         layer.kernel_size == (3, 3)
         and layer.strides == layer.dilation_rate == (1, 1)
-        and (layer.padding, layer.groups, layer.data_format) == ("same", 1, "channels_last")
+        and layer.padding in _MARGINS
+        and (layer.groups, layer.data_format) == (1, "channels_last")
         and layer.compute_dtype in ("float32", "float64")
     )
     if shape is not None:
-        _, height, width, _ = shape
-        exact &= height is not None and width is not None and height * width <= MAX_PIXELS
+        sides = [side - _MARGINS[layer.padding] for side in shape[1:3] if side is not None]
+        exact &= len(sides) == 2 and min(sides) > 0 and math.prod(sides) <= MAX_PIXELS
     return exact and min(layer.kernel.shape[2:]) >= WINOGRAD_CHANNELS
 
 
 def with_winograd(model: keras.Model) -> keras.Model:
-    """Replace every suitable convolution of a model by `WinogradConv2D`, on a CPU.
+    """Replace every suitable convolution of a model by a `WinogradConv2D`, on a CPU.
 
     Args:
         model: a functional model; its current weights are copied.
@@ -161,7 +179,9 @@ def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
         config |= {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
     if suits(layer):
-        return WinogradConv2D.from_config(config | {"trainable": False})
+        symmetric = isinstance(layer, SymmetricConv2D)
+        winograd = WinogradSymmetricConv2D if symmetric else WinogradConv2D
+        return winograd.from_config(config | {"trainable": False})
     return type(layer).from_config(config)
 
 

@@ -47,7 +47,7 @@ class LayerSpec:
 
     Attributes:
         name: Name in the paper, such as `conv4_2`, `pool4` or `fc6`.
-        kind: `conv` (3x3, stride 1, zero padding, ReLU), `pool` (2x2, stride 2) or `dense`.
+        kind: `conv` (3x3, stride 1, same size, ReLU), `pool` (2x2, stride 2) or `dense`.
         units: Number of output channels of a convolution or pooling layer, or of output features
             of a dense layer.
         num_pools: Number of pooling layers up to and including this layer.
@@ -198,6 +198,10 @@ class Architecture:
         if before and before.kind != "dense":
             inputs *= (DENSE_INPUT_SIZE >> spec.num_pools) ** 2
         return (inputs, spec.units)
+
+    def fan_in(self, name: str) -> int:
+        """Return the number of inputs of one output of a layer's kernel, 0 for a pooling layer."""
+        return math.prod((self.kernel_shape(name) or (0, 0))[:-1])
 
     def num_parameters(self, name: str) -> int:
         """Return the number of parameters of a layer, kernel and bias together."""

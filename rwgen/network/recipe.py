@@ -30,6 +30,8 @@ SCHEMA_VERSION = 1
 """Version of the JSON format. Other versions are refused."""
 
 PoolingKind = Literal["avg", "max"]
+PaddingKind = Literal["zeros", "symmetric"]
+KernelScaling = Literal["none", "fan_in"]
 BiasDistribution = Literal["normal", "half_normal"]
 
 DEFAULT_NETWORK = "ranvgg19"
@@ -45,13 +47,17 @@ ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
 """Recipe without biases, for textures and style transfer at full width (docs/math.md)."""
 
 HALF_WIDTH_NETWORK = "ranvgg19-half-width"
-"""Default recipe for textures and styles: no biases, half the channels (docs/math.md)."""
+"""Default recipe for textures and styles: half the channels, symmetric padding, and biases in
+proportion to activations (docs/math.md)."""
 
 IMAGENET = "imagenet"
 """Name of the weights that Keras publishes, trained on ImageNet."""
 
 MAX_STDDEV = 1e6
 """Largest standard deviation of weights."""
+
+_OMITTED = {"padding": "zeros", "kernel_scaling": "none"}
+"""Defaults that JSON omits, so that recipes without these fields keep their text."""
 
 
 _Check = Callable[[str, Any], None]  # takes the name and the value of a field
@@ -120,7 +126,9 @@ _RECIPE_CHECKS: dict[str, _Check] = {
         )
     ),
     "pooling": _one_of(get_args(PoolingKind)),
+    "padding": _one_of(get_args(PaddingKind)),
     "kernel_stddev": _STDDEV,
+    "kernel_scaling": _one_of(get_args(KernelScaling)),
     "bias_stddev": _STDDEV,
     "bias_distribution": _one_of(get_args(BiasDistribution)),
     "seed": partial(_COUNT, most=MAX_SEED),
@@ -194,8 +202,16 @@ class Recipe:
         blocks: (channels, number of convolutions) of each block, in place of the blocks of the
             architecture; None keeps those. Not together with `width`.
         pooling: Kind of every pooling layer, `avg` (as in the paper) or `max`.
+        padding: Padding of every convolution by one pixel: `zeros` (as in the paper; Keras'
+            `same`) or `symmetric`, which repeats the outermost pixels of the layer's input, so
+            that features do not reveal where the border is (docs/math.md).
         kernel_stddev: Standard deviation of convolution and dense kernels, from 0 to `MAX_STDDEV`
             (paper: 0.015).
+        kernel_scaling: `none`, one standard deviation for all layers (as in the paper), or
+            `fan_in`, which multiplies `kernel_stddev` by sqrt(2 / fan_in) in each layer (He et
+            al., arXiv:1502.01852, equation 10). fan_in is the number of inputs of one output:
+            height * width * channels in of a convolution kernel, or inputs of a dense layer. With
+            a `kernel_stddev` of 1, activations then keep their size with depth.
         bias_stddev: Standard deviation of the biases, for pixels in 0..1, from 0 to `MAX_STDDEV`
             (docs/math.md).
         bias_distribution: `normal` (as in the paper) or `half_normal`, the absolute values of
@@ -208,7 +224,8 @@ class Recipe:
         selection: How the candidates were chosen, or None if they were not selected.
         weights: None for random weights; otherwise `imagenet` or the path of a file with trained
             weights (`rwgen.network.trained`). Trained weights do not use the standard deviations,
-            the seed or the candidates, and have the width and blocks of the architecture.
+            the seed or the candidates, have the width and blocks of the architecture, and take
+            no `padding` or `kernel_scaling` but the defaults.
         weights_file_sha256: Expected SHA-256 of that file, or None to accept any.
 
     Raises:
@@ -220,7 +237,9 @@ class Recipe:
     width: float | None = None
     blocks: tuple[tuple[int, int], ...] | None = None
     pooling: PoolingKind = "avg"
+    padding: PaddingKind = "zeros"
     kernel_stddev: float = 0.015
+    kernel_scaling: KernelScaling = "none"
     bias_stddev: float = 0.015
     bias_distribution: BiasDistribution = "normal"
     seed: int = 0
@@ -234,9 +253,9 @@ class Recipe:
         """Validate the fields."""
         for key, check in _RECIPE_CHECKS.items():
             check(key, getattr(self, key))
-        for key in ("width", "blocks"):
+        for key in ("width", "blocks", *_OMITTED):
             value = getattr(self, key)
-            if value is not None and self.weights is not None:
+            if value != _OMITTED.get(key) and self.weights is not None:
                 raise unexpected(key, "no value with trained weights", value, RecipeError)
         if self.width is not None and self.blocks is not None:
             raise unexpected("width", "no value with blocks", self.width, RecipeError)
@@ -262,6 +281,17 @@ class Recipe:
             return named.with_blocks(self.blocks)
         return named if self.width is None else named.scaled(self.width)
 
+    def layer_stddev(self, layer: str, topology: Architecture | None = None) -> float:
+        """Return the standard deviation of a layer's kernel: `kernel_stddev`, scaled.
+
+        Args:
+            layer: Name of a layer with weights.
+            topology: Architecture that replaces that of the recipe.
+        """
+        if self.kernel_scaling == "none":
+            return self.kernel_stddev
+        return self.kernel_stddev * math.sqrt(2 / (topology or self.topology).fan_in(layer))
+
     def with_width(self, width: float) -> Recipe:
         """Return the recipe with another width.
 
@@ -277,10 +307,14 @@ class Recipe:
         return dataclasses.replace(resized, candidates={}, weights_sha256={}, selection=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the recipe as JSON-compatible values, `schema_version` first."""
+        """Return the recipe as JSON-compatible values, `schema_version` first.
+
+        Fields that are None are omitted, as are the defaults of `padding` and `kernel_scaling`.
+        """
         selection = self.selection and self.selection.to_dict()
         values = {"schema_version": SCHEMA_VERSION, **vars(self), "selection": selection}
-        return {key: _convert(v, tuple, list) for key, v in values.items() if v is not None}
+        given = {key: value for key, value in values.items() if value != _OMITTED.get(key)}
+        return {key: _convert(value, tuple, list) for key, value in given.items()}
 
     def to_json(self) -> str:
         """Return the recipe as indented JSON with a final newline."""

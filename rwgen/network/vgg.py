@@ -19,6 +19,7 @@ from rwgen.network.architecture import (
     Architecture,
     LayerSpec,
 )
+from rwgen.network.convolution import SymmetricConv2D
 from rwgen.network.initializers import SeededNormal, fingerprint
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
@@ -133,11 +134,13 @@ def build_network(
             layer = pool[recipe.pooling](2, strides=2, padding="valid", **common)
         else:
             common |= {
-                "kernel_initializer": _initializer(recipe, spec.name, "kernel"),
-                "bias_initializer": _initializer(recipe, spec.name, "bias"),
+                "kernel_initializer": _kernel_initializer(recipe, spec.name, topology),
+                "bias_initializer": _bias_initializer(recipe, spec.name),
                 "activation": None if spec.kind == "dense" and spec == layers[-1] else "relu",
             }
-            if spec.kind == "conv":
+            if spec.kind == "conv" and recipe.padding == "symmetric":
+                layer = SymmetricConv2D(spec.units, KERNEL_SIZE, **common)
+            elif spec.kind == "conv":
                 layer = keras.layers.Conv2D(spec.units, KERNEL_SIZE, padding="same", **common)
             else:
                 if len(tensor.shape) > 2:
@@ -180,12 +183,15 @@ def _set_weights(model: keras.Model, weights: Mapping[str, Sequence[NDArray[Any]
         layer.set_weights(values)
 
 
-def _initializer(recipe: Recipe, layer: str, variable: str) -> SeededNormal:
-    candidate = recipe.candidates.get(layer, 0)
-    if variable == "kernel":
-        return SeededNormal(recipe.kernel_stddev, recipe.seed, layer, variable, candidate)
+def _kernel_initializer(recipe: Recipe, layer: str, topology: Architecture) -> SeededNormal:
+    stddev = recipe.layer_stddev(layer, topology)
+    return SeededNormal(stddev, recipe.seed, layer, "kernel", recipe.candidates.get(layer, 0))
+
+
+def _bias_initializer(recipe: Recipe, layer: str) -> SeededNormal:
     positive = recipe.bias_distribution == "half_normal"
-    return SeededNormal(recipe.bias_stddev, recipe.seed, layer, variable, candidate, positive)
+    candidate = recipe.candidates.get(layer, 0)
+    return SeededNormal(recipe.bias_stddev, recipe.seed, layer, "bias", candidate, positive)
 
 
 def _complete_shape(
