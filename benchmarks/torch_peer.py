@@ -20,9 +20,12 @@ from torch.nn import functional
 
 from rwgen import InversionConfig, StyleConfig, TextureConfig, feature_extractor
 from rwgen.compute.readers import plain_reader
+from rwgen.network.convolution import SymmetricConv2D
+from rwgen.network.features import gram_matrix
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT
 from rwgen.synthesis.objectives import target_features
 from rwgen.synthesis.weighting import content_factors, style_factors
+from rwgen.synthesis.whitening import gram_whitening
 
 Loss = Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
 
@@ -34,12 +37,14 @@ class TorchObjective:
     Attributes:
         layers: (name, kernel, bias) of each convolution, (name, None, None) of each pool.
         losses: terms of the sum.
+        padding: of convolutions: `constant` (zeros) or `replicate` (symmetric, of one pixel).
         memory_format: memory format of images and features.
     """
 
     layers: tuple[tuple[str, torch.Tensor | None, torch.Tensor | None], ...]
     losses: tuple[Loss, ...]
     memory_format: torch.memory_format
+    padding: str
 
     def loss(self, image: torch.Tensor) -> torch.Tensor:
         """Return the loss of an image [1, 3, height, width]."""
@@ -48,7 +53,8 @@ class TorchObjective:
             if kernel is None:
                 tensor = functional.avg_pool2d(tensor, 2)
             else:
-                tensor = functional.relu(functional.conv2d(tensor, kernel, bias, padding=1))
+                tensor = functional.pad(tensor, (1, 1, 1, 1), mode=self.padding)
+                tensor = functional.relu(functional.conv2d(tensor, kernel, bias))
             features[name] = tensor
         return torch.stack([loss(features, image) for loss in self.losses]).sum()
 
@@ -75,7 +81,9 @@ def torch_style(
         _variation(config.tv_weight * TV_UNIT),
     )
     names = (*config.content_layers, *config.style_layers)
-    return TorchObjective(_layers(network, names, memory_format), losses, memory_format)
+    return TorchObjective(
+        _layers(network, names, memory_format), losses, memory_format, _padding(network)
+    )
 
 
 def torch_texture(
@@ -86,7 +94,9 @@ def torch_texture(
 ) -> TorchObjective:
     """Return eq. 5, as `rwgen.synthesis.objectives.texture_objective`."""
     losses = (_style(network, source, config.layers, 1.0),)
-    return TorchObjective(_layers(network, config.layers, memory_format), losses, memory_format)
+    return TorchObjective(
+        _layers(network, config.layers, memory_format), losses, memory_format, _padding(network)
+    )
 
 
 def torch_inversion(
@@ -94,7 +104,9 @@ def torch_inversion(
 ) -> TorchObjective:
     """Return eq. 1, as `rwgen.synthesis.objectives.inversion_objective`."""
     losses = (_content(network, image, (layer,), 1.0),)
-    return TorchObjective(_layers(network, (layer,), memory_format), losses, memory_format)
+    return TorchObjective(
+        _layers(network, (layer,), memory_format), losses, memory_format, _padding(network)
+    )
 
 
 def _layers(
@@ -112,6 +124,11 @@ def _layers(
         else:
             layers.append((layer.name, None, None))
     return tuple(layers)
+
+
+def _padding(network: keras.Model) -> str:
+    symmetric = any(isinstance(layer, SymmetricConv2D) for layer in network.layers)
+    return "replicate" if symmetric else "constant"
 
 
 def _content(
@@ -139,14 +156,22 @@ def _style(
     values, scales = target_features(read, image, names)
     shifts = {name: tf.reduce_mean(value, [1, 2], keepdims=True) for name, value in values.items()}
     weighting = TextureConfig().weighting
-    factors = style_factors(read, image, names, weighting, scales, shifts)
+    whitenings = {
+        name: gram_whitening(gram_matrix(value - shifts[name])) for name, value in values.items()
+    }
+    factors = style_factors(read, image, names, weighting, scales, shifts, whitenings)
     means = {name: _channels_first(shift) for name, shift in shifts.items()}
-    grams = {name: _gram(_channels_first(value) - means[name]) for name, value in values.items()}
+    metrics = {name: torch.from_numpy(matrix.numpy()) for name, matrix in whitenings.items()}
+    grams = {
+        name: metrics[name].T @ _gram(_channels_first(value) - means[name]) @ metrics[name]
+        for name, value in values.items()
+    }
 
     def loss(features: Mapping[str, torch.Tensor], _image: torch.Tensor) -> torch.Tensor:
         parts = []
         for name in names:
             gram = _gram(features[name] / scales[name] - means[name])
+            gram = metrics[name].T @ gram @ metrics[name]
             parts.append(factors[name] * (gram - grams[name]).square().mean() / 4)
         return weight * torch.stack(parts).sum()
 
