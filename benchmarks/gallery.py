@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCES = ("astronaut", "coffee", "brick", "gravel", "grass")
+SOURCES = ("astronaut", "coffee", "village-street-in-auvers", "brick", "gravel", "grass")
 """Sample images from `examples/` that the page shows."""
 
 SHOWN_SIZE = 256
@@ -58,74 +58,64 @@ class Picture:
 SECTIONS: dict[str, tuple[Picture, ...]] = {
     "Styles": (
         Picture(
-            "A photo in the style of a photo",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg -o style.png",
-            "The face, the patch and the shuttle are clearly visible, and everything has the cup's "
-            "browns and oranges; the flag's blue is lost. Flat areas, such as the wall, are "
-            "speckled at full size.",
+            "A photo in the style of a painting",
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg -o style.png",
+            "SEEN",
         ),
         Picture(
-            "The same two images, swapped",
-            "rwgen style examples/coffee.jpg examples/astronaut.jpg -o style-coffee.png",
-            "Large patches in the astronaut's orange, black and white. Cup and saucer keep their "
-            "shape; the spoon is a blot.",
+            "A still life in the same style",
+            "rwgen style examples/coffee.jpg examples/village-street-in-auvers.jpg --size 256 "
+            "-o style-coffee.png",
+            "SEEN",
         ),
         Picture(
             "Less of the scene",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 20 "
-            "-o style-loose.png",
-            "A fifth of the default weight: paint runs over edges, highlights bleed into the "
-            "wall, and the letters of the name tag are lost. The person is still recognizable.",
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --size 256 "
+            "--content-weight 20 -o style-loose.png",
+            "SEEN",
         ),
         Picture(
             "A texture as a style",
-            "rwgen style examples/coffee.jpg examples/grass.jpg -o style-grass.png",
-            "The photo of grass is gray, so the coffee loses its colors. Only edges of the scene "
-            "are left, most clearly the rim. Pale, dense textures dominate any content.",
+            "rwgen style examples/coffee.jpg examples/grass.jpg --size 256 -o style-grass.png",
+            "SEEN",
         ),
         Picture(
             "Two styles",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg examples/gravel.jpg "
-            "--style-blend 2,1 -o style-blend.png",
-            "Two parts coffee and one part gravel, mixed into one target: browns on the suit, gray "
-            "grain on the wall. Blues return, as the gray style constrains colors less. Dark "
-            "areas have bright specks.",
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg "
+            "examples/coffee.jpg --style-blend 2,1 --size 256 -o style-blend.png",
+            "SEEN",
         ),
         Picture(
             "The paper's settings, read literally",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 30000 "
-            "--tv-weight 20000000 --weighting signed --no-shift-features --octaves 0 "
-            "-o style-literal.png",
-            "The result is the photo, smoothed and in its own colors: the content weight in "
-            'eq. 9 leaves no room for a style ([math.md](math.md), "The ratio of eq. 9").',
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --paper "
+            "--size 256 -o style-literal.png",
+            "SEEN",
         ),
     ),
     "Textures": (
         Picture(
             "Bricks",
-            "rwgen texture examples/brick.jpg -o texture.png --size 256x256 --iterations 300",
-            "Whole bricks in columns, with joints that meet. The joints are less straight than "
-            "those of the wall, and some lead nowhere.",
+            "rwgen texture examples/brick.jpg -o texture.png --size 256x256 --source-size 256 "
+            "--iterations 300",
+            "SEEN",
         ),
         Picture(
-            "Bricks by the paper's Gram matrices",
-            "rwgen texture examples/brick.jpg --no-shift-features --octaves 0 --iterations 300 "
-            "-o texture-literal.png",
-            "The same network without shifted Gram matrices and at a single size: short dashes of "
-            "all sizes, in gray that drifts from blue to yellow.",
+            "Bricks by the paper's settings",
+            "rwgen texture examples/brick.jpg --paper --size 256x256 --source-size 256 "
+            "--iterations 300 -o texture-literal.png",
+            "SEEN",
         ),
         Picture(
             "Gravel at twice the size of the source",
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
-            "Stones of uniform size, none at its position in the source. At full size they are "
-            "softer than real ones, with specks of color between them.",
+            "SEEN",
         ),
         Picture(
             "Grass",
-            "rwgen texture examples/grass.jpg --size 256x192 -o texture-grass.png",
-            "Blades that cross and overlap, and tufts of several sizes. Single blades are shorter "
-            "and more crooked than in the photo.",
+            "rwgen texture examples/grass.jpg --size 256x192 --source-size 256 "
+            "-o texture-grass.png",
+            "SEEN",
         ),
     ),
     "Inversions": (

@@ -5,7 +5,10 @@ memory are recorded. Pictures that the folder already holds are not made again. 
 
 - `paper`: the literal paper (`--paper`, 200 iterations);
 - `before`: the defaults before Gram matrices were whitened (full width, noise, 200 iterations);
-- `now`: the defaults.
+- `whitened`, `conv1_2`, `narrow`, `colors`: the steps from there, each with all earlier ones:
+  whitened Gram matrices; content at conv1_2 too, styles up to conv4_1; the half-width network with
+  its biases and padding; the content in the colors of the style;
+- `now`: the defaults, which also start from the content and end after 90 iterations.
 
 The table names images by file, so that it applies to any folder of photos, paintings and textures;
 `--peers FILE` adds pictures made by other programs: a JSON list of objects with `result` (a file
@@ -27,18 +30,29 @@ from typing import Any
 from PIL import Image
 from record import write_record
 
-BEFORE = ["--network", "ranvgg19-zero-bias", "--no-whiten-gram", "--iterations", "200"]
+WIDE = ["--network", "ranvgg19-zero-bias", "--iterations", "200"]
+NOISE = ["--init", "noise"]
+OLD_STYLE = [f"--style-layer=conv{block}_1" for block in range(1, 6)]
+OLD_CONTENT = ["--content-layer", "conv2_2"]
 VARIANTS: dict[str, dict[str, list[str]]] = {
     "style": {
         "paper": ["--paper", "--iterations", "200"],
         "before": [
-            *BEFORE,
-            *["--no-match-colors", "--init", "noise", "--content-layer", "conv2_2"],
-            *(f"--style-layer=conv{block}_1" for block in range(1, 6)),
+            *(*WIDE, *NOISE, *OLD_CONTENT, *OLD_STYLE),
+            *("--no-match-colors", "--no-whiten-gram"),
         ],
+        "whitened": [*WIDE, *NOISE, *OLD_CONTENT, *OLD_STYLE, "--no-match-colors"],
+        "conv1_2": [*WIDE, *NOISE, "--no-match-colors"],
+        "narrow": [*NOISE, "--no-match-colors", "--iterations", "200"],
+        "colors": [*NOISE, "--iterations", "200"],
         "now": [],
     },
-    "texture": {"paper": ["--paper", "--iterations", "200"], "before": BEFORE, "now": []},
+    "texture": {
+        "paper": ["--paper", "--iterations", "200"],
+        "before": [*WIDE, "--no-whiten-gram"],
+        "whitened": WIDE,
+        "now": [],
+    },
 }
 
 

@@ -35,7 +35,7 @@ class InversionSettings:
             f"central square at {DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}.",
         ),
     ] = ""
-    size: options.LongestSide = options.DEFAULT_SIZE
+    size: options.LongestSide = DENSE_INPUT_SIZE
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     octaves: options.Octaves = _DEFAULTS.octaves
