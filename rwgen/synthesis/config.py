@@ -30,7 +30,7 @@ CONTENT_UNIT = 1 / 300
 
 STYLE_ITERATIONS = 90
 """Default number of iterations of a style transfer, over all sizes. From the content, a judge sees
-no more improvement after them (docs/performance.md)."""
+no more improvement after them (docs/math.md, "What the pictures gained")."""
 
 TV_UNIT = 1 / 20_000
 """Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""
@@ -123,9 +123,9 @@ class StyleConfig:
             "network": DEFAULT_NETWORK,
             "content_layers": ("conv2_2",),
             "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
-            "content_weight": 100 / CONTENT_UNIT,
+            "content_weight": float(round(100 / CONTENT_UNIT)),
             "style_weight": 1.0,
-            "tv_weight": 1000 / TV_UNIT,
+            "tv_weight": float(round(1000 / TV_UNIT)),
             "match_colors": False,
             "init": "noise",
             **_PAPER_SEARCH,
