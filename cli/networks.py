@@ -20,7 +20,7 @@ def networks(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "width", "padding", "kernels", "biases", "pooling", "candidates"):
+    for heading in ("network", "width", "kernels", "biases", "pooling", "candidates"):
         table.add_column(heading)
     for recipe in recipes:
         entry = _entry(recipe)
@@ -32,8 +32,7 @@ def networks(json: options.Json = False) -> None:
         deviations = (f"{recipe.kernel_stddev:g}{scaled}", f"{recipe.bias_stddev:g}{positive}")
         if entry["trained"]:
             deviations = ("trained", "trained")
-        shape = (f"{entry['width']:g}", recipe.padding)
-        table.add_row(recipe.name, *shape, *deviations, recipe.pooling, chosen)
+        table.add_row(recipe.name, f"{entry['width']:g}", *deviations, recipe.pooling, chosen)
     Console().print(table)
 
 

@@ -14,7 +14,5 @@ from rwgen.version import __version__ as __version__
 
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
-for _name in ("initializers", "convolution"):
-    wrapt.register_post_import_hook(
-        lambda _, module=f"rwgen.network.{_name}": import_module(module), "keras"
-    )
+wrapt.register_post_import_hook(lambda _: import_module("rwgen.network.initializers"), "keras")
+wrapt.register_post_import_hook(lambda _: import_module("rwgen.network.convolution"), "keras")

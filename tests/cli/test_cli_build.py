@@ -114,7 +114,9 @@ def test_networks_are_listed_for_people_and_for_programs(call):
         "width": 1,
         "blocks": [[64, 2], [128, 2], [256, 4], [512, 4], [512, 4]],
         "pooling": "avg",
+        "padding": "zeros",
         "kernel_stddev": 0.015,
+        "kernel_scaling": "none",
         "bias_stddev": 0.015,
         "bias_distribution": "normal",
         "seed": 0,
@@ -125,10 +127,11 @@ def test_networks_are_listed_for_people_and_for_programs(call):
     }
     half = by_name["ranvgg19-half-width"]
     assert half["blocks"] == [[32, 2], [64, 2], [128, 4], [256, 4], [256, 4]]
-    assert (half["width"], half["bias_stddev"]) == (0.5, 0)
+    assert (half["width"], half["bias_stddev"]) == (0.5, 0.3)
+    assert (half["padding"], half["kernel_scaling"]) == ("symmetric", "fan_in")
     table = call("networks")
     assert table.code == 0
-    assert ["ranvgg19-half-width", "0.5", "0.015", "0", "avg", "-"] in [
+    assert ["ranvgg19-half-width", "0.5", "1,", "scaled", "0.3", "avg", "-"] in [
         line.split() for line in table.out.decode().splitlines()
     ]
     for name in network_names():

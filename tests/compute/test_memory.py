@@ -181,8 +181,13 @@ def test_without_the_drivers_tool_nothing_is_known_of_a_gpu(tmp_path, monkeypatc
 
 @pytest.mark.parametrize(
     "recipe",
-    [Recipe(blocks=((4, 1), (6, 2))), Recipe(blocks=((64, 2), (128, 1))), Recipe(width=0.5)],
-    ids=["few channels", "Winograd", "half width"],
+    [
+        Recipe(blocks=((4, 1), (6, 2))),
+        Recipe(blocks=((64, 2), (128, 1))),
+        Recipe(blocks=((64, 2), (128, 1)), padding="symmetric"),
+        Recipe(width=0.5),
+    ],
+    ids=["few channels", "Winograd", "symmetric", "half width"],
 )
 def test_a_network_and_its_architecture_have_the_same_workload(recipe):
     """The command line counts layers of the architecture, the library those of the network."""

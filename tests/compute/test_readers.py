@@ -16,8 +16,8 @@ LAYERS = ("conv1_1", "pool1", "conv2_2", "conv3_1")
 TOLERANCE = {"float64": 1e-12, "float32": 2e-4}
 
 
-def network(dtype="float64"):
-    recipe = Recipe(name="small", kernel_stddev=0.4, bias_stddev=0.2)
+def network(dtype="float64", padding="zeros"):
+    recipe = Recipe(name="small", padding=padding, kernel_stddev=0.4, bias_stddev=0.2)
     topology = Architecture("small", ((4, 1), (6, 2), (5, 1)))
     return build_network(recipe, architecture=topology, dtype=dtype)
 
@@ -38,10 +38,15 @@ def both(features):
     return {"gram": gram_matrix(features), "mean": tf.reduce_mean(features**3)}
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    ("dtype", "padding"),
+    [("float64", "zeros"), ("float32", "zeros"), ("float64", "symmetric")],
+)
 @pytest.mark.parametrize("jit_compile", [True, False])
-def test_readings_and_gradients_are_those_of_kept_features(smooth_image, dtype, jit_compile):
-    extractor = feature_extractor(network(dtype), LAYERS)
+def test_readings_and_gradients_are_those_of_kept_features(
+    smooth_image, dtype, padding, jit_compile
+):
+    extractor = feature_extractor(network(dtype, padding), LAYERS)
     image = tf.constant(smooth_image(19, 16).astype(dtype))
     readings = dict.fromkeys(LAYERS, both)
     expected = with_gradient(plain_reader(extractor), image, readings, True)
@@ -71,8 +76,9 @@ def test_a_reading_has_its_own_gradient_and_only_what_is_read_is_computed(smooth
         np.testing.assert_allclose(one, other, atol=1e-13)
 
 
-def test_the_network_is_cut_at_its_pools():
-    extractor = feature_extractor(network(), LAYERS)
+@pytest.mark.parametrize("padding", ["zeros", "symmetric"])
+def test_the_network_is_cut_at_its_pools(padding):
+    extractor = feature_extractor(network(padding=padding), LAYERS)
     names = [[layer.name for layer in segment.layers[1:]] for segment in _segments(extractor)]
     assert names == [["conv1_1", "pool1"], ["conv2_1", "conv2_2", "pool2"], ["conv3_1"]]
 

@@ -10,18 +10,25 @@ from hypothesis import strategies as st
 import rwgen
 from rwgen.compute.winograd import (
     WinogradConv2D,
+    WinogradSymmetricConv2D,
     interpolation_matrices,
     suits,
     transform_filters,
     winograd_convolution,
 )
 from rwgen.compute.winograd import with_winograd as faster
+from rwgen.network.convolution import SymmetricConv2D
+
+PLAIN = {WinogradConv2D: keras.layers.Conv2D, WinogradSymmetricConv2D: SymmetricConv2D}
 
 
-def correlation(images, kernel):
-    """By loops over the kernel, with zeros outside."""
-    padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)])
-    height, width = images.shape[1:3]
+def correlation(images, kernel, padding="same"):
+    """By loops over the kernel, with zeros, the border or nothing outside."""
+    modes = {"same": "constant", "symmetric": "symmetric"}
+    padded = images
+    if padding in modes:
+        padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], mode=modes[padding])
+    height, width = (side - 2 for side in padded.shape[1:3])
     return sum(
         padded[:, i : i + height, j : j + width] @ kernel[i, j] for i in range(3) for j in range(3)
     )
@@ -44,6 +51,10 @@ def test_any_size_gives_the_correlation(batch, height, width, channels, filters)
     kernel = generator.normal(size=(3, 3, channels, filters))
     result = winograd_convolution(tf.constant(images), tf.constant(transform_filters(kernel)))
     np.testing.assert_allclose(result, correlation(images, kernel), atol=1e-12)
+    if min(height, width) > 2:
+        result = winograd_convolution(images, transform_filters(kernel), "valid")
+        assert result.shape == (batch, height - 2, width - 2, filters)
+        np.testing.assert_allclose(result, correlation(images, kernel, "valid"), atol=1e-12)
 
 
 def test_float32_is_as_exact_as_stated():
@@ -60,21 +71,31 @@ def traced(layer):
     return tf.function(lambda images: layer(images), autograph=False)
 
 
-def layer_and_images(dtype="float64", **options):
+def layer_and_images(dtype="float64", kind=WinogradConv2D, **options):
     images = np.random.default_rng(2).normal(size=(2, 9, 7, 64)).astype(dtype)
-    layer = WinogradConv2D(128, 3, padding="same", activation="relu", dtype=dtype, **options)
+    options = {"padding": "same", "activation": "relu", "dtype": dtype, **options}
+    layer = kind(128, 3, **options)
     layer.build(images.shape)
     generator = np.random.default_rng(3)
     layer.set_weights([generator.normal(size=w.shape) for w in layer.get_weights()])
-    plain = keras.layers.Conv2D.from_config(layer.get_config())
+    plain = PLAIN[kind].from_config(layer.get_config())
     plain.build(images.shape)
     plain.set_weights(layer.get_weights())
     return layer, plain, tf.constant(images)
 
 
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_layer_and_input_gradient_are_those_of_conv2d(use_bias):
-    layer, plain, images = layer_and_images(trainable=False, use_bias=use_bias)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_bias": False},
+        {"padding": "valid"},
+        {"kind": WinogradSymmetricConv2D, "padding": "valid"},
+    ],
+    ids=["same", "without bias", "valid", "symmetric"],
+)
+def test_layer_and_input_gradient_are_those_of_conv2d(options):
+    layer, plain, images = layer_and_images(trainable=False, **options)
     outputs, gradients = [], []
     for each in (layer, plain):
         with tf.GradientTape() as tape:
@@ -86,6 +107,29 @@ def test_layer_and_input_gradient_are_those_of_conv2d(use_bias):
     np.testing.assert_allclose(*outputs, atol=1e-10)
     np.testing.assert_allclose(*gradients, rtol=1e-9, atol=1e-7)
     assert hasattr(layer, "_filters")  # it was Winograd's algorithm that computed them
+
+
+@pytest.mark.parametrize(
+    ("kind", "padding"), [(WinogradConv2D, "valid"), (WinogradSymmetricConv2D, "symmetric")]
+)
+def test_layers_without_zeros_outside_equal_loops(kind, padding):
+    layer, _, images = layer_and_images(kind=kind, trainable=False, padding="valid")
+    expected = correlation(images.numpy(), layer.get_weights()[0], padding) + layer.bias.numpy()
+    np.testing.assert_allclose(traced(layer)(images), np.maximum(expected, 0), atol=1e-10)
+    assert hasattr(layer, "_filters")
+
+
+def test_an_image_of_one_pixel_is_padded_and_one_that_is_too_small_is_refused():
+    layer, plain, images = layer_and_images(
+        kind=WinogradSymmetricConv2D, trainable=False, padding="valid"
+    )
+    pixel = images[:, :1, :1]
+    np.testing.assert_allclose(traced(layer)(pixel), plain(pixel), atol=1e-10)
+    valid = keras.layers.Conv2D(64, 3, padding="valid")
+    valid.build((None, None, None, 64))
+    assert suits(valid, (1, 3, 3, 64))
+    assert not suits(valid, (1, 2, 9, 64))
+    assert not suits(valid, (1, 9, None, 64))
 
 
 def test_new_weights_count_once_they_are_transformed():
@@ -103,8 +147,10 @@ def test_an_eager_call_is_a_conv2ds():
     assert not hasattr(layer, "_filters")
 
 
-def test_the_direct_one_computes_large_images(monkeypatch):
-    layer, plain, images = layer_and_images(trainable=False)
+@pytest.mark.parametrize("kind", [WinogradConv2D, WinogradSymmetricConv2D])
+def test_the_direct_one_computes_large_images(monkeypatch, kind):
+    padding = "same" if kind is WinogradConv2D else "valid"
+    layer, plain, images = layer_and_images(kind=kind, trainable=False, padding=padding)
     monkeypatch.setattr("rwgen.compute.winograd.MAX_PIXELS", 9 * 7 - 1)
     np.testing.assert_array_equal(traced(layer)(images), traced(plain)(images))
     assert not hasattr(layer, "_filters")
@@ -128,7 +174,6 @@ def test_a_trainable_layer_is_a_conv2d_with_gradients_for_its_weights():
     [
         {"kernel_size": 5},
         {"strides": 2},
-        {"padding": "valid"},
         {"dilation_rate": 2},
         {"groups": 2},
         {"filters": 63},
@@ -145,12 +190,16 @@ def test_other_convolutions_are_left_alone(options):
     assert not suits(keras.layers.AveragePooling2D(2))
 
 
-def test_a_model_keeps_names_weights_and_values_and_can_be_saved(tmp_path):
-    network = rwgen.build_network(rwgen.Recipe(), "conv3_1")
+@pytest.mark.parametrize(
+    ("padding", "kind"),
+    [("zeros", "WinogradConv2D"), ("symmetric", "WinogradSymmetricConv2D")],
+)
+def test_a_model_keeps_names_weights_and_values_and_can_be_saved(tmp_path, padding, kind):
+    network = rwgen.build_network(rwgen.Recipe(padding=padding), "conv3_1")
     fast = faster(network)
-    kinds = {layer.name: type(layer).__name__ for layer in fast.layers[1:]}
+    kinds = {each.name: type(each).__name__ for each in fast.layers[1:]}
     assert list(kinds) == [layer.name for layer in network.layers[1:]]
-    winograd = {name for name, kind in kinds.items() if kind == "WinogradConv2D"}
+    winograd = {name for name, found in kinds.items() if found == kind}
     assert winograd == {"conv1_2", "conv2_1", "conv2_2", "conv3_1"}
     image = np.random.default_rng(0).normal(size=(1, 22, 18, 3)).astype(np.float32) / 4
     expected = network(image)

@@ -236,7 +236,9 @@ def test_the_manifest_tells_what_made_it_and_what_was_changed(model_folder, tmp_
 
 
 def test_a_narrow_network_is_exported_with_its_channels_and_its_width(tmp_path):
-    recipe = rwgen.Recipe(name="narrow", width=0.03, kernel_stddev=0.4)
+    recipe = rwgen.Recipe(
+        name="narrow", width=0.03, padding="symmetric", kernel_stddev=1, kernel_scaling="fan_in"
+    )
     layers = ("conv1_2", "pool5", "fc6")
     config = ExportConfig(layers=layers, signatures=("features", "pooled"))
     version = export_network(recipe, tmp_path / "narrow", config)
@@ -254,6 +256,19 @@ def test_a_narrow_network_is_exported_with_its_channels_and_its_width(tmp_path):
     expected = expected_outputs(rwgen.feature_extractor(rebuilt, layers), "features", pixels)
     for name, value in expected.items():
         np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5 * np.max(value))
+
+
+def test_symmetric_padding_is_exported_for_images_of_any_size(tmp_path):
+    recipe = rwgen.Recipe(name="symmetric", width=0.1, padding="symmetric", bias_stddev=0.3)
+    config = ExportConfig(layers=("conv2_2", "pool2"), signatures=("features",))
+    version = export_network(recipe, tmp_path / "symmetric", config)
+    extractor = rwgen.feature_extractor(rwgen.build_network(recipe, "pool2"), config.layers)
+    features = tf.saved_model.load(version).signatures["features"]
+    for batch, size in ((1, (4, 4)), (3, (21, 34))):
+        pixels = images(batch, size)
+        found = features(images=tf.constant(pixels))
+        for name, value in expected_outputs(extractor, "features", pixels).items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5)
 
 
 def test_versions_are_counted_and_a_failure_leaves_nothing(tmp_path, monkeypatch):

@@ -134,6 +134,18 @@ def test_weights_of_any_width_are_normal_draws_in_row_major_order(change):
         np.testing.assert_array_equal(bias, 0.5 * draws)
 
 
+def test_kernels_scaled_by_fan_in_are_the_same_draws_with_other_deviations():
+    recipe = Recipe(width=0.1, kernel_stddev=1.0, kernel_scaling="fan_in", bias_stddev=0.5, seed=3)
+    model = build_network(recipe, "conv2_1")
+    for name, shape in SHAPES["width"].items():
+        draws = philox_normals(f"3/weights/{name}/kernel/0", math.prod(shape)).reshape(shape)
+        stddev = np.float32(math.sqrt(2 / math.prod(shape[:3])))
+        kernel, bias = model.get_layer(name).get_weights()
+        np.testing.assert_array_equal(kernel, draws.astype(np.float32) * stddev)
+        draws = philox_normals(f"3/weights/{name}/bias/0", shape[-1])
+        np.testing.assert_array_equal(bias, 0.5 * draws)
+
+
 # Topology
 
 
@@ -256,7 +268,8 @@ def test_the_dense_layers_work_at_256_and_match_their_fingerprints():
 def test_a_fresh_process_loads_a_saved_model_and_draws_the_same_weights(
     tmp_path, fresh_process, imports, threads
 ):
-    model = build_network(Recipe(seed=4), "conv2_1")
+    recipe = Recipe(seed=4, padding="symmetric", kernel_scaling="fan_in")
+    model = build_network(recipe, "conv2_1")
     image = np.random.default_rng(0).uniform(-0.5, 0.5, (1, 20, 20, 3)).astype(np.float32)
     model.save(tmp_path / "model.keras")
     np.save(tmp_path / "image.npy", image)

@@ -1,9 +1,11 @@
 import json
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import rwgen.savedmodels
 from rwgen import Recipe, RecipeError, load_recipe, network_names
 from rwgen.network.architecture import VGG19
 from rwgen.seeds import MAX_SEED
@@ -33,7 +35,9 @@ def recipes(draw):
     return Recipe(
         name=draw(st.text(min_size=1, max_size=20).filter(str.isprintable)),
         pooling=draw(st.sampled_from(["avg", "max"])),
+        padding=draw(st.sampled_from(["zeros", "symmetric"])),
         kernel_stddev=draw(st.floats(0, 1e3)),
+        kernel_scaling=draw(st.sampled_from(["none", "fan_in"])),
         bias_stddev=draw(st.floats(0, 1e3)),
         bias_distribution=draw(st.sampled_from(["normal", "half_normal"])),
         seed=draw(st.integers(0, MAX_SEED)),
@@ -56,6 +60,27 @@ def test_recipes_of_the_architectures_shape_have_the_former_fields_alone():
         "schema_version", "name", "architecture", "pooling", "kernel_stddev", "bias_stddev",
         "bias_distribution", "seed", "candidates", "weights_sha256",
     ]  # fmt: skip
+
+
+def test_fields_that_differ_from_the_paper_are_written_in_their_places():
+    recipe = Recipe(padding="symmetric", kernel_scaling="fan_in")
+    assert list(recipe.to_dict())[3:7] == ["pooling", "padding", "kernel_stddev", "kernel_scaling"]
+    explicit = {**Recipe().to_dict(), "padding": "zeros", "kernel_scaling": "none"}
+    assert Recipe.from_dict(explicit) == Recipe()
+
+
+@pytest.mark.parametrize("name", network_names())
+def test_shipped_files_are_what_their_recipes_write(name):
+    text = (Path(rwgen.savedmodels.__path__[0]) / f"{name}.json").read_text(encoding="utf-8")
+    assert load_recipe(name).to_json() == text
+
+
+def test_deviations_follow_the_number_of_inputs():
+    recipe = Recipe(kernel_stddev=3.0, kernel_scaling="fan_in", blocks=((5, 2), (7, 1)))
+    inputs = {"conv1_1": 27, "conv1_2": 45, "conv2_1": 45, "fc3": 64 * 64 * 7, "fc4": 4096}
+    for layer, fan_in in inputs.items():
+        assert recipe.layer_stddev(layer) == pytest.approx(3 * (2 / fan_in) ** 0.5, rel=1e-15)
+        assert Recipe(blocks=recipe.blocks).layer_stddev(layer) == 0.015
 
 
 def test_a_recipe_determines_its_topology():
@@ -108,6 +133,15 @@ def test_any_other_text_is_refused_with_one_line(text):
         ({"bias_stddev": True}, "bias_stddev"),
         ({"bias_distribution": "uniform"}, "bias_distribution"),
         ({"bias_distribution": None}, "bias_distribution"),
+        ({"padding": "same"}, "padding: expected one of zeros, symmetric. Received: 'same'"),
+        ({"padding": None}, "padding"),
+        ({"kernel_scaling": "fan_out"}, "kernel_scaling: .*'fan_out'"),
+        ({"kernel_scaling": None}, "kernel_scaling"),
+        (
+            {"weights": "imagenet", "padding": "symmetric"},
+            "padding: expected no value with trained",
+        ),
+        ({"weights": "a.h5", "kernel_scaling": "fan_in"}, "kernel_scaling: expected no value with"),
         ({"seed": -1}, "seed"),
         ({"seed": 1.0}, "seed"),
         ({"seed": MAX_SEED + 1}, "seed"),
@@ -207,7 +241,9 @@ RIGHT_TYPES = {
     "width": ("null", "whole", "fraction"),
     "blocks": ("null",),
     "pooling": (),
+    "padding": (),
     "kernel_stddev": ("whole", "fraction"),
+    "kernel_scaling": (),
     "bias_stddev": ("whole", "fraction"),
     "bias_distribution": (),
     "seed": ("whole",),

@@ -14,9 +14,9 @@ def images():
     return [generator.uniform(0, 255, (*size, 3)).astype(np.float32) for size in [(17, 20), (9, 8)]]
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max"])
-def test_every_filter_has_a_mean_of_one(small_network, images, pooling):
-    network = small_network(pooling=pooling)
+@pytest.mark.parametrize("changes", [{}, {"pooling": "max"}, {"padding": "symmetric"}], ids=str)
+def test_every_filter_has_a_mean_of_one(small_network, images, changes):
+    network = small_network(**changes)
     names = ["conv1_1", "conv2_1", "conv2_2"]
     rescaled = unit_activations(network, images)
     inputs = [rwgen.preprocess_input(image.astype(np.float64)[np.newaxis]) for image in images]

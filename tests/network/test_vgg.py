@@ -17,7 +17,7 @@ TOP = Architecture("top", ((2, 1), (3, 1), (2, 1), (3, 1), (2, 1)), (6, 5, 4))
 PLAIN = Recipe(name="plain", kernel_stddev=0.4, bias_stddev=0.2)
 
 
-def numpy_forward(model, topology, image, pool):
+def numpy_forward(model, topology, image, pool, padding="constant"):
     """Outputs of all layers for one image, by NumPy; flattened in Keras' order."""
     outputs = {}
     last = topology.layers()[-1]
@@ -30,7 +30,7 @@ def numpy_forward(model, topology, image, pool):
             kernel, bias = model.get_layer(spec.name).get_weights()
             if spec.kind == "conv":
                 height, width = image.shape[:2]
-                padded = np.pad(image, ((1, 1), (1, 1), (0, 0)))
+                padded = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode=padding)
                 image = bias + sum(
                     padded[row : row + height, column : column + width] @ kernel[row, column]
                     for row, column in np.ndindex(3, 3)
@@ -43,11 +43,11 @@ def numpy_forward(model, topology, image, pool):
     return outputs
 
 
-def check_forward(model, topology, image, pool):
+def check_forward(model, topology, image, pool, padding="constant"):
     names = [spec.name for spec in topology.up_to(model.layers[-1].name)]
     outputs = rwgen.feature_extractor(model, names)(image[np.newaxis])
     assert list(outputs) == names
-    for name, expected in numpy_forward(model, topology, image, pool).items():
+    for name, expected in numpy_forward(model, topology, image, pool, padding).items():
         assert np.abs(expected).max() > 0, name
         np.testing.assert_allclose(outputs[name][0], expected, rtol=1e-9, atol=1e-12)
 
@@ -83,6 +83,39 @@ def test_networks_with_other_blocks_equal_numpy(blocks, until, size):
     model = build_network(recipe, until, dtype="float64")
     image = np.random.default_rng(5).uniform(-1, 1, (*size, 3))
     check_forward(model, recipe.topology, image, np.mean)
+
+
+@pytest.mark.parametrize("size", [(9, 7), (4, 11), (4, 4)])
+def test_symmetric_padding_equals_numpy_down_to_a_single_position(size):
+    recipe = dataclasses.replace(PLAIN, padding="symmetric", blocks=((4, 1), (3, 1), (6, 2)))
+    model = build_network(recipe, "conv3_2", dtype="float64")
+    image = np.random.default_rng(6).uniform(-1, 1, (*size, 3))
+    check_forward(model, recipe.topology, image, np.mean, "symmetric")
+    assert [layer.name for layer in model.layers[1:]] == [
+        spec.name for spec in recipe.topology.up_to("conv3_2")
+    ]
+    assert model.output_shape == (None, None, None, 6)
+
+
+def test_symmetric_padding_does_not_reveal_the_border():
+    image = np.full((1, 32, 40, 3), 0.3, np.float32)
+    for padding, reveals in (("symmetric", False), ("zeros", True)):
+        recipe = Recipe(
+            width=0.1, padding=padding, kernel_stddev=1, kernel_scaling="fan_in", bias_stddev=0.3
+        )
+        features = build_network(recipe, "conv3_2")(image).numpy()
+        assert (np.ptp(features, axis=(1, 2)).max() > 1e-3) == reveals
+
+
+def test_activations_keep_their_size_with_depth_if_kernels_are_scaled():
+    recipe = Recipe(width=0.5, kernel_stddev=1.0, kernel_scaling="fan_in", bias_stddev=0.0)
+    recipe = dataclasses.replace(recipe, padding="symmetric")
+    model = build_network(recipe, "conv5_1")
+    names = [layer.name for layer in model.layers if layer.name.startswith("conv")]
+    image = np.random.default_rng(7).normal(0, 1, (1, 1, 1, 3)).repeat(48, 1).repeat(48, 2)
+    outputs = rwgen.feature_extractor(model, names)(image.astype(np.float32))
+    sizes = [float(np.sqrt(np.mean(np.square(value)))) for value in outputs.values()]
+    assert max(sizes) < 4 * min(sizes)
 
 
 def test_layers_of_other_blocks_answer_to_both_names():
@@ -211,7 +244,9 @@ def test_the_half_width_network_has_its_fingerprints_and_half_the_channels():
     whole = build_network(Recipe(), "pool5")
     for layer in model.layers[1:]:
         assert layer.output.shape[-1] == whole.get_layer(layer.name).output.shape[-1] // 2
-    assert all(not layer.get_weights()[1].any() for layer in model.layers if layer.weights)
+    biases = np.concatenate([layer.get_weights()[1] for layer in model.layers if layer.weights])
+    assert biases.std() == pytest.approx(0.3, rel=0.05)
+    assert recipe.padding == "symmetric"
     assert model.output_shape == (None, None, None, 256)
 
 
@@ -222,10 +257,18 @@ def test_the_dense_layers_of_the_half_width_network_match_their_fingerprints():
     assert weight_fingerprints(model) == recipe.weights_sha256
     assert model.get_layer("fc6").kernel.shape == (8 * 8 * 256, 2048)
     assert model.output_shape == (None, 1000)
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3))
+    outputs = rwgen.feature_extractor(model, ["conv1_1", "pool5", "fc8"])(
+        rwgen.preprocess_input(pixels)
+    )
+    for values in outputs.values():  # float32 is far from its limits
+        assert 0.1 < np.sqrt(np.mean(np.square(values))) < 10
 
 
-def test_a_narrow_model_survives_saving(tmp_path):
-    model = RanVGG19(width=0.05, recipe=dataclasses.replace(PLAIN, width=0.1))
+@pytest.mark.parametrize("padding", ["zeros", "symmetric"])
+def test_a_narrow_model_survives_saving(tmp_path, padding):
+    recipe = dataclasses.replace(PLAIN, width=0.1, padding=padding, kernel_scaling="fan_in")
+    model = RanVGG19(width=0.05, recipe=recipe)
     assert model.output_shape == (None, None, None, 26)
     model.save(tmp_path / "narrow.keras")
     loaded = keras.models.load_model(tmp_path / "narrow.keras")
@@ -234,6 +277,7 @@ def test_a_narrow_model_survives_saving(tmp_path):
     np.testing.assert_array_equal(loaded(image), model(image))
     redrawn = keras.models.clone_model(loaded)
     assert weight_fingerprints(redrawn) == weight_fingerprints(model)
+    np.testing.assert_array_equal(redrawn(image), model(image))
 
 
 def test_fingerprints_are_those_of_the_weights_in_forward_order():

@@ -27,9 +27,12 @@ def test_relu_of_every_sign():
     np.testing.assert_array_equal(relu_difference(tf.constant(p), tf.constant(d)), expected)
 
 
-@pytest.mark.parametrize("pooling", ["avg", "max"])
-def test_in_float64_they_are_what_subtraction_gives(pooling):
-    network = rwgen.build_network(rwgen.Recipe(pooling=pooling), "conv3_1", dtype="float64")
+@pytest.mark.parametrize(
+    ("pooling", "padding"), [("avg", "zeros"), ("max", "zeros"), ("avg", "symmetric")]
+)
+def test_in_float64_they_are_what_subtraction_gives(pooling, padding):
+    recipe = rwgen.Recipe(pooling=pooling, padding=padding)
+    network = rwgen.build_network(recipe, "conv3_1", dtype="float64")
     layers = ("conv1_1", "pool1", "block2_conv2", "pool2", "conv3_1")
     target, other = images()
     differences = difference_extractor(network, target, layers)(tf.constant(other))
