@@ -65,6 +65,7 @@ TASKS = {
         StyleConfig(
             content_layers=("conv2_1",),
             style_layers=("conv1_1", "conv2_1"),
+            init="noise",
             octaves=0,
             optimizer=OPTIMIZER,
         ),

@@ -17,6 +17,7 @@ from rwgen import (
     TextureConfig,
 )
 from rwgen.noise import white_noise
+from rwgen.synthesis.colors import match_colors
 
 
 def optimizer(iterations):
@@ -74,11 +75,16 @@ STYLE = StyleConfig(
 
 @pytest.mark.usefixtures("eager")
 def test_style_transfer_takes_styles_of_other_sizes_and_more_weight_keeps_more_content():
+    """In its own colors, of which the content's fidelity in pixels would say little otherwise."""
     content = picture(32, 40, data.astronaut)
     styles = [picture(24, 36), picture(40, 20, lambda: data.coffee()[::-1])]
     near, far = (
         rwgen.transfer_style(
-            content, styles, config=dataclasses.replace(STYLE, content_weight=weight)
+            content,
+            styles,
+            config=dataclasses.replace(
+                STYLE, content_weight=weight, match_colors=False, init="noise"
+            ),
         )
         for weight in (100_000, 1)
     )
@@ -86,6 +92,27 @@ def test_style_transfer_takes_styles_of_other_sizes_and_more_weight_keeps_more_c
     assert set(near.terms) == {"content", "style", "tv"}
     assert near.loss == pytest.approx(sum(near.terms.values()), rel=1e-5)
     assert psnr(near.image, content) > psnr(far.image, content) + 5
+
+
+def test_a_style_transfer_starts_from_the_content_in_the_colors_of_the_styles():
+    content = picture(32, 40, data.astronaut)
+    styles = [picture(24, 36), picture(40, 20, lambda: data.coffee()[::-1])]
+    expected = match_colors(content, styles, (0.25, 0.75))
+    config = dataclasses.replace(STYLE, style_blend=(1, 3), octaves=0)
+    ways = {
+        "content": (config, None, expected),
+        "photo": (dataclasses.replace(config, match_colors=False), None, content),
+        "given": (config, content, content),
+    }
+    for start, init, first in ways.values():
+        solution = rwgen.transfer_style(
+            content,
+            styles,
+            config=start,
+            init=init,
+            callback=lambda step, _best: step.iteration == 0,
+        )
+        np.testing.assert_allclose(solution.image, np.clip(first, 0, 255), atol=1e-3)
 
 
 @pytest.mark.usefixtures("eager")
