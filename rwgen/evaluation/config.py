@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from rwgen.checks import unexpected
 from rwgen.errors import LayerError
-from rwgen.metrics.config import HELD_OUT_SEEDS
+from rwgen.metrics.config import HELD_OUT_LAYERS, HELD_OUT_SEEDS
 from rwgen.network.architecture import VGG19
 from rwgen.seeds import check_seed
-from rwgen.synthesis.config import StyleConfig, TextureConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +25,9 @@ class EvaluationConfig:
     """
 
     held_out_seeds: tuple[int, ...] = HELD_OUT_SEEDS
-    texture_layers: tuple[str, ...] = TextureConfig().layers
-    style_layers: tuple[str, ...] = StyleConfig().style_layers
-    content_layers: tuple[str, ...] = StyleConfig().content_layers
+    texture_layers: tuple[str, ...] = HELD_OUT_LAYERS
+    style_layers: tuple[str, ...] = (*HELD_OUT_LAYERS, "conv5_1")
+    content_layers: tuple[str, ...] = ("conv2_2",)
     seed: int = 0
 
     def __post_init__(self) -> None:
