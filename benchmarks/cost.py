@@ -42,7 +42,7 @@ def main() -> None:
     results["import_seconds"] = time.perf_counter() - began
     began = time.perf_counter()
     config = StyleConfig()
-    network = with_winograd(build_network(load_recipe(config.network), "conv5_1"))
+    network = with_winograd(build_network(load_recipe(config.network), config.style_layers[-1]))
     results["build_seconds"] = time.perf_counter() - began
     for size in options.sizes:
         images = [network_input(white_noise(seed, (size, size, 3))) for seed in range(3)]

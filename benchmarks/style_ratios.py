@@ -45,7 +45,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
 
     config = StyleConfig()
-    network = build_network(load_recipe(config.network), "conv5_1")
+    network = build_network(load_recipe(config.network), config.style_layers[-1])
     rows: list[list[Cell]] = []
     results: list[dict[str, Any]] = []
     for content_path, style_path in itertools.product(options.contents, options.styles):

@@ -125,7 +125,7 @@ class ImageCall(Generic[Settings, Config]):
         self._source = read_provenance(run.from_image, command) if run.from_image else None
         self._command = command
         self._kind: type[Config] = config
-        self._literal = _departures(config) if context.params["paper"] else {}
+        self._literal = _paper_options(config) if context.params["paper"] else {}
         self.settings: Settings = settings(
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
@@ -394,13 +394,11 @@ def image_command(
     return decorate
 
 
-def _departures(config: type[InversionConfig | StyleConfig | TextureConfig]) -> dict[str, Any]:
-    """Options that differ between the paper and the defaults, with the paper's values."""
-    paper, default = config.paper(), config()
+def _paper_options(config: type[InversionConfig | StyleConfig | TextureConfig]) -> dict[str, Any]:
+    """Options that `--paper` sets, with the paper's values."""
     return {
-        OPTION_OF.get(field.name, field.name): list(value) if isinstance(value, tuple) else value
-        for field in dataclasses.fields(config)
-        if (value := getattr(paper, field.name)) != getattr(default, field.name)
+        OPTION_OF.get(name, name): list(value) if isinstance(value, tuple) else value
+        for name, value in config.PAPER.items()
     }
 
 

@@ -39,9 +39,9 @@ class InversionSettings:
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     octaves: options.Octaves = _DEFAULTS.octaves
+    paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
     parameterization: options.ParameterizationByLayer = _DEFAULTS.parameterization
-    paper: options.Paper = False
     unit_activations: options.UnitActivations = False
 
 

@@ -99,15 +99,16 @@ ShiftFeatures = Annotated[
 WhitenGram = Annotated[
     bool,
     typer.Option(
-        help="Compare Gram matrices where the target's features vary equally in all directions; "
-        "--no-... is the paper.",
+        help="Compare Gram matrices with nearly equal weight for everything that varies in the "
+        "target's features; --no-... is the paper.",
     ),
 ]
 Paper = Annotated[
     bool,
     typer.Option(
         "--paper",
-        help="Set every departure from the paper back; options given as well take precedence.",
+        help="Use the paper's settings instead of the defaults; options given as well take "
+        "precedence.",
     ),
 ]
 UnitActivations = Annotated[

@@ -46,8 +46,8 @@ class StyleSettings:
     match_colors: Annotated[
         bool,
         typer.Option(
-            help="Give the scene the colors of the style first, so that it keeps its shapes only; "
-            "--no-... is the paper.",
+            help="Map the scene to the colors of the styles first, so that only its shapes are "
+            "kept; --no-... is the paper.",
         ),
     ] = _DEFAULTS.match_colors
     octaves: options.Octaves = _DEFAULTS.octaves
@@ -67,12 +67,12 @@ class StyleSettings:
             show_default=", ".join(_DEFAULTS.style_layers),
         ),
     ] = None
+    paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
     whiten_gram: options.WhitenGram = _DEFAULTS.whiten_gram
-    paper: options.Paper = False
     unit_activations: options.UnitActivations = False
 
 

@@ -47,12 +47,12 @@ class TextureSettings:
             rich_help_panel="Look",
         ),
     ] = None
+    paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
     whiten_gram: options.WhitenGram = _DEFAULTS.whiten_gram
-    paper: options.Paper = False
     unit_activations: options.UnitActivations = False
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from rwgen.checks import unexpected
 from rwgen.errors import LayerError
-from rwgen.metrics.config import HELD_OUT_SEEDS
+from rwgen.metrics.config import HELD_OUT_LAYERS, HELD_OUT_SEEDS
 from rwgen.network.architecture import VGG19
 from rwgen.seeds import check_seed
 
@@ -25,8 +25,8 @@ class EvaluationConfig:
     """
 
     held_out_seeds: tuple[int, ...] = HELD_OUT_SEEDS
-    texture_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
-    style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1")
+    texture_layers: tuple[str, ...] = HELD_OUT_LAYERS
+    style_layers: tuple[str, ...] = (*HELD_OUT_LAYERS, "conv5_1")
     content_layers: tuple[str, ...] = ("conv2_2",)
     seed: int = 0
 

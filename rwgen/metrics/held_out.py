@@ -16,21 +16,20 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.errors import InvalidInputError
-from rwgen.metrics.config import HELD_OUT_SEEDS
+from rwgen.metrics.config import HELD_OUT_LAYERS, HELD_OUT_SEEDS
 from rwgen.network.architecture import VGG19
 from rwgen.network.features import feature_extractor, gram_matrix
 from rwgen.network.lookup import load_recipe
 from rwgen.network.preprocess import network_input
 from rwgen.network.recipe import ZERO_BIAS_NETWORK
 from rwgen.network.vgg import build_network
-from rwgen.synthesis.config import TextureConfig
 
 
 class HeldOutNetworks:
     """Networks that judge images; built once, for any number of images."""
 
     def __init__(
-        self, layers: Sequence[str] = TextureConfig().layers, seeds: Sequence[int] = HELD_OUT_SEEDS
+        self, layers: Sequence[str] = HELD_OUT_LAYERS, seeds: Sequence[int] = HELD_OUT_SEEDS
     ) -> None:
         """Build the networks.
 
@@ -171,7 +170,7 @@ def gram_distance(
     image: NDArray[Any],
     source: NDArray[Any],
     *,
-    layers: Sequence[str] = TextureConfig().layers,
+    layers: Sequence[str] = HELD_OUT_LAYERS,
     seeds: Sequence[int] = HELD_OUT_SEEDS,
     networks: HeldOutNetworks | None = None,
 ) -> float:

@@ -73,6 +73,9 @@ def part_command(part: Part, network: str, output: str) -> str:
             options = {"layer": part.layer, **options}
         elif isinstance(part, Texture):
             options = {"layer": part.layers, "source-size": side, **options}
+        else:
+            layers = {"content": part.config.content_layers, "style": part.config.style_layers}
+            options |= {f"{name}-layer": values for name, values in layers.items()}
     words = ["rwgen", "build" if isinstance(part, Stack) else part.kind, *inputs]
     options |= {"iterations": part.iterations, "seed": part.seed}
     for option, value in options.items():

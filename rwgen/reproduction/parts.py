@@ -193,7 +193,8 @@ class Style(_Optimized):
     @property
     def config(self) -> StyleConfig:
         """Settings of the transfer: the paper's layers and ratio."""
-        return StyleConfig(**self._settings)
+        layers = {name: StyleConfig.PAPER[name] for name in ("content_layers", "style_layers")}
+        return StyleConfig(**layers, **self._settings)
 
     @property
     def searches(self) -> tuple[Search, ...]:

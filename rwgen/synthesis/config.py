@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Literal, Self, get_args
+from typing import Any, ClassVar, Literal, Self, get_args
 
 from rwgen.checks import check_choice, check_count, check_layers, check_number
 from rwgen.errors import InvalidInputError
@@ -37,7 +37,12 @@ TV_UNIT = 1 / 20_000
 
 
 _PAPER_SEARCH: Mapping[str, Any] = MappingProxyType(
-    {"weighting": "signed", "octaves": 0, "parameterization": "pixel"}
+    {
+        "network": DEFAULT_NETWORK,
+        "weighting": "signed",
+        "octaves": 0,
+        "parameterization": "pixel",
+    }
 )
 _PAPER_GRAM: Mapping[str, Any] = MappingProxyType({"shift_features": False, "whiten_gram": False})
 
@@ -72,6 +77,21 @@ class StyleConfig:
         seed: seed of the white noise that the search starts from if `init` is `noise`.
         optimizer: settings of L-BFGS.
     """
+
+    PAPER: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {
+            **_PAPER_SEARCH,
+            **_PAPER_GRAM,
+            "content_layers": ("conv2_2",),
+            "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
+            "content_weight": 30_000.0,  # 100 / CONTENT_UNIT
+            "style_weight": 1.0,
+            "tv_weight": 20_000_000.0,  # 1000 / TV_UNIT
+            "match_colors": False,
+            "init": "noise",
+        }
+    )
+    """The paper's values of the fields for which the paper has one."""
 
     network: str = HALF_WIDTH_NETWORK
     content_layers: tuple[str, ...] = ("conv1_2", "conv2_2")
@@ -119,19 +139,7 @@ class StyleConfig:
         Args:
             **values: fields with other values.
         """
-        literal = {
-            "network": DEFAULT_NETWORK,
-            "content_layers": ("conv2_2",),
-            "style_layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1", "conv5_1"),
-            "content_weight": float(round(100 / CONTENT_UNIT)),
-            "style_weight": 1.0,
-            "tv_weight": float(round(1000 / TV_UNIT)),
-            "match_colors": False,
-            "init": "noise",
-            **_PAPER_SEARCH,
-            **_PAPER_GRAM,
-        }
-        return cls(**{**literal, **values})
+        return cls(**{**cls.PAPER, **values})
 
     def blend(self, num_styles: int) -> tuple[float, ...]:
         """Share of each of `num_styles` style images; shares sum to 1.
@@ -169,6 +177,8 @@ class TextureConfig:
         optimizer: settings of L-BFGS.
     """
 
+    PAPER: ClassVar[Mapping[str, Any]] = MappingProxyType({**_PAPER_SEARCH, **_PAPER_GRAM})
+
     network: str = HALF_WIDTH_NETWORK
     layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     weighting: Weighting = "magnitude"
@@ -193,8 +203,7 @@ class TextureConfig:
         Args:
             **values: fields with other values.
         """
-        literal = {"network": DEFAULT_NETWORK, **_PAPER_SEARCH, **_PAPER_GRAM}
-        return cls(**{**literal, **values})
+        return cls(**{**cls.PAPER, **values})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,6 +228,10 @@ class InversionConfig:
         optimizer: settings of L-BFGS.
     """
 
+    PAPER: ClassVar[Mapping[str, Any]] = MappingProxyType(
+        {**_PAPER_SEARCH, "propagate_differences": False, "whiten_features": False}
+    )
+
     network: str = STACKED_NETWORK
     weighting: Weighting = "magnitude"
     parameterization: ParameterizationName | None = None
@@ -242,10 +255,4 @@ class InversionConfig:
         Args:
             **values: fields with other values.
         """
-        literal = {
-            "network": DEFAULT_NETWORK,
-            "propagate_differences": False,
-            "whiten_features": False,
-            **_PAPER_SEARCH,
-        }
-        return cls(**{**literal, **values})
+        return cls(**{**cls.PAPER, **values})

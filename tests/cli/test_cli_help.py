@@ -20,11 +20,13 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--checkpoint", "--checkpoint-every", "--parameterization",
           "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations")  # fmt: skip
-GRAM = ("--weighting", "--shift-features", "--no-shift-features")
+          "--unit-activations", "--paper")  # fmt: skip
+GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
+        "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--content-weight", "--style-weight", "--tv-weight",
-              "--content-layer", "--style-layer", "--style-blend", "--init"),
+              "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
+              "--no-match-colors"),
     "texture": (*SHARED, *GRAM, "--source-size", "--layer"),
     "invert": (*SHARED, "--layer"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
@@ -102,11 +104,11 @@ PANELS = {
     "style": {
         "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
                     "tv_weight"],
-        "Look": ["style_blend", "init", "octaves", "content_layer", "style_layer"],
+        "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
                     "checkpoint", "checkpoint_every", "quiet", "json"],
-        "Research": ["network", "weighting", "parameterization", "shift_features",
-                     "unit_activations"],
+        "Research": ["paper", "network", "weighting", "parameterization", "shift_features",
+                     "whiten_gram", "unit_activations"],
     },
     "texture": {"Options": ["output", "size", "source_size", "iterations", "seed"],
                 "Look": ["octaves", "layer"]},
@@ -135,10 +137,11 @@ def test_the_help_shows_the_layers_that_are_the_default(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setenv("TERMINAL_WIDTH", "300")
-    assert b"conv1_1, conv2_1, conv3_1, conv4_1, conv5_1" in call("style", "--help").out
-    texture = call("texture", "--help").out
-    assert b"conv1_1, conv2_1, conv3_1, conv4_1" in texture
-    assert b"conv5_1" not in texture
+    assert b"conv1_2, conv2_2" in call("style", "--help").out
+    for command in ("style", "texture"):
+        text = call(command, "--help").out
+        assert b"conv1_1, conv2_1, conv3_1, conv4_1" in text
+        assert b"conv5_1" not in text
 
 
 @pytest.mark.parametrize("command", CONFIGS)

@@ -26,7 +26,8 @@ def test_every_option_of_style_reaches_the_task(
         "--size", 40, "--iterations", 5, "--seed", 7, "--content-weight", 0, "--style-weight", 2.5,
         "--tv-weight", 1e-3, "--content-layer", "conv1_2", "--content-layer", "block1_pool",
         "--style-layer", "conv2_1", "--style-blend", "3,1", "--network", "ranvgg19",
-        "--weighting", "signed", "--no-shift-features", "--octaves", 2,
+        "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--no-match-colors",
+        "--octaves", 2, "--parameterization", "fourier",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
     assert fake_tasks.last["config"] == StyleConfig(
@@ -39,7 +40,10 @@ def test_every_option_of_style_reaches_the_task(
         style_blend=(3.0, 1.0),
         weighting="signed",
         shift_features=False,
+        whiten_gram=False,
+        match_colors=False,
         octaves=2,
+        parameterization="fourier",
         seed=7,
         optimizer=OptimizerConfig(max_iterations=5),
     )
@@ -57,7 +61,7 @@ def test_style_without_options_is_the_default_configuration(
     assert call("style", pictures.content, pictures.style, "-o", out).code == 0
     assert fake_tasks.last["config"] == StyleConfig()
     with Image.open(out) as image:
-        assert image.size == (256, 192)
+        assert image.size == (512, 384)
 
 
 def test_every_option_of_texture_reaches_the_task(
@@ -66,7 +70,8 @@ def test_every_option_of_texture_reaches_the_task(
     run = call(
         "texture", pictures.style, "-o", tmp_path / "out.png", "--size", "50x20", "--seed", 3,
         "--source-size", 33, "--iterations", 5, "--layer", "pool1", "--layer", "conv1_1",
-        "--network", "ranvgg19", "--weighting", "signed", "--no-shift-features", "--octaves", 0,
+        "--network", "ranvgg19", "--weighting", "signed", "--no-shift-features",
+        "--no-whiten-gram", "--octaves", 0, "--parameterization", "box",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
     assert fake_tasks.last["config"] == TextureConfig(
@@ -74,7 +79,9 @@ def test_every_option_of_texture_reaches_the_task(
         layers=("pool1", "conv1_1"),
         weighting="signed",
         shift_features=False,
+        whiten_gram=False,
         octaves=0,
+        parameterization="box",
         seed=3,
         optimizer=OptimizerConfig(max_iterations=5),
     )
@@ -89,7 +96,7 @@ def test_texture_without_options_is_the_default_configuration(
 ) -> None:
     assert call("texture", pictures.style, "-o", tmp_path / "out.png").code == 0
     assert fake_tasks.last["config"] == TextureConfig()
-    assert fake_tasks.last["size"] == (256, 256)
+    assert fake_tasks.last["size"] == (512, 512)
 
 
 @pytest.mark.parametrize("spec", VGG19.layers(), ids=lambda spec: spec.name)
