@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SOURCES = ("astronaut", "coffee", "brick", "gravel", "grass")
+SOURCES = ("astronaut", "village-street-in-auvers", "coffee", "brick", "gravel", "grass")
 """Sample images from `examples/` that the page shows."""
 
 SHOWN_SIZE = 256
@@ -58,22 +58,22 @@ class Picture:
 SECTIONS: dict[str, tuple[Picture, ...]] = {
     "Styles": (
         Picture(
-            "A photo in the style of a photo",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg -o style.png",
+            "A photo in the style of a painting",
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg -o style.png",
             "The face, the patch and the shuttle are clearly visible, and everything has the cup's "
             "browns and oranges; the flag's blue is lost. Flat areas, such as the wall, are "
             "speckled at full size.",
         ),
         Picture(
-            "The same two images, swapped",
+            "A photo in the style of a photo",
             "rwgen style examples/coffee.jpg examples/astronaut.jpg -o style-coffee.png",
             "Large patches in the astronaut's orange, black and white. Cup and saucer keep their "
             "shape; the spoon is a blot.",
         ),
         Picture(
             "Less of the scene",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 20 "
-            "-o style-loose.png",
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg "
+            "--content-weight 20 -o style-loose.png",
             "A fifth of the default weight: paint runs over edges, highlights bleed into the "
             "wall, and the letters of the name tag are lost. The person is still recognizable.",
         ),
@@ -93,8 +93,7 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         ),
         Picture(
             "The paper's settings, read literally",
-            "rwgen style examples/astronaut.jpg examples/coffee.jpg --content-weight 30000 "
-            "--tv-weight 20000000 --weighting signed --no-shift-features --octaves 0 "
+            "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --paper "
             "-o style-literal.png",
             "The result is the photo, smoothed and in its own colors: the content weight in "
             'eq. 9 leaves no room for a style ([math.md](math.md), "The ratio of eq. 9").',
@@ -108,9 +107,8 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "those of the wall, and some lead nowhere.",
         ),
         Picture(
-            "Bricks by the paper's Gram matrices",
-            "rwgen texture examples/brick.jpg --no-shift-features --octaves 0 --iterations 300 "
-            "-o texture-literal.png",
+            "Bricks by the paper's settings",
+            "rwgen texture examples/brick.jpg --paper --iterations 300 -o texture-literal.png",
             "The same network without shifted Gram matrices and at a single size: short dashes of "
             "all sizes, in gray that drifts from blue to yellow.",
         ),

@@ -20,9 +20,11 @@ from torch.nn import functional
 
 from rwgen import InversionConfig, StyleConfig, TextureConfig, feature_extractor
 from rwgen.compute.readers import plain_reader
+from rwgen.network.features import gram_matrix
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT
 from rwgen.synthesis.objectives import target_features
 from rwgen.synthesis.weighting import content_factors, style_factors
+from rwgen.synthesis.whitening import gram_whitening
 
 Loss = Callable[[Mapping[str, torch.Tensor], torch.Tensor], torch.Tensor]
 
@@ -139,7 +141,10 @@ def _style(
     values, scales = target_features(read, image, names)
     shifts = {name: tf.reduce_mean(value, [1, 2], keepdims=True) for name, value in values.items()}
     weighting = TextureConfig().weighting
-    factors = style_factors(read, image, names, weighting, scales, shifts)
+    covariances = {name: gram_matrix(values[name] - shifts[name]) for name in names}
+    whitenings = {name: gram_whitening(gram) for name, gram in covariances.items()}
+    factors = style_factors(read, image, names, weighting, scales, shifts, whitenings)
+    metrics = {name: torch.from_numpy(matrix.numpy()) for name, matrix in whitenings.items()}
     means = {name: _channels_first(shift) for name, shift in shifts.items()}
     grams = {name: _gram(_channels_first(value) - means[name]) for name, value in values.items()}
 
@@ -147,7 +152,8 @@ def _style(
         parts = []
         for name in names:
             gram = _gram(features[name] / scales[name] - means[name])
-            parts.append(factors[name] * (gram - grams[name]).square().mean() / 4)
+            difference = metrics[name].T @ (gram - grams[name]) @ metrics[name]
+            parts.append(factors[name] * difference.square().mean() / 4)
         return weight * torch.stack(parts).sum()
 
     return loss
