@@ -47,7 +47,7 @@ READINGS: dict[str, dict[str, Any]] = {
         "whiten_gram": False,
         "octaves": 0,
         "recipe": Recipe(),
-    },  # fmt: skip
+    },
     "shifted": {"whiten_gram": False, "octaves": 0},
     "coarse": {"shift_features": False, "whiten_gram": False, "octaves": 1},
     "shifted coarse": {"whiten_gram": False, "octaves": 1},
