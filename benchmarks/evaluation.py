@@ -144,7 +144,7 @@ def objectives(
 
 def _network(task: str, dtype: str | None = None) -> keras.Model:
     names = {"style": StyleConfig().network, "texture": TextureConfig().network}
-    deepest = {"style": "conv5_1", "texture": "conv4_1"}.get(task, task)
+    deepest = {"style": "conv4_1", "texture": "conv4_1"}.get(task, task)
     recipe = load_recipe(names.get(task, DEFAULT_NETWORK))
     return build_network(recipe, deepest, dtype=dtype)
 

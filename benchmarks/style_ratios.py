@@ -61,6 +61,8 @@ def main() -> None:
                     tv_weight=gamma,
                     weighting=options.weighting,
                     shift_features=not options.plain,
+                    whiten_gram=not options.plain,
+                    match_colors=not options.plain,
                     octaves=0 if options.plain else None,
                     seed=options.seed,
                     optimizer=OptimizerConfig(max_iterations=options.iterations),

@@ -37,14 +37,21 @@ from rwgen import (
     write_image,
 )
 from rwgen.metrics.held_out import HeldOutNetworks
+from rwgen.network.recipe import ZERO_BIAS_NETWORK
 from rwgen.noise import white_noise
 
 READINGS: dict[str, dict[str, Any]] = {
-    "paper": {"shift_features": False, "octaves": 0},
-    "bias": {"shift_features": False, "octaves": 0, "recipe": Recipe()},
-    "shifted": {"shift_features": True, "octaves": 0},
-    "coarse": {"shift_features": False, "octaves": 1},
-    "default": {"shift_features": True, "octaves": 1},
+    "paper": {"shift_features": False, "whiten_gram": False, "octaves": 0},
+    "bias": {
+        "shift_features": False,
+        "whiten_gram": False,
+        "octaves": 0,
+        "recipe": Recipe(),
+    },
+    "shifted": {"whiten_gram": False, "octaves": 0},
+    "coarse": {"shift_features": False, "whiten_gram": False, "octaves": 1},
+    "shifted coarse": {"whiten_gram": False, "octaves": 1},
+    "default": {"octaves": 1},
 }
 BIASES: dict[str, dict[str, Any]] = {
     "biases 0": {},
@@ -69,7 +76,7 @@ def main() -> None:
     options.output.mkdir(parents=True, exist_ok=True)
 
     variants = SETS[options.variants]
-    networks = HeldOutNetworks(TextureConfig().layers)
+    networks = HeldOutNetworks()
     results, rows = [], []
     for path in options.sources:
         picture = _load(path)
@@ -115,7 +122,7 @@ def _synthesize(
     seconds_path = image_path.with_suffix(".json")
     if not seconds_path.exists():
         values = dict(SETS[options.variants][variant])
-        recipe = values.pop("recipe", load_recipe(TextureConfig().network))
+        recipe = values.pop("recipe", load_recipe(ZERO_BIAS_NETWORK))
         optimizer = OptimizerConfig(max_iterations=options.iterations)
         config = TextureConfig(seed=seed, optimizer=optimizer, **values)
         network = build_network(recipe, config.layers[-1])
