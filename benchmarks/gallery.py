@@ -60,36 +60,43 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "A photo in the style of a painting",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg -o style.png",
-            "SEEN",
+            "Paint in every part: brushwork on the suit, the painting's clouds and greens in the "
+            "background, the flag's stripes as strokes. Face, patch and shuttle are crisp, and there "
+            "are no dots. The hair is as green as the painting's trees.",
         ),
         Picture(
             "A still life in the same style",
             "rwgen style examples/coffee.jpg examples/village-street-in-auvers.jpg --size 256 "
             "-o style-coffee.png",
-            "SEEN",
+            "The cup is white as the painting's houses, the saucer orange as a roof, the table a "
+            "meadow. Strokes are short at this size.",
         ),
         Picture(
             "Less of the scene",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --size 256 "
             "--content-weight 20 -o style-loose.png",
-            "SEEN",
+            "Two fifths of the default weight: strokes run over the suit's folds and clouds over the "
+            "wall. The person and the patch are still clear; the name tag is not.",
         ),
         Picture(
             "A texture as a style",
             "rwgen style examples/coffee.jpg examples/grass.jpg --size 256 -o style-grass.png",
-            "SEEN",
+            "The photo of grass is gray, so the coffee loses its colors; blades follow the wood and "
+            "the rim. Only outlines of the scene are left.",
         ),
         Picture(
             "Two styles",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg "
             "examples/coffee.jpg --style-blend 2,1 --size 256 -o style-blend.png",
-            "SEEN",
+            "Two parts painting and one part coffee, mixed into one target: the coffee's browns and "
+            "dark reds on flag, suit and helmet, the painting's sky behind.",
         ),
         Picture(
             "The paper's settings, read literally",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --paper "
             "--size 256 -o style-literal.png",
-            "SEEN",
+            "The result is the photo, smoothed and in its own colors: the content weight in "
+            'eq. 9 leaves no room for a style ([math.md](math.md), "The ratio of eq. 9").',
         ),
     ),
     "Textures": (
