@@ -61,8 +61,8 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "A photo in the style of a painting",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg -o style.png",
             "Paint in every part: brushwork on the suit, the painting's clouds and greens in the "
-            "background, the flag's stripes as strokes. Face, patch and shuttle are crisp, and there "
-            "are no dots. The hair is as green as the painting's trees.",
+            "background, the flag's stripes as strokes. Face, patch and shuttle are crisp, and "
+            "there are no dots. The hair is as green as the painting's trees.",
         ),
         Picture(
             "A still life in the same style",
@@ -75,21 +75,21 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "Less of the scene",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --size 256 "
             "--content-weight 20 -o style-loose.png",
-            "Two fifths of the default weight: strokes run over the suit's folds and clouds over the "
-            "wall. The person and the patch are still clear; the name tag is not.",
+            "Two fifths of the default weight: strokes run over the suit's folds and clouds over "
+            "the wall. The person and the patch are still clear; the name tag is not.",
         ),
         Picture(
             "A texture as a style",
             "rwgen style examples/coffee.jpg examples/grass.jpg --size 256 -o style-grass.png",
-            "The photo of grass is gray, so the coffee loses its colors; blades follow the wood and "
-            "the rim. Only outlines of the scene are left.",
+            "The photo of grass is gray, so the coffee loses its colors; blades follow the wood "
+            "and the rim. Only outlines of the scene are left.",
         ),
         Picture(
             "Two styles",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg "
             "examples/coffee.jpg --style-blend 2,1 --size 256 -o style-blend.png",
-            "Two parts painting and one part coffee, mixed into one target: the coffee's browns and "
-            "dark reds on flag, suit and helmet, the painting's sky behind.",
+            "Two parts painting and one part coffee, mixed into one target: the coffee's browns "
+            "and dark reds on flag, suit and helmet, the painting's sky behind.",
         ),
         Picture(
             "The paper's settings, read literally",
