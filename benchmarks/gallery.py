@@ -104,25 +104,29 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "Bricks",
             "rwgen texture examples/brick.jpg -o texture.png --size 256x256 --source-size 256 "
             "--iterations 300",
-            "SEEN",
+            "Whole bricks in columns, with long joints that meet cross joints nearly everywhere. "
+            "Some columns lean, and a fine weave covers the bricks at full size.",
         ),
         Picture(
             "Bricks by the paper's settings",
             "rwgen texture examples/brick.jpg --paper --size 256x256 --source-size 256 "
             "--iterations 300 -o texture-literal.png",
-            "SEEN",
+            "A network with biases, plain Gram matrices and a single size: scattered dashes and a "
+            "few corners, in the wall's gray.",
         ),
         Picture(
             "Gravel at twice the size of the source",
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
-            "SEEN",
+            "Stones of uniform size with dark gaps between them, none at its position in the "
+            "source. At full size some stones have a colored tint.",
         ),
         Picture(
             "Grass",
             "rwgen texture examples/grass.jpg --size 256x192 --source-size 256 "
             "-o texture-grass.png",
-            "SEEN",
+            "Blades that cross and overlap, and tufts of several sizes. Single blades are shorter "
+            "and more crooked than in the photo.",
         ),
     ),
     "Inversions": (
