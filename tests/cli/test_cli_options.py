@@ -129,13 +129,13 @@ def test_the_search_can_start_from_the_content_or_from_a_file(
 ) -> None:
     common = ("style", pictures.content, pictures.style, "-o", tmp_path / "out.png", "--size", 48)
     assert call(*common, "--init", "content").code == 0
-    np.testing.assert_array_equal(fake_tasks.last["init"], read_pixels(pictures.content))
+    assert (fake_tasks.last["config"].init, fake_tasks.last["init"]) == ("content", None)
     assert call(*common, "--init", pictures.start).code == 0
     np.testing.assert_array_equal(fake_tasks.last["init"], read_pixels(pictures.content))
     assert call(*common, "--init", pictures.second).code == 0
     assert fake_tasks.last["init"].shape == (36, 48, 3)  # made to fit, whatever its own shape
     assert call(*common, "--init", "noise").code == 0
-    assert fake_tasks.last["init"] is None
+    assert (fake_tasks.last["config"].init, fake_tasks.last["init"]) == ("noise", None)
 
 
 @pytest.mark.parametrize(

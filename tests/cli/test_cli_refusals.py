@@ -89,7 +89,7 @@ CASES: dict[str, tuple[list[str], str]] = {
                          "(narrow.png) of at least 8 pixels a side for the layer conv4_1"),
     "a narrow style": (["style", "content.png", "narrow.png", "-o", "out.png"], "(narrow.png)"),
     "a narrow source": (["texture", "narrow.png", "-o", "out.png"], "of at least 8 pixels"),
-    "a narrow image": (["invert", "narrow.png", "-o", "out.png", "--layer", "pool2"], "512x2"),
+    "a narrow image": (["invert", "narrow.png", "-o", "out.png", "--layer", "pool2"], "256x1"),
     "a narrow result": ([*TEXTURE, "--size", "64x7"], "a --size of at least 8 pixels"),
     "too small a size": (style("--size", "7"), "of at least 8 pixels"),
     "an unknown style layer": (style("--style-layer", "conv9_9"), "Received: 'conv9_9'"),
