@@ -7,6 +7,14 @@ import pytest
 from rwgen import InvalidInputError, InversionConfig, OptimizerConfig, StyleConfig, TextureConfig
 
 CONFIGS = (StyleConfig, TextureConfig, InversionConfig)
+GRAM = {
+    "weighting": "signed",
+    "shift_features": False,
+    "whiten_gram": False,
+    "octaves": 0,
+    "parameterization": "pixel",
+    "seed": 0,
+}
 PAPER = {
     StyleConfig: {
         "network": "ranvgg19",
@@ -18,23 +26,13 @@ PAPER = {
         "style_blend": (),
         "match_colors": False,
         "init": "noise",
-        "weighting": "signed",
-        "shift_features": False,
-        "whiten_gram": False,
-        "octaves": 0,
-        "parameterization": "pixel",
-        "seed": 0,
+        **GRAM,
         "optimizer": StyleConfig().optimizer,
     },
     TextureConfig: {
         "network": "ranvgg19",
         "layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1"),
-        "weighting": "signed",
-        "shift_features": False,
-        "whiten_gram": False,
-        "octaves": 0,
-        "parameterization": "pixel",
-        "seed": 0,
+        **GRAM,
         "optimizer": OptimizerConfig(),
     },
     InversionConfig: {
