@@ -1,4 +1,4 @@
-"""Measure peak memory by number of pixels, with features kept and with features recomputed.
+"""Measure peak memory by number of pixels: features kept or recomputed, compiled with XLA or not.
 
 Each size and mode runs in a separate process, whose peak resident size is taken from the system.
 The process does what `rwgen style --octaves 0` or `rwgen invert` does, with few iterations: the
@@ -26,12 +26,14 @@ from rwgen.compute.memory import Workload, architecture_workload
 from rwgen.network.recipe import DEFAULT_NETWORK
 
 TASKS = ("style", "conv5_1")
+WAYS = ("kept", "again", "kept, compiled", "again, compiled")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tasks", nargs="+", choices=TASKS, default=TASKS)
     parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512, 1024, 2048])
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--iterations", type=int, default=2)
     parser.add_argument(
         "--limit", type=float, default=12.0, help="GiB; tasks with a larger estimate are skipped"
@@ -47,20 +49,20 @@ def main() -> None:
     for task in options.tasks:
         rows = []
         for size in options.sizes:
-            for way in ("kept", "again"):
-                estimate = _workload(task, size).peak_bytes(way == "again")
+            for way in options.ways:
+                estimate = _workload(task, size, way).peak_bytes(way.startswith("again"))
                 row: dict[str, Any] = {"size": size, "features": way, "estimate_bytes": estimate}
                 if estimate <= options.limit * 2**30:
                     row |= _in_a_process(task, size, way, options.iterations)
                 rows.append(row)
                 print(task, row, flush=True)
-        fits = {way: _fit(rows, way) for way in ("kept", "again")}
+        fits = {way: _fit(rows, way) for way in options.ways}
         print(fits, flush=True)
         results.append({"task": task, "rows": rows, "fits": fits})
     write_record(options.output, {"iterations": options.iterations, "results": results})
 
 
-def _workload(task: str, size: int) -> Workload:
+def _workload(task: str, size: int, way: str) -> Workload:
     if task == "style":
         config = StyleConfig()
         topology = load_recipe(config.network).topology
@@ -75,7 +77,7 @@ def _workload(task: str, size: int) -> Workload:
         size=(size, size),
         targets=[(size, size)] * images,
         content_layers=content,
-        num_correction_pairs=OptimizerConfig().num_correction_pairs,
+        optimizer=OptimizerConfig(jit_compile="compiled" in way),
         propagate_differences=task != "style",
     )
 
@@ -107,8 +109,11 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
 
     config = StyleConfig()
     recipe = load_recipe(config.network if task == "style" else DEFAULT_NETWORK)
-    original = build_network(recipe, "conv5_1")
-    plan = ComputePlan(recompute=way == "again", propagate_differences=True)
+    original = build_network(recipe, "conv4_1" if task == "style" else task)
+    compiled = "compiled" in way
+    plan = ComputePlan(
+        recompute=way.startswith("again"), jit_compile=compiled, propagate_differences=True
+    )
     network = plan.network(original)
     content, style, start = (network_input(white_noise(seed, (size, size, 3))) for seed in range(3))
     began = time.perf_counter()
@@ -118,7 +123,7 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
         objective = inversion_objective(network, content, (task,), plan=plan)
     targets = time.perf_counter() - began
     targets_peak = _peak()
-    optimizer = OptimizerConfig(max_iterations=iterations, jit_compile=way == "kept")
+    optimizer = OptimizerConfig(max_iterations=iterations, jit_compile=plan.compiles_objective)
     minimizer = Minimizer(objective, start.shape, config=optimizer)
     minimizer.minimize(start)
     peak = _peak()

@@ -257,7 +257,7 @@ class ImageCall(Generic[Settings, Config]):
             size=size,
             targets=target_sizes,
             content_layers=content_layers,
-            num_correction_pairs=config.optimizer.num_correction_pairs,
+            optimizer=config.optimizer,
             propagate_differences=getattr(config, "propagate_differences", False),
         )
         resources.plan_resources(work, self._limit, self._run.quiet)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rwgen.errors import MemoryLimitError
 from rwgen.network.architecture import INPUT_CHANNELS, Architecture, LayerSpec
+from rwgen.optimize.config import OptimizerConfig
 
 BASE_BYTES = 980 * 2**20
 """The process with everything imported, without weights and features."""
@@ -28,7 +29,10 @@ EVALUATION_MAPS = {False: 3.8, True: 5.9}
 """Working space of one evaluation in units of the largest feature map, keyed by `recompute`.
 Without recomputation, all feature maps are kept in addition."""
 
-TARGET_MAPS = {False: 4.1, True: 1.15}
+GRAPH_COPIES = 2.5
+"""Copies of all kept feature maps if the search is not compiled, padded ones included."""
+
+TARGET_MAPS = {False: 4.9, True: 1.15}
 """Working space of targets and weighting factors, keyed by `recompute`: in units of all feature
 maps, or with recomputation of the working space of an evaluation."""
 
@@ -37,6 +41,10 @@ SEARCH_VECTORS = 14
 
 WEIGHT_COPIES = 2
 """The caller's network and the one that computes."""
+
+COMPILED_MULTIPLICATIONS = 1.5e12
+"""Number of multiplications of a search, in forward convolutions, from which on compiling it with
+XLA saves more time than it takes (docs/performance.md)."""
 
 WINOGRAD_CHANNELS = 64
 """Smallest number of input and of output channels for which Winograd's algorithm pays."""
@@ -58,6 +66,8 @@ class Workload:
         num_filters: number of weights of the layers whose filters are also kept transformed
             (`rwgen.compute.winograd`).
         num_correction_pairs: pairs of differences of L-BFGS.
+        compiled: whether the search is compiled with XLA even if features are kept; recomputed
+            features always are.
         propagate_differences: whether a target's features of every layer are kept, unless features
             are recomputed (`rwgen.synthesis.differences`).
         itemsize: bytes of a number.
@@ -70,6 +80,7 @@ class Workload:
     num_weights: int
     num_filters: int
     num_correction_pairs: int
+    compiled: bool = True
     propagate_differences: bool = False
     itemsize: int = 4
 
@@ -80,9 +91,11 @@ class Workload:
         # Adding a pair holds the old and the new pairs at once, but no features at that time.
         pairs = 2 * self.num_correction_pairs * self.image_size
         vectors = SEARCH_VECTORS * self.image_size
-        filters = TRANSFORMED_COPIES * self.num_filters
-        compiled = COMPILED_BYTES[recompute] // self.itemsize
-        search = compiled + filters + vectors + pairs + max(evaluation, pairs)
+        compiled = 0
+        if recompute or self.compiled:
+            compiled = COMPILED_BYTES[recompute] // self.itemsize
+            compiled += TRANSFORMED_COPIES * self.num_filters
+        search = compiled + vectors + pairs + max(evaluation, pairs)
         held = self.held
         if self.propagate_differences and not recompute:
             held += sum(self.features)
@@ -90,10 +103,9 @@ class Workload:
         peak = weights + held + max(targets, search)
         return BASE_BYTES + round(peak * self.itemsize)
 
-    @staticmethod
-    def _evaluation_space(sizes: Sequence[int], recompute: bool) -> float:
-        kept = 0 if recompute else sum(sizes)
-        return kept + EVALUATION_MAPS[recompute] * max(sizes)
+    def _evaluation_space(self, sizes: Sequence[int], recompute: bool) -> float:
+        copies = 0.0 if recompute else 1.0 if self.compiled else GRAPH_COPIES
+        return copies * sum(sizes) + EVALUATION_MAPS[recompute] * max(sizes)
 
     def _target_space(self, sizes: Sequence[int], recompute: bool) -> float:
         unit = self._evaluation_space(sizes, True) if recompute else sum(sizes)
@@ -140,11 +152,13 @@ class LayerSize:
 
     Attributes:
         output: size of its output for an image of (height, width).
+        multiplications: number of multiplications for an image of (height, width).
         num_weights: number of its weights.
-        is_transformed: whether its filters are also kept transformed.
+        is_transformed: whether its filters are also kept transformed in a compiled search.
     """
 
     output: Callable[[int, int], int]
+    multiplications: Callable[[int, int], int]
     num_weights: int
     is_transformed: bool
 
@@ -155,7 +169,7 @@ def workload(
     size: Sequence[int],
     targets: Sequence[Sequence[int]],
     content_layers: Sequence[str],
-    num_correction_pairs: int,
+    optimizer: OptimizerConfig,
     propagate_differences: bool = False,
     itemsize: int = 4,
 ) -> Workload:
@@ -167,7 +181,7 @@ def workload(
         targets: (height, width) of each image that features are taken from, the content image
             first.
         content_layers: layers, of the same names, whose target features are kept.
-        num_correction_pairs: pairs of differences of L-BFGS.
+        optimizer: settings of the search.
         propagate_differences: see `Workload`.
         itemsize: bytes of a number.
     """
@@ -175,6 +189,11 @@ def workload(
     def sizes(image: Sequence[int]) -> tuple[int, ...]:
         return tuple(layer.output(image[0], image[1]) for layer in layers.values())
 
+    compiled = optimizer.jit_compile
+    if compiled is None:
+        forward = sum(layer.multiplications(size[0], size[1]) for layer in layers.values())
+        compiled = forward * optimizer.max_iterations >= COMPILED_MULTIPLICATIONS
+    transformed = [layer for layer in layers.values() if layer.is_transformed]
     content = dict(zip(layers, sizes(targets[0]), strict=True))
     return Workload(
         image_size=INPUT_CHANNELS * size[0] * size[1],
@@ -182,8 +201,9 @@ def workload(
         targets=[sizes(image) for image in targets],
         held=sum(content[name] for name in content_layers),
         num_weights=sum(layer.num_weights for layer in layers.values()),
-        num_filters=sum(layer.num_weights for layer in layers.values() if layer.is_transformed),
-        num_correction_pairs=num_correction_pairs,
+        num_filters=sum(layer.num_weights for layer in transformed),
+        num_correction_pairs=optimizer.num_correction_pairs,
+        compiled=compiled,
         propagate_differences=propagate_differences,
         itemsize=itemsize,
     )
@@ -196,7 +216,7 @@ def architecture_workload(
     size: Sequence[int],
     targets: Sequence[Sequence[int]],
     content_layers: Sequence[str],
-    num_correction_pairs: int,
+    optimizer: OptimizerConfig,
     propagate_differences: bool = False,
 ) -> Workload:
     """The workload of a task with a float32 network of an architecture, on a CPU.
@@ -207,7 +227,7 @@ def architecture_workload(
         size: see `workload`.
         targets: see `workload`.
         content_layers: see `workload`; any of their names.
-        num_correction_pairs: see `workload`.
+        optimizer: see `workload`.
         propagate_differences: see `workload`.
 
     Raises:
@@ -215,21 +235,31 @@ def architecture_workload(
     """
     specs = architecture.up_to(architecture.deepest(layers).name)
     return workload(
-        {spec.name: _layer_size(architecture, spec) for spec in specs},
+        {spec.name: _layer_size(architecture, spec, optimizer.winograd) for spec in specs},
         size=size,
         targets=targets,
         content_layers=[architecture.layer(name).name for name in content_layers],
-        num_correction_pairs=num_correction_pairs,
+        optimizer=optimizer,
         propagate_differences=propagate_differences,
     )
 
 
-def _layer_size(architecture: Architecture, spec: LayerSpec) -> LayerSize:
-    kernel = architecture.kernel_shape(spec.name) or ()
+def _layer_size(architecture: Architecture, spec: LayerSpec, winograd: bool) -> LayerSize:
+    kernel = architecture.kernel_shape(spec.name)
+
+    def output(height: int, width: int) -> int:
+        return math.prod(architecture.output_shape(spec.name, height, width))
+
+    def multiplications(height: int, width: int) -> int:
+        return output(height, width) * math.prod(kernel[:-1]) if kernel else 0
+
     return LayerSize(
-        output=lambda height, width: math.prod(architecture.output_shape(spec.name, height, width)),
+        output=output,
+        multiplications=multiplications,
         num_weights=architecture.num_parameters(spec.name),
-        is_transformed=spec.kind == "conv" and min(kernel[2:]) >= WINOGRAD_CHANNELS,
+        is_transformed=winograd
+        and spec.kind == "conv"
+        and min((kernel or ())[2:]) >= WINOGRAD_CHANNELS,
     )
 
 

@@ -11,8 +11,9 @@ import keras
 
 from rwgen.compute.memory import LayerSize, Workload, plan_memory, workload
 from rwgen.compute.readers import Reader, plain_reader, recomputing_reader
-from rwgen.compute.winograd import WinogradConv2D, with_winograd
+from rwgen.compute.winograd import becomes_winograd, with_winograd
 from rwgen.network.features import feature_extractor, layer_names
+from rwgen.optimize.config import OptimizerConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +24,8 @@ class ComputePlan:
         recompute: recompute features segment by segment for their gradient instead of keeping
             them, which takes less memory and half as much computation again.
         jit_compile: compile with XLA: the objective as a whole or, with `recompute`, each segment.
-        winograd: on a CPU, use Winograd's algorithm for convolutions of many channels.
+        winograd: on a CPU, use Winograd's algorithm for convolutions of many channels, if compiled;
+            an ordinary graph takes far longer with it.
         propagate_differences: in inversions, propagate differences from the target's features
             (`rwgen.synthesis.differences`). They need all features of the target, so `recompute`
             rules them out.
@@ -37,6 +39,9 @@ class ComputePlan:
     def within(self, limit: int | None, work: Workload) -> ComputePlan:
         """The same plan, with recomputation if the task does not fit otherwise.
 
+        Recomputation is compiled: in an ordinary graph it takes as much memory as it saves
+        (docs/performance.md).
+
         Args:
             limit: bytes that the process may take; None means no limit.
             work: the task.
@@ -44,7 +49,9 @@ class ComputePlan:
         Raises:
             MemoryLimitError: the task does not fit, even with recomputation.
         """
-        return dataclasses.replace(self, recompute=plan_memory(work, limit).recompute)
+        if not plan_memory(work, limit).recompute:
+            return self
+        return dataclasses.replace(self, recompute=True, jit_compile=True)
 
     @property
     def compiles_objective(self) -> bool:
@@ -61,7 +68,7 @@ class ComputePlan:
 
     def network(self, network: keras.Model) -> keras.Model:
         """The network to compute with: the given one, or a copy with other convolutions."""
-        return with_winograd(network) if self.winograd else network
+        return with_winograd(network) if self.winograd and self.jit_compile else network
 
     def reader(self, extractor: keras.Model) -> Reader:
         """A reader of an extractor's layers, see `rwgen.compute.readers`."""
@@ -77,18 +84,18 @@ def network_workload(
     size: Sequence[int],
     targets: Sequence[Sequence[int]],
     content_layers: Sequence[str],
-    num_correction_pairs: int,
+    optimizer: OptimizerConfig,
     propagate_differences: bool = False,
 ) -> Workload:
     """The workload of a task with a network, counted as in `architecture_workload`.
 
     Args:
-        network: the network to compute with.
+        network: the network of the task, before `ComputePlan.network`.
         layers: every layer that the task reads.
         size: see `rwgen.compute.memory.workload`.
         targets: see `rwgen.compute.memory.workload`.
         content_layers: see `rwgen.compute.memory.workload`; any of their names.
-        num_correction_pairs: see `rwgen.compute.memory.workload`.
+        optimizer: see `rwgen.compute.memory.workload`.
         propagate_differences: see `rwgen.compute.memory.workload`.
 
     Raises:
@@ -101,19 +108,29 @@ def network_workload(
     shapes: dict[tuple[int, int], dict[str, tuple[int, ...]]] = {}
 
     def size_of(layer: keras.layers.Layer) -> LayerSize:
+        kernel = getattr(layer, "kernel", None)
+
         def output(height: int, width: int) -> int:
             if (height, width) not in shapes:
                 shapes[height, width] = every_layer.compute_output_shape((1, height, width, 3))
             return math.prod(shapes[height, width][layer.name])
 
-        return LayerSize(output, layer.count_params(), isinstance(layer, WinogradConv2D))
+        def multiplications(height: int, width: int) -> int:
+            return 0 if kernel is None else output(height, width) * math.prod(kernel.shape[:-1])
+
+        return LayerSize(
+            output,
+            multiplications,
+            layer.count_params(),
+            optimizer.winograd and becomes_winograd(layer),
+        )
 
     return workload(
         {layer.name: size_of(layer) for layer in extractor.layers[1:]},
         size=size,
         targets=targets,
         content_layers=layer_names(network, content_layers) if content_layers else (),
-        num_correction_pairs=num_correction_pairs,
+        optimizer=optimizer,
         propagate_differences=propagate_differences,
         itemsize=8 if keras.backend.standardize_dtype(network.inputs[0].dtype) == "float64" else 4,
     )

@@ -157,6 +157,11 @@ def suits(layer: keras.layers.Layer, shape: Sequence[int | None] | None = None) 
     return exact and min(layer.kernel.shape[2:]) >= WINOGRAD_CHANNELS
 
 
+def becomes_winograd(layer: keras.layers.Layer) -> bool:
+    """Whether `with_winograd` replaces a layer: a suitable one, unless there is a GPU."""
+    return suits(layer) and not tf.config.list_logical_devices("GPU")
+
+
 def with_winograd(model: keras.Model) -> keras.Model:
     """Replace every suitable convolution of a model by a `WinogradConv2D`, on a CPU.
 
@@ -167,7 +172,7 @@ def with_winograd(model: keras.Model) -> keras.Model:
         A model of the same inputs, outputs and names, or `model` itself if nothing is replaced, as
         on a GPU, whose libraries include such algorithms.
     """
-    if tf.config.list_logical_devices("GPU") or not any(map(suits, model.layers)):
+    if not any(map(becomes_winograd, model.layers)):
         return model
     copy = keras.models.clone_model(model, clone_function=_copied)
     copy.set_weights(model.get_weights())

@@ -33,9 +33,11 @@ class OptimizerConfig:
         max_restarts: maximum number of restarts from the best point, with an empty history of
             pairs, after a line search has failed.
         iterations_per_chunk: number of iterations between two callbacks.
-        jit_compile: whether to compile the objective with XLA.
-        winograd: on a CPU, use Winograd's algorithm for convolutions of many channels, which takes
-            half the time and rounds slightly more (docs/performance.md).
+        jit_compile: whether to compile the objective with XLA; None compiles a task's searches that
+            are long enough to repay the seconds of compilation (docs/performance.md).
+        winograd: on a CPU, use Winograd's algorithm for convolutions of many channels where the
+            objective is compiled, which takes half the time and rounds slightly more
+            (docs/performance.md).
     """
 
     max_iterations: int = 200
@@ -46,7 +48,7 @@ class OptimizerConfig:
     max_line_search_iterations: int = 20
     max_restarts: int = 5
     iterations_per_chunk: int = 1
-    jit_compile: bool = True
+    jit_compile: bool | None = None
     winograd: bool = True
 
     def __post_init__(self) -> None:

@@ -6,6 +6,9 @@ first and accepted if it satisfies the Wolfe conditions, exactly or approximatel
 Hager and Zhang; otherwise its evaluation is passed to TFP's Hager-Zhang search. State and stopping
 rules are TFP's.
 
+Full steps run in a graph. The Hager-Zhang search runs op by op around a function that is a graph
+itself: its graph takes seconds to trace, and fewer than one step in ten needs it.
+
 The direction is computed from inner products of the pairs of differences, which are updated: the
 two loops over the pairs, each with a product and a sum of whole images, become two triangular
 systems of the number of pairs and four matrix-vector products.
@@ -13,7 +16,7 @@ systems of the number of pairs and four matrix-vector products.
 
 from __future__ import annotations
 
-import collections
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -32,7 +35,17 @@ CURVATURE = 0.9
 APPROXIMATE_THRESHOLD = 1e-6
 """Maximum relative increase that the approximate conditions accept (TFP's default)."""
 
-_Point = collections.namedtuple("_Point", ["x", "f", "df", "full_gradient"])
+FullSteps = Callable[..., tuple[Any, "PairProducts", "Trial"]]
+"""`take_full_steps` of a given function."""
+
+
+class _Point(NamedTuple):
+    """A point along a step, as TFP's line search takes and returns it."""
+
+    x: tf.Tensor
+    f: tf.Tensor
+    df: tf.Tensor
+    full_gradient: tf.Tensor
 
 
 class PairProducts(NamedTuple):
@@ -78,6 +91,22 @@ def pair_products(state: Any) -> PairProducts:
     )
 
 
+class Trial(NamedTuple):
+    """A full step that has been evaluated.
+
+    Attributes:
+        refused: whether it violates the Wolfe conditions, so that a line search must follow, [].
+        direction: the step, [n].
+        slope: derivative of the function along it at its start, [].
+        end: where it ends: step size 1, value [], derivative [] along it, gradient [n].
+    """
+
+    refused: tf.Tensor
+    direction: tf.Tensor
+    slope: tf.Tensor
+    end: _Point
+
+
 def lbfgs_chunk(
     function: ValueAndGradient,
     state: Any,
@@ -86,8 +115,9 @@ def lbfgs_chunk(
     tolerance: tf.Tensor,
     max_iterations: tf.Tensor,
     max_line_search_iterations: int,
+    full_steps: FullSteps | None = None,
 ) -> tuple[Any, PairProducts]:
-    """Continue a search until it stops or reaches `max_iterations`.
+    """Continue a search until it stops or reaches `max_iterations`. Not for use in a graph.
 
     Args:
         function: the function to minimize.
@@ -96,60 +126,126 @@ def lbfgs_chunk(
         tolerance: stop when no component of the gradient is larger.
         max_iterations: number of iterations to stop at, those before `state` included.
         max_line_search_iterations: maximum number of iterations of one Hager-Zhang search.
+        full_steps: a graph of `take_full_steps` with the same function; None runs it op by op.
 
     Returns:
         The new state, of the same kind, and its products.
     """
+    if full_steps is None:
+        full_steps = functools.partial(take_full_steps, function)
+    state, products, trial = full_steps(state, products, tolerance, max_iterations)
+    while trial.refused:
+        state, products = _searched(
+            function, state, products, trial, tolerance, max_line_search_iterations
+        )
+        state, products, trial = full_steps(state, products, tolerance, max_iterations)
+    return state, products
 
-    def unfinished(state: Any, _products: PairProducts) -> tf.Tensor:
-        return (state.num_iterations < max_iterations) & ~(state.converged | state.failed)
 
-    def iterate(state: Any, products: PairProducts) -> list[Any]:
-        return [*_iterate(function, state, products, tolerance, max_line_search_iterations)]
-
-    found = tf.while_loop(unfinished, iterate, [state, products], parallel_iterations=1)
-    return found[0], found[1]
-
-
-def _iterate(
+def take_full_steps(
     function: ValueAndGradient,
     state: Any,
     products: PairProducts,
     tolerance: tf.Tensor,
-    max_line_search_iterations: int,
-) -> tuple[Any, PairProducts]:
+    max_iterations: tf.Tensor,
+) -> tuple[Any, PairProducts, Trial]:
+    """Take full steps while they satisfy the Wolfe conditions.
+
+    Args:
+        function: see `lbfgs_chunk`.
+        state: see `lbfgs_chunk`.
+        products: see `lbfgs_chunk`.
+        tolerance: see `lbfgs_chunk`.
+        max_iterations: see `lbfgs_chunk`.
+
+    Returns:
+        The new state, its products, and the last step, which is not part of the state if refused.
+    """
+
+    def unfinished(state: Any, _products: PairProducts, trial: Trial) -> tf.Tensor:
+        running = (state.num_iterations < max_iterations) & ~(state.converged | state.failed)
+        return running & ~trial.refused
+
+    def iterate(state: Any, products: PairProducts, _trial: Trial) -> list[Any]:
+        trial = _full_step(function, state, products)
+        state, products = tf.cond(
+            trial.refused,
+            lambda: (state, products),
+            lambda: _moved(
+                state, products, trial.direction, trial.end, tf.constant(True), 1, tolerance
+            ),
+        )
+        return [state, products, trial]
+
+    nothing = tf.zeros_like(state.position)
+    zero = tf.zeros([], state.position.dtype)
+    none_yet = Trial(tf.constant(False), nothing, zero, _Point(zero, zero, zero, nothing))
+    found = tf.while_loop(unfinished, iterate, [state, products, none_yet], parallel_iterations=1)
+    return found[0], found[1], found[2]
+
+
+def _full_step(function: ValueAndGradient, state: Any, products: PairProducts) -> Trial:
     direction = search_direction(state, products)
     slope = tf.tensordot(state.objective_gradient, direction, 1)
     # Rounding can turn the direction uphill; steepest descent never is.
     uphill = ~(slope < 0)
     direction = tf.where(uphill, -state.objective_gradient, direction)
     slope = tf.where(uphill, -tf.reduce_sum(state.objective_gradient**2), slope)
+    start = _Point(tf.zeros_like(slope), state.objective_value, slope, state.objective_gradient)
+    end = _point(function, state.position, direction, tf.ones_like(slope))
+    return Trial(~_satisfies_wolfe(start, end), direction, slope, end)
 
-    def along(step: tf.Tensor) -> _Point:
-        value, gradient = function(state.position + step * direction)
-        return _Point(step, value, tf.tensordot(gradient, direction, 1), gradient)
 
-    one = tf.ones([], state.position.dtype)
-    start = _Point(one * 0, state.objective_value, slope, state.objective_gradient)
-    trial = along(one)
+def _point(
+    function: ValueAndGradient, position: tf.Tensor, direction: tf.Tensor, step: tf.Tensor
+) -> _Point:
+    value, gradient = function(position + step * direction)
+    return _Point(step, value, tf.tensordot(gradient, direction, 1), gradient)
 
-    def search() -> tuple[tf.Tensor, ...]:
-        result = tfp.optimizer.linesearch.hager_zhang(
-            along,
-            initial_step_size=one,
-            value_at_initial_step=trial,
-            value_at_zero=start,
-            max_iterations=max_line_search_iterations,
-        )
-        found = result.left
-        return found.x, found.f, found.full_gradient, result.converged, result.func_evals
 
-    step, value, gradient, found, evaluations = tf.cond(
-        _satisfies_wolfe(start, trial),
-        lambda: (trial.x, trial.f, trial.full_gradient, tf.constant(True), tf.constant(0)),
-        search,
+def _satisfies_wolfe(start: _Point, end: _Point) -> tf.Tensor:
+    flat = end.df >= CURVATURE * start.df
+    lower = end.f <= start.f + SUFFICIENT_DECREASE * start.df
+    near = end.f <= start.f + APPROXIMATE_THRESHOLD * tf.abs(start.f)
+    bounded = (2 * SUFFICIENT_DECREASE - 1) * start.df >= end.df
+    return tf.math.is_finite(end.f) & flat & (lower | (near & bounded))
+
+
+def _searched(
+    function: ValueAndGradient,
+    state: Any,
+    products: PairProducts,
+    trial: Trial,
+    tolerance: tf.Tensor,
+    max_line_search_iterations: int,
+) -> tuple[Any, PairProducts]:
+    """Search along a refused step with Hager and Zhang's method, and move there."""
+    one = tf.ones_like(trial.slope)
+    result = tfp.optimizer.linesearch.hager_zhang(
+        functools.partial(_point, function, state.position, trial.direction),
+        initial_step_size=one,
+        value_at_initial_step=trial.end,
+        value_at_zero=_Point(0 * one, state.objective_value, trial.slope, state.objective_gradient),
+        max_iterations=max_line_search_iterations,
     )
-    position = state.position + step * direction
+    evaluations = 1 + result.func_evals
+    return _moved(
+        state, products, trial.direction, result.left, result.converged, evaluations, tolerance
+    )
+
+
+def _moved(
+    state: Any,
+    products: PairProducts,
+    direction: tf.Tensor,
+    step: _Point,
+    found: tf.Tensor,
+    evaluations: tf.Tensor,
+    tolerance: tf.Tensor,
+) -> tuple[Any, PairProducts]:
+    """The state after a step of known value and gradient along a direction."""
+    value, gradient = step.f, step.full_gradient
+    position = state.position + step.x * direction
     finite = tf.math.is_finite(value) & tf.reduce_all(tf.math.is_finite(gradient))
     position_delta = position - state.position
     gradient_delta = gradient - state.objective_gradient
@@ -159,7 +255,7 @@ def _iterate(
         converged=finite & found & ((tf.reduce_max(tf.abs(gradient)) <= tolerance) | stalled),
         failed=~(finite & found),
         num_iterations=state.num_iterations + 1,
-        num_objective_evaluations=state.num_objective_evaluations + 1 + evaluations,
+        num_objective_evaluations=state.num_objective_evaluations + evaluations,
         position=position,
         objective_value=value,
         objective_gradient=gradient,
@@ -170,14 +266,6 @@ def _iterate(
         lambda: (state.position_deltas, state.gradient_deltas, products),
     )
     return new._replace(position_deltas=pairs[0], gradient_deltas=pairs[1]), pairs[2]
-
-
-def _satisfies_wolfe(start: _Point, trial: _Point) -> tf.Tensor:
-    flat = trial.df >= CURVATURE * start.df
-    lower = trial.f <= start.f + SUFFICIENT_DECREASE * start.df
-    near = trial.f <= start.f + APPROXIMATE_THRESHOLD * tf.abs(start.f)
-    bounded = (2 * SUFFICIENT_DECREASE - 1) * start.df >= trial.df
-    return tf.math.is_finite(trial.f) & flat & (lower | (near & bounded))
 
 
 def search_direction(state: Any, products: PairProducts) -> tf.Tensor:

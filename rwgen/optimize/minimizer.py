@@ -7,6 +7,7 @@ runs the body of a loop on a CPU in a single thread (docs/architecture.md).
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import time
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from rwgen.errors import InvalidInputError, OptimizationError
 from rwgen.optimize.best_so_far import BestSoFar, TermsFunction, graph_function
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.optimize.lbfgs import PairProducts, lbfgs_chunk
+from rwgen.optimize.lbfgs import PairProducts, ValueAndGradient, lbfgs_chunk, take_full_steps
 from rwgen.optimize.solution import Callback, Solution, Step, StopReason
 from rwgen.optimize.state import Progress, Search
 
@@ -78,16 +79,19 @@ class Minimizer:
             shape: shape of the point.
             dtype: float32 or float64.
             config: settings of L-BFGS; None means the defaults.
-            jit_compile: whether to compile the objective with XLA; None takes `config`'s. An
-                objective whose parts are compiled separately must not be compiled as a whole.
+            jit_compile: whether to compile the objective with XLA; None takes `config`'s, and
+                compiles if that is None too. An objective whose parts are compiled separately must
+                not be compiled as a whole.
         """
         self.config = config or OptimizerConfig()
         self._shape = tuple(shape)
         self._dtype = tf.as_dtype(dtype)
         compiled = self.config.jit_compile if jit_compile is None else jit_compile
+        compiled = True if compiled is None else compiled
         self._objective = BestSoFar(objective, self._shape, self._dtype, compiled)
         self._evaluate = graph_function(self._objective)
-        self._advance = graph_function(self._lbfgs_chunk)
+        self._full_steps = graph_function(self._take_full_steps)
+        self._tfp_chunk = graph_function(self._run_tfp)
 
     def minimize(
         self,
@@ -143,9 +147,7 @@ class Minimizer:
             search = progress.search
             target = min(self.config.max_iterations, iteration + self.config.iterations_per_chunk)
             search.state, search.products = self._advance(
-                search.state,
-                search.products,
-                search.scale,
+                search,
                 progress.tolerance * search.scale,
                 tf.constant(target - progress.finished),  # a Python number would cause a retrace
             )
@@ -208,29 +210,30 @@ class Minimizer:
             )
         return Search.begin(position, loss, gradient, self.config, non_finite)
 
-    def _lbfgs_chunk(
-        self,
-        state: Any,
-        products: PairProducts,
-        scale: tf.Tensor,
-        tolerance: tf.Tensor,
-        max_iterations: tf.Tensor,
+    def _advance(
+        self, search: Search, tolerance: tf.Tensor, max_iterations: tf.Tensor
     ) -> tuple[Any, PairProducts]:
-        def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            loss, gradient = self._objective(position)
-            return loss * scale, gradient * scale
+        state, products, scale = search.state, search.products, search.scale
+        if self.config.line_search == "hager_zhang":
+            return self._tfp_chunk(state, scale, tolerance, max_iterations), products
+        return lbfgs_chunk(
+            self._scaled(scale),
+            state,
+            products,
+            tolerance=tolerance,
+            max_iterations=max_iterations,
+            max_line_search_iterations=self.config.max_line_search_iterations,
+            full_steps=functools.partial(self._full_steps, scale),
+        )
 
-        if self.config.line_search == "wolfe_first":
-            return lbfgs_chunk(
-                scaled,
-                state,
-                products,
-                tolerance=tolerance,
-                max_iterations=max_iterations,
-                max_line_search_iterations=self.config.max_line_search_iterations,
-            )
-        found = tfp.optimizer.lbfgs_minimize(
-            scaled,
+    def _take_full_steps(self, scale: tf.Tensor, *arguments: Any) -> Any:
+        return take_full_steps(self._scaled(scale), *arguments)
+
+    def _run_tfp(
+        self, state: Any, scale: tf.Tensor, tolerance: tf.Tensor, max_iterations: tf.Tensor
+    ) -> Any:
+        return tfp.optimizer.lbfgs_minimize(
+            self._scaled(scale),
             initial_position=None,
             previous_optimizer_results=state,
             num_correction_pairs=self.config.num_correction_pairs,
@@ -238,7 +241,13 @@ class Minimizer:
             max_iterations=max_iterations,
             max_line_search_iterations=self.config.max_line_search_iterations,
         )
-        return found, products
+
+    def _scaled(self, scale: tf.Tensor) -> ValueAndGradient:
+        def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            loss, gradient = self._evaluate(position)
+            return loss * scale, gradient * scale
+
+        return scaled
 
     def _refuse_non_finite(self, search: Search) -> None:
         if self._objective.non_finite != search.non_finite:

@@ -10,7 +10,6 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
-from rwgen.compute.memory import Workload
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import resize_image
@@ -35,9 +34,12 @@ from rwgen.synthesis.pyramid import image_sizes, solve_coarse_to_fine
 Config = InversionConfig | TextureConfig | StyleConfig
 """Settings of any task."""
 
-MakeObjective = Callable[[Sequence[NDArray[Any]], ComputePlan, ImageMinimizer], Objective]
-"""Makes the objective at one size from network input [1, height, width, 3] of each target image,
-how features are computed, and the minimizer of that size."""
+MakeObjective = Callable[
+    [keras.Model, Sequence[NDArray[Any]], ComputePlan, ImageMinimizer], Objective
+]
+"""Makes the objective at one size from the network to compute with, network input
+[1, height, width, 3] of each target image, how features are computed, and the minimizer of that
+size."""
 
 
 @dataclass(frozen=True)
@@ -72,27 +74,27 @@ class Task:
     Attributes:
         name: what a checkpoint calls it.
         config: its settings.
-        network: the network to compute with.
-        plan: how features are computed, before memory is considered.
+        network: its network.
         size: (height, width) of the result.
         targets: images that features are taken from, the content image first.
         layers: every layer that is read.
         content_layers: layers whose target features are kept during the search.
         objective: see `MakeObjective`.
         parameterization: what L-BFGS moves.
+        propagate_differences: see `ComputePlan`.
         settings: further settings that decide the result, for checkpoints.
     """
 
     name: str
     config: Config
     network: keras.Model
-    plan: ComputePlan
     size: tuple[int, int]
     targets: Sequence[TargetImage]
     layers: Sequence[str]
     content_layers: Sequence[str]
     objective: MakeObjective
     parameterization: ParameterizationName
+    propagate_differences: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -126,10 +128,9 @@ def run(
     _check_init(init, (*task.size, 3))
     if checkpoint is not None:
         _expect(checkpoint, task, init)
-    if memory_limit is not None:
-        # The finest size needs the most: refuse what cannot fit before any work.
-        finest = [target.pixels.shape for target in task.targets]
-        task.plan.within(memory_limit, _workload(task, task.size, finest))
+    # The finest size needs the most: refuse what cannot fit before any work.
+    finest = [target.pixels.shape for target in task.targets]
+    _plan(task, task.size, finest, config.optimizer, memory_limit)
     dtype = network.inputs[0].dtype
 
     def solve(
@@ -140,13 +141,11 @@ def run(
     ) -> Solution:
         factor = size[0] / task.size[0]
         targets = [network_input(target.at(size, factor), dtype) for target in task.targets]
-        plan = task.plan
-        if memory_limit is not None:
-            shapes = [target.shape[1:] for target in targets]
-            plan = plan.within(memory_limit, _workload(task, size, shapes))
+        shapes = [target.shape[1:] for target in targets]
+        plan = _plan(task, size, shapes, optimizer, memory_limit)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
         return minimizer.minimize(
-            task.objective(targets, plan, minimizer),
+            task.objective(plan.network(network), targets, plan, minimizer),
             start,
             optimizer,
             report,
@@ -202,16 +201,33 @@ def task_network(
     return network
 
 
-def _workload(task: Task, size: Sequence[int], targets: Sequence[Sequence[int]]) -> Workload:
-    return network_workload(
+def _plan(
+    task: Task,
+    size: Sequence[int],
+    targets: Sequence[Sequence[int]],
+    optimizer: OptimizerConfig,
+    memory_limit: int | None,
+) -> ComputePlan:
+    """How to compute the features of a task at one size.
+
+    Raises:
+        MemoryLimitError: the task does not fit into `memory_limit`.
+    """
+    work = network_workload(
         task.network,
         task.layers,
         size=size,
         targets=targets,
         content_layers=task.content_layers,
-        num_correction_pairs=task.config.optimizer.num_correction_pairs,
-        propagate_differences=task.plan.propagate_differences,
+        optimizer=optimizer,
+        propagate_differences=task.propagate_differences,
     )
+    plan = ComputePlan(
+        jit_compile=work.compiled,
+        winograd=optimizer.winograd,
+        propagate_differences=task.propagate_differences,
+    )
+    return plan.within(memory_limit, work)
 
 
 def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:

@@ -19,7 +19,6 @@ from rwgen.errors import InvalidInputError
 from rwgen.network.features import num_pools
 from rwgen.network.preprocess import check_image
 from rwgen.optimize.checkpoint import Checkpoint
-from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution
 from rwgen.synthesis.colors import match_colors
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
@@ -79,8 +78,6 @@ def invert(
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     target = TargetImage("an image", check_image(image), has_result_size=True)
     network = task_network(network, config, layers, {target.name: target.pixels.shape})
-    plan = _plan(config.optimizer, propagate_differences=config.propagate_differences)
-    network = plan.network(network)
     deep = min(num_pools(network, name) for name in layers) >= DEEP_POOLS
     parameterization = config.parameterization or ("fourier-box" if deep else "pixel")
     whiten = config.whiten_features
@@ -88,7 +85,10 @@ def invert(
         whiten = deep and parameterization.startswith("fourier")
 
     def objective(
-        targets: Sequence[NDArray[Any]], plan: ComputePlan, minimizer: ImageMinimizer
+        network: keras.Model,
+        targets: Sequence[NDArray[Any]],
+        plan: ComputePlan,
+        minimizer: ImageMinimizer,
     ) -> Objective:
         (target,) = targets
         perturbation = functools.partial(minimizer.perturbed, target) if whiten else None
@@ -98,7 +98,7 @@ def invert(
         name="invert",
         config=config,
         network=network,
-        plan=plan,
+        propagate_differences=config.propagate_differences,
         size=_size(target.pixels),
         targets=[target],
         layers=layers,
@@ -144,11 +144,12 @@ def synthesize_texture(
     result = _size(target.pixels) if size is None else _checked_size(size)
     shapes = {target.name: target.pixels.shape, "a result": result}
     network = task_network(network, config, config.layers, shapes)
-    plan = _plan(config.optimizer)
-    network = plan.network(network)
 
     def objective(
-        targets: Sequence[NDArray[Any]], plan: ComputePlan, _minimizer: ImageMinimizer
+        network: keras.Model,
+        targets: Sequence[NDArray[Any]],
+        plan: ComputePlan,
+        _minimizer: ImageMinimizer,
     ) -> Objective:
         return texture_objective(network, targets[0], config, plan)
 
@@ -156,7 +157,6 @@ def synthesize_texture(
         name="texture",
         config=config,
         network=network,
-        plan=plan,
         size=result,
         targets=[target],
         layers=config.layers,
@@ -219,11 +219,12 @@ def transfer_style(
     layers = (*content_layers, *(config.style_layers if config.style_weight else ()))
     shapes = {target.name: target.pixels.shape for target in targets}
     network = task_network(network, config, layers, shapes)
-    plan = _plan(config.optimizer)
-    network = plan.network(network)
 
     def objective(
-        targets: Sequence[NDArray[Any]], plan: ComputePlan, _minimizer: ImageMinimizer
+        network: keras.Model,
+        targets: Sequence[NDArray[Any]],
+        plan: ComputePlan,
+        _minimizer: ImageMinimizer,
     ) -> Objective:
         return style_objective(network, targets[0], targets[1:], config, plan)
 
@@ -231,7 +232,6 @@ def transfer_style(
         name="style",
         config=config,
         network=network,
-        plan=plan,
         size=_size(targets[0].pixels),
         targets=targets,
         layers=layers,
@@ -240,14 +240,6 @@ def transfer_style(
         parameterization=config.parameterization,
     )
     return run(task, init, callback, checkpoint, memory_limit)
-
-
-def _plan(optimizer: OptimizerConfig, propagate_differences: bool = False) -> ComputePlan:
-    return ComputePlan(
-        jit_compile=optimizer.jit_compile,
-        winograd=optimizer.winograd,
-        propagate_differences=propagate_differences,
-    )
 
 
 def _size(image: NDArray[Any]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pytest
 from rwgen.cli import resources
 from rwgen.compute.memory import Workload, architecture_workload, available_memory
 from rwgen.network.architecture import VGG19
+from rwgen.optimize.config import OptimizerConfig
 
 MIB = 2**20
 
@@ -89,7 +90,7 @@ def _inversion(side: int) -> Workload:
         size=size,
         targets=[size],
         content_layers=["conv2_2"],
-        num_correction_pairs=20,
+        optimizer=OptimizerConfig(jit_compile=True),
     )
 
 

@@ -1,6 +1,7 @@
 """The estimate, what is free, and what follows from both."""
 
 import dataclasses
+import math
 import types
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from rwgen import (
     InvalidInputError,
     MemoryLimitError,
+    OptimizerConfig,
     Recipe,
     build_network,
 )
@@ -21,6 +23,7 @@ from rwgen.compute.memory import (
     plan_memory,
 )
 from rwgen.compute.plan import ComputePlan, network_workload
+from rwgen.compute.winograd import WinogradConv2D
 from rwgen.network.architecture import VGG19
 
 GIB = 2**30
@@ -35,7 +38,7 @@ def style_workload(side, **changes):
         size=size,
         targets=[size, size],
         content_layers=["conv2_2"],
-        num_correction_pairs=20,
+        optimizer=OptimizerConfig(jit_compile=True),
     )
     return dataclasses.replace(work, **changes)
 
@@ -47,7 +50,7 @@ def test_the_workload_of_vgg19_counts_every_layer_up_to_the_deepest():
         size=(32, 64),
         targets=[(48, 40)],
         content_layers=["pool1"],
-        num_correction_pairs=7,
+        optimizer=OptimizerConfig(num_correction_pairs=7, jit_compile=True),
     )
     pixels = 32 * 64
     assert work.features == (64 * pixels, 64 * pixels, 16 * pixels, 32 * pixels, 32 * pixels)
@@ -196,17 +199,59 @@ def test_a_network_and_its_architecture_have_the_same_workload(recipe):
         "size": (33, 40),
         "targets": [(33, 40), (20, 64)],
         "content_layers": ["block2_conv1"],
-        "num_correction_pairs": 20,
+        "optimizer": OptimizerConfig(jit_compile=True),
         "propagate_differences": True,
     }
     expected = architecture_workload(recipe.topology, **task)
     plain = build_network(recipe, "conv2_1")
-    assert network_workload(ComputePlan().network(plain), **task) == expected
+    assert network_workload(plain, **task) == expected
     double = build_network(recipe, "conv2_1", dtype="float64")
     doubled = dataclasses.replace(expected, itemsize=8)
-    assert network_workload(ComputePlan().network(double), **task) == doubled
+    assert network_workload(double, **task) == doubled
     without = dataclasses.replace(expected, num_filters=0)
-    assert network_workload(ComputePlan(winograd=False).network(plain), **task) == without
+    task["optimizer"] = OptimizerConfig(jit_compile=True, winograd=False)
+    assert network_workload(plain, **task) == without
+    assert architecture_workload(recipe.topology, **task) == without
+    task["optimizer"] = OptimizerConfig(jit_compile=False)
+    plainly = dataclasses.replace(expected, compiled=False)
+    assert network_workload(plain, **task) == plainly
+    assert architecture_workload(recipe.topology, **task) == plainly
+    # The transformed filters that are counted are those of the network that computes.
+    computing = ComputePlan().network(plain)
+    copies = [layer for layer in computing.layers if isinstance(layer, WinogradConv2D)]
+    assert sum(layer.count_params() for layer in copies) == expected.num_filters
+
+
+def test_long_searches_are_compiled_and_short_ones_are_not():
+    """Against the multiplications of each layer, written out."""
+    pixels = 20 * 30
+    forward = pixels * (3 * 64 + 64 * 64) * 9 + pixels // 4 * 64 * 128 * 9
+    enough = math.ceil(memory.COMPILED_MULTIPLICATIONS / forward)
+    network = build_network(Recipe(blocks=((64, 2), (128, 1))), "conv2_1")
+
+    def works(**settings):
+        task = {
+            "layers": ["conv2_1"],
+            "size": (20, 30),
+            "targets": [(9, 9)],
+            "content_layers": [],
+            "optimizer": OptimizerConfig(**settings),
+        }
+        return architecture_workload(VGG19, **task), network_workload(network, **task)
+
+    for iterations, compiled in ((enough - 1, False), (enough, True)):
+        for work in works(max_iterations=iterations):
+            assert work.compiled == compiled
+    for choice in (False, True):
+        for iterations in (1, enough):
+            for work in works(max_iterations=iterations, jit_compile=choice):
+                assert work.compiled == choice
+
+
+def test_a_search_that_is_not_compiled_needs_less_on_small_images_and_as_much_if_recomputed():
+    compiled, plain = style_workload(256), style_workload(256, compiled=False)
+    assert plain.peak_bytes(False) < compiled.peak_bytes(False)
+    assert plain.peak_bytes(True) == compiled.peak_bytes(True)
 
 
 def test_kept_features_of_the_target_count_unless_they_are_recomputed():
@@ -232,6 +277,9 @@ def test_a_plan_recomputes_what_does_not_fit(small_network):
         assert keeping.within(limit, work) == keeping
     recomputing = keeping.within(work.peak_bytes(True), work)
     assert recomputing == dataclasses.replace(keeping, recompute=True)
+    plain = dataclasses.replace(keeping, jit_compile=False)
+    assert plain.within(None, work) == plain
+    assert plain.within(work.peak_bytes(True), work) == recomputing
     assert (keeping.compiles_objective, keeping.uses_differences) == (True, True)
     assert (recomputing.compiles_objective, recomputing.uses_differences) == (False, False)
     assert not dataclasses.replace(keeping, jit_compile=False).compiles_objective
@@ -241,5 +289,12 @@ def network_workload_of(model, size):
     pixels = size[0] * size[1]
     features = (4 * pixels, pixels, 6 * pixels // 4, 6 * pixels // 4)
     return Workload(
-        3 * pixels, features, [features], features[-1], model.count_params(), 0, 1, False, 8
+        3 * pixels,
+        features,
+        [features],
+        features[-1],
+        model.count_params(),
+        num_filters=0,
+        num_correction_pairs=1,
+        itemsize=8,
     )

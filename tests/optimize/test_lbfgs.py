@@ -1,5 +1,7 @@
 """The full-step-first search against closed forms, SciPy and TFP's own search."""
 
+import functools
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -12,6 +14,7 @@ from rwgen.optimize.lbfgs import (
     lbfgs_chunk,
     pair_products,
     search_direction,
+    take_full_steps,
 )
 
 PAIRS = 6
@@ -28,17 +31,15 @@ def advance(function, state, iterations, tolerance=0.0):
 
 
 def advance_both(function, state, products, iterations, tolerance=0.0):
-    run = tf.function(
-        lambda state, products: lbfgs_chunk(
-            function,
-            state,
-            products,
-            tolerance=tf.constant(tolerance, state.position.dtype),
-            max_iterations=state.num_iterations + iterations,
-            max_line_search_iterations=30,
-        )
+    return lbfgs_chunk(
+        function,
+        state,
+        products,
+        tolerance=tf.constant(tolerance, state.position.dtype),
+        max_iterations=state.num_iterations + iterations,
+        max_line_search_iterations=30,
+        full_steps=tf.function(functools.partial(take_full_steps, function)),
     )
-    return run(state, products)
 
 
 def solve(function, start, iterations, tolerance=0.0):

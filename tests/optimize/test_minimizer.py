@@ -228,7 +228,8 @@ def test_graphs_are_traced_once_for_all_runs_and_chunks(line_search):
     np.testing.assert_array_equal(first.image, second.image)
     assert first.evaluations == second.evaluations
     assert not np.array_equal(first.image, third.image)
-    assert minimizer._advance.experimental_get_tracing_count() == 1
+    graph = minimizer._full_steps if line_search == "wolfe_first" else minimizer._tfp_chunk
+    assert graph.experimental_get_tracing_count() == 1
     assert minimizer._objective.evaluate.experimental_get_tracing_count() == 1
 
 

@@ -87,7 +87,8 @@ def test_a_search_goes_on_exactly_from_wherever_it_was_killed(line_search, dtype
         assert timeless(solution) == timeless(expected)
         # An iteration is saved after its callback, which ended the run before that.
         assert seen[0].iteration == at - 1
-    assert minimizer._advance.experimental_get_tracing_count() == 1
+    graph = minimizer._full_steps if line_search == "wolfe_first" else minimizer._tfp_chunk
+    assert graph.experimental_get_tracing_count() == 1
     if line_search == "hager_zhang":
         assert expected.restarts > 1
         assert len(restarts) > 1

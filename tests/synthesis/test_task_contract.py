@@ -263,7 +263,7 @@ def test_recomputed_features_give_the_same_image(task, network, expected, monkey
         size=SIZE,
         targets=[SIZE],
         content_layers=task.keeps,
-        num_correction_pairs=3,
+        optimizer=OPTIMIZER,
     )
     kept, recomputed = work.peak_bytes(False), work.peak_bytes(True)
     assert recomputed < kept

@@ -130,6 +130,19 @@ def test_the_blend_moves_the_colour_from_one_style_to_the_other():
     assert shades[1] > shades[2] + 20
 
 
+def test_a_compiled_search_ends_where_an_ordinary_graph_does():
+    """With Winograd's algorithm in the former and direct convolutions in the latter."""
+    content, style = picture(48, 64), picture(56, 48, data.astronaut)
+
+    def found(jit_compile):
+        own = OptimizerConfig(max_iterations=5, jit_compile=jit_compile)
+        return rwgen.transfer_style(content, [style], config=StyleConfig(optimizer=own))
+
+    compiled, graph = found(True), found(None)
+    assert graph.loss == pytest.approx(compiled.loss, rel=1e-4)
+    np.testing.assert_allclose(graph.image, compiled.image, atol=0.5)
+
+
 @pytest.mark.usefixtures("eager")
 def test_weights_of_zero_drop_their_terms():
     content = picture(32, 32)
