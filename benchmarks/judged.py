@@ -10,6 +10,10 @@ memory are recorded. Pictures that the folder already holds are not made again. 
   its biases and padding; the content in the colors of the style;
 - `now`: the defaults, which also start from the content and end after 90 iterations.
 
+Each further seed draws the weights of another network of the same kind, and other noise to start
+from. The record also has the numbers of `rwgen evaluate` for every picture and, for each reference,
+the rank correlation of its distances with the judge's.
+
 The table names images by file, so that it applies to any folder of photos, paintings and textures;
 `--peers FILE` adds pictures made by other programs: a JSON list of objects with `result` (a file
 beside FILE, in the folder `peer`), `by` and `of` (names of the images).
@@ -18,6 +22,7 @@ beside FILE, in the folder `peer`), `by` and `of` (names of the images).
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -27,8 +32,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from record import write_record
+from scipy.stats import spearmanr
+
+from rwgen import StyleConfig, TextureConfig, load_recipe
+from rwgen.evaluation import evaluate_style, evaluate_texture, scale_styles, scale_textures
 
 WIDE = ["--network", "ranvgg19-zero-bias", "--iterations", "200"]
 NOISE = ["--init", "noise"]
@@ -81,14 +91,16 @@ def main() -> None:
     from judge import Judge  # after the pictures: torch would share the cores
 
     judge = Judge()
-    for run in runs:
-        run |= _judged(judge, options, Path(run["file"]), run["of"])
     for peer in json.loads(options.peers.read_text()) if options.peers else []:
         path = options.peers.parent / "peer" / peer["result"]
-        runs.append({**peer, "variant": peer["by"], **_judged(judge, options, path, peer["of"])})
+        runs.append({"variant": peer["by"], "of": peer["of"], "file": str(path)})
     for run in runs:
-        run.pop("file", None)
-    write_record(options.output, {"size": options.size, "runs": runs, "ratios": _ratios(runs)})
+        run |= _judged(judge, options, Path(run["file"]), run["of"])
+    correlations = _evaluate(options, runs)
+    for run in runs:
+        del run["file"]
+    values = {"runs": runs, "ratios": _ratios(runs), "rank_correlations": correlations}
+    write_record(options.output, {"size": options.size, **values})
 
 
 def _run(
@@ -104,6 +116,8 @@ def _run(
         sizes = ["--size", f"{size}"]
         if task == "texture":
             sizes += ["--source-size", f"{size}"]
+        if seed:
+            sizes += ["--network", str(_network(options.folder, task, variant, seed))]
         command = [
             sys.executable,
             "-m",
@@ -123,6 +137,59 @@ def _run(
     row = {"task": task, "variant": variant, "of": names, "seed": seed, "file": str(path)}
     print(row | json.loads(measured.read_text()), flush=True)
     return row | json.loads(measured.read_text())
+
+
+def _network(folder: Path, task: str, variant: str, seed: int) -> Path:
+    """A file with the recipe of a variant's network, with another seed."""
+    kind = StyleConfig if task == "style" else TextureConfig
+    arguments = VARIANTS[task][variant]
+    name = (kind.paper() if variant == "paper" else kind()).network
+    if "--network" in arguments:
+        name = arguments[arguments.index("--network") + 1]
+    recipe = load_recipe(name)
+    path = folder / f"{name}-seed-{seed}.json"
+    other = dataclasses.replace(recipe, name=path.stem, seed=seed, weights_sha256={})
+    path.write_text(other.to_json())
+    return path
+
+
+def _evaluate(options: argparse.Namespace, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the numbers of `rwgen evaluate` to each run; return rank correlations by reference."""
+    groups: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(tuple(run["of"]), []).append(run)
+    correlations = []
+    for names, group in groups.items():
+        results = {run["file"]: _pixels(Path(run["file"])) for run in group}
+        images = [_pixels(_find(options.images, name)) for name in names]
+        if len(names) == 2:
+            made, content, styles = scale_styles(results, images[0], images[1:], options.size)
+            rows = evaluate_style(made, content, styles)
+            pairs = {"style": "style", "patches": "style", "content": "content", "ssim": "content"}
+        else:
+            made, source, _ = scale_textures(results, images[0], options.texture_size)
+            rows = evaluate_texture(made, source)
+            pairs = {"gram": "texture", "patches": "texture", "spectrum": "texture"}
+        scores = {row.name: row.scores.numbers() for row in rows if not row.is_baseline}
+        for run in group:
+            run["evaluate"] = {name: round(x, 4) for name, x in scores[run["file"]].items()}
+        found = {
+            f"{ours} with the judge's {theirs}": float(
+                spearmanr(
+                    [run["evaluate"][ours] for run in group], [run[theirs] for run in group]
+                ).statistic
+            )
+            for ours, theirs in pairs.items()
+            if len(group) > 2
+        }
+        correlations.append({"of": names, "pictures": len(group), **found})
+        print(correlations[-1], flush=True)
+    return correlations
+
+
+def _pixels(path: Path) -> Any:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), np.float32)
 
 
 def _judged(

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from rwgen.cli import resources
 from rwgen.cli.inputs import load_input
 from rwgen.cli.options import RunOptions
+from rwgen.cli.profile import profiling
 from rwgen.cli.provenance import InputImage, Provenance, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden
@@ -34,6 +35,7 @@ from rwgen.network.architecture import Architecture
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
+from rwgen.phases import phase
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
 if TYPE_CHECKING:
@@ -295,10 +297,12 @@ class ImageCall(Generic[Settings, Config]):
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
 
         with native_stderr_hidden():
-            from rwgen.network.unit_activations import unit_activations
-            from rwgen.network.vgg import build_network
+            with phase("import TensorFlow"):
+                import rwgen.synthesis.tasks  # noqa: F401 # the task imports it anyway
+                from rwgen.network.unit_activations import unit_activations
+                from rwgen.network.vgg import build_network
 
-            with resources.on_device(options.device):
+            with resources.on_device(options.device), phase("weights"):
                 network = build_network(recipe, recipe.topology.deepest(layers).name)
                 if self.settings.unit_activations:
                     network = unit_activations(network, rescale_to)
@@ -330,7 +334,8 @@ def load_inputs(
     """
     loaded = []
     for image in images:
-        image, pixels = load_input(image)
+        with phase("read images"):
+            image, pixels = load_input(image)
         loaded.append(TaskInput(image, pixels, size_of((pixels.shape[0], pixels.shape[1]))))
     return loaded
 
@@ -384,7 +389,9 @@ def image_command(
         def command(context: typer.Context, output: str, **values: Any) -> int:
             own = {item.name: values[item.name] for item in arguments}
             run = {name: values[name] for name in PANELS["Running"]}
-            return function(ImageCall(context, output, settings, config, RunOptions(**run)), **own)
+            with profiling(run["profile"]):
+                call = ImageCall(context, output, settings, config, RunOptions(**run))
+                return function(call, **own)
 
         command.__name__, command.__doc__ = function.__name__, function.__doc__
         command.__annotations__ = {item.name: item.annotation for item in parameters}

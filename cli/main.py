@@ -9,49 +9,19 @@ from typing import Annotated
 
 import typer
 
-from rwgen.cli.build import build
-from rwgen.cli.evaluate import evaluate
-from rwgen.cli.export import export, inspect
-from rwgen.cli.features import features
-from rwgen.cli.invert import invert
-from rwgen.cli.layers import layers
-from rwgen.cli.networks import networks
-from rwgen.cli.probe import probe
-from rwgen.cli.reproduce import reproduce
-from rwgen.cli.serve import serve
-from rwgen.cli.session import EXIT_INTERRUPTED
-from rwgen.cli.style import style
-from rwgen.cli.texture import texture
+from rwgen.cli.commands import CommandGroup
+from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rwgen.errors import InvalidInputError, RwgenError
 from rwgen.version import __version__
 
-EXIT_FAILED = 1
-EXIT_USAGE = 2
-
 app = typer.Typer(
     name="rwgen",
+    cls=CommandGroup,
     help="Images from a VGG-19 that was never trained.",
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-COMMANDS = (
-    style,
-    texture,
-    invert,
-    evaluate,
-    probe,
-    layers,
-    build,
-    networks,
-    export,
-    inspect,
-    features,
-    serve,
-    reproduce,
-)
-for command in COMMANDS:
-    app.command()(command)
 
 
 def _print_version(wanted: bool) -> None:

@@ -180,6 +180,14 @@ class RunOptions:
             help="Write losses, gradient norm and images for TensorBoard.",
         ),
     ] = None
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.json",
+            help="Write where the time goes: a trace for https://ui.perfetto.dev, and a table on "
+            "standard error.",
+        ),
+    ] = None
     checkpoint: Annotated[
         str | None,
         typer.Option(

@@ -20,17 +20,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.cli.events import event_log
+from rwgen.cli.exit_codes import EXIT_INTERRUPTED
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.errors import InvalidInputError
 from rwgen.files import atomic_write
 from rwgen.images import check_destination, write_image
 from rwgen.optimize.checkpoint import FILE_NAME, Checkpoint
+from rwgen.phases import phase
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Callback, Solution, Step
-
-EXIT_INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 + SIGINT, as in shells."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,8 @@ def run_task(
             return interrupted()
 
         solution = task(callback)
-    write_image(outputs.image, solution.image, metadata=metadata)
+    with phase("write image"):
+        write_image(outputs.image, solution.image, metadata=metadata)
     if outputs.history is not None:
         atomic_write(outputs.history, _history_csv(solution).encode())
     stopped = interrupted()

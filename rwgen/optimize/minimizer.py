@@ -25,6 +25,7 @@ from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.lbfgs import PairProducts, ValueAndGradient, lbfgs_chunk, take_full_steps
 from rwgen.optimize.solution import Callback, Solution, Step, StopReason
 from rwgen.optimize.state import Progress, Search
+from rwgen.phases import phase
 
 
 def minimize(
@@ -90,6 +91,8 @@ class Minimizer:
         compiled = True if compiled is None else compiled
         self._objective = BestSoFar(objective, self._shape, self._dtype, compiled)
         self._evaluate = graph_function(self._objective)
+        self._label = "x".join(map(str, reversed(self._shape[-3:-1])))
+        self._has_advanced = False  # the first chunk is traced
         self._full_steps = graph_function(self._take_full_steps)
         self._tfp_chunk = graph_function(self._run_tfp)
 
@@ -146,11 +149,14 @@ class Minimizer:
                 progress.search = self._begin(self._objective.position)
             search = progress.search
             target = min(self.config.max_iterations, iteration + self.config.iterations_per_chunk)
-            search.state, search.products = self._advance(
-                search,
-                progress.tolerance * search.scale,
-                tf.constant(target - progress.finished),  # a Python number would cause a retrace
-            )
+            name = "iterations" if self._has_advanced else "first iteration"
+            with phase(name, self._label):
+                search.state, search.products = self._advance(
+                    search,
+                    progress.tolerance * search.scale,
+                    tf.constant(target - progress.finished),  # a number would cause a retrace
+                )
+            self._has_advanced = True
             seconds = time.perf_counter() - began
             progress.history.append(self._step(search, progress.iteration, seconds))
         history = progress.history
@@ -169,7 +175,8 @@ class Minimizer:
 
     def _started(self, point: tf.Tensor, began: float) -> Progress:
         self._objective.reset()
-        search = self._begin(point)
+        with phase("first evaluation", self._label):
+            search = self._begin(point)
         tolerance = search.largest_gradient * self.config.gradient_tolerance
         return Progress(search, tolerance, [self._step(search, 0, time.perf_counter() - began)])
 

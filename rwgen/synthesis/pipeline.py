@@ -21,6 +21,7 @@ from rwgen.network.vgg import build_network, weight_fingerprints
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution
+from rwgen.phases import phase
 from rwgen.synthesis.config import (
     InversionConfig,
     ParameterizationName,
@@ -144,8 +145,10 @@ def run(
         shapes = [target.shape[1:] for target in targets]
         plan = _plan(task, size, shapes, optimizer, memory_limit)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
+        with phase("targets", f"{size[1]}x{size[0]}"):
+            objective = task.objective(plan.network(network), targets, plan, minimizer)
         return minimizer.minimize(
-            task.objective(plan.network(network), targets, plan, minimizer),
+            objective,
             start,
             optimizer,
             report,
@@ -186,7 +189,8 @@ def task_network(
         topology: Architecture = recipe.topology
         for name, shape in shapes.items():
             topology.check_image_size(layers, shape, name)
-        return build_network(recipe, topology.deepest(layers).name)
+        with phase("weights"):
+            return build_network(recipe, topology.deepest(layers).name)
     extractor = feature_extractor(network, layers)
     for name, shape in shapes.items():
         try:

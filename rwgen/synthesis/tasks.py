@@ -20,6 +20,7 @@ from rwgen.network.features import num_pools
 from rwgen.network.preprocess import check_image
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.solution import Callback, Solution
+from rwgen.phases import phase
 from rwgen.synthesis.colors import match_colors
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 from rwgen.synthesis.image_minimizer import ImageMinimizer
@@ -205,7 +206,8 @@ def transfer_style(
     content = check_image(content)
     styles = [check_image(style) for style in styles]
     if config.match_colors:
-        content = match_colors(content, styles, shares)
+        with phase("match colors"):
+            content = match_colors(content, styles, shares)
     if init is None and config.init == "content":
         init = content
     targets = [

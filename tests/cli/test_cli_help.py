@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
-from rwgen.cli.main import app, main
+from rwgen.cli.commands import COMMANDS, load_command
+from rwgen.cli.main import main
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
-          "--history", "--logdir", "--checkpoint", "--checkpoint-every", "--parameterization",
-          "--quiet", "--json", "--memory-limit", "--device", "--octaves",
+          "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
+          "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
           "--unit-activations", "--paper")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
@@ -63,8 +63,13 @@ NOT_OPTIONS = ("optimizer", "propagate_differences", "whiten_features")
 
 
 def parameters(command: str) -> dict[str, Any]:
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    return {parameter.name: parameter for parameter in commands[command].params}
+    return {parameter.name: parameter for parameter in load_command(command).params}
+
+
+def test_each_command_is_summed_up_by_the_first_line_of_its_help() -> None:
+    assert set(COMMANDS) == set(OPTIONS)
+    for name, (_, summary) in COMMANDS.items():
+        assert summary == load_command(name).help.splitlines()[0]
 
 
 def test_the_program_is_installed_as_rwgen() -> None:
@@ -106,7 +111,7 @@ PANELS = {
                     "tv_weight"],
         "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "checkpoint", "checkpoint_every", "quiet", "json"],
+                    "profile", "checkpoint", "checkpoint_every", "quiet", "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "shift_features",
                      "whiten_gram", "unit_activations"],
     },
