@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import subprocess
@@ -170,7 +171,8 @@ def _evaluate(options: argparse.Namespace, runs: list[dict[str, Any]]) -> list[d
             made, source, _ = scale_textures(results, images[0], options.texture_size)
             rows = evaluate_texture(made, source)
             pairs = {"gram": "texture", "patches": "texture", "spectrum": "texture"}
-        scores = {row.name: row.scores.numbers() for row in rows if not row.is_baseline}
+        # Baselines come last and are not needed.
+        scores = {row.name: row.scores.numbers() for row in itertools.islice(rows, len(group))}
         for run in group:
             run["evaluate"] = {name: round(x, 4) for name, x in scores[run["file"]].items()}
         found = {
