@@ -42,9 +42,13 @@ SEARCH_VECTORS = 14
 WEIGHT_COPIES = 2
 """The caller's network and the one that computes."""
 
-COMPILED_MULTIPLICATIONS = 1.5e12
-"""Number of multiplications of a search, in forward convolutions, from which on compiling it with
-XLA saves more time than it takes (docs/performance.md)."""
+COMPILED_CHANNELS = 256
+"""Smallest number of input and of output channels of a convolution that gains much by XLA and
+Winograd's algorithm; with fewer, an ordinary graph is nearly as fast (docs/performance.md)."""
+
+COMPILED_MULTIPLICATIONS = 3e11
+"""Number of multiplications of a search, in forward passes through such convolutions, from which on
+compiling it with XLA saves more time than it takes."""
 
 WINOGRAD_CHANNELS = 64
 """Smallest number of input and of output channels for which Winograd's algorithm pays."""
@@ -152,7 +156,8 @@ class LayerSize:
 
     Attributes:
         output: size of its output for an image of (height, width).
-        multiplications: number of multiplications for an image of (height, width).
+        multiplications: number of its multiplications, for an image of (height, width), that
+            compilation makes much faster; see `COMPILED_CHANNELS`.
         num_weights: number of its weights.
         is_transformed: whether its filters are also kept transformed in a compiled search.
     """
@@ -244,6 +249,18 @@ def architecture_workload(
     )
 
 
+def compiled_multiplications(kernel: Sequence[int] | None, output: int) -> int:
+    """Number of multiplications of a convolution that compilation makes much faster.
+
+    Args:
+        kernel: shape [height, width, channels in, channels out], or None for a layer without one.
+        output: size of its output.
+    """
+    if kernel is None or len(kernel) != 4 or min(kernel[2:]) < COMPILED_CHANNELS:
+        return 0
+    return output * math.prod(kernel[:-1])
+
+
 def _layer_size(architecture: Architecture, spec: LayerSpec, winograd: bool) -> LayerSize:
     kernel = architecture.kernel_shape(spec.name)
 
@@ -251,7 +268,7 @@ def _layer_size(architecture: Architecture, spec: LayerSpec, winograd: bool) -> 
         return math.prod(architecture.output_shape(spec.name, height, width))
 
     def multiplications(height: int, width: int) -> int:
-        return output(height, width) * math.prod(kernel[:-1]) if kernel else 0
+        return compiled_multiplications(kernel, output(height, width))
 
     return LayerSize(
         output=output,

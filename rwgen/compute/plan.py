@@ -9,7 +9,13 @@ from dataclasses import dataclass
 
 import keras
 
-from rwgen.compute.memory import LayerSize, Workload, plan_memory, workload
+from rwgen.compute.memory import (
+    LayerSize,
+    Workload,
+    compiled_multiplications,
+    plan_memory,
+    workload,
+)
 from rwgen.compute.readers import Reader, plain_reader, recomputing_reader
 from rwgen.compute.winograd import becomes_winograd, with_winograd
 from rwgen.network.features import feature_extractor, layer_names
@@ -116,7 +122,8 @@ def network_workload(
             return math.prod(shapes[height, width][layer.name])
 
         def multiplications(height: int, width: int) -> int:
-            return 0 if kernel is None else output(height, width) * math.prod(kernel.shape[:-1])
+            shape = None if kernel is None else kernel.shape
+            return compiled_multiplications(shape, output(height, width))
 
         return LayerSize(
             output,

@@ -225,9 +225,11 @@ def test_a_network_and_its_architecture_have_the_same_workload(recipe):
 def test_long_searches_are_compiled_and_short_ones_are_not():
     """Against the multiplications of each layer, written out."""
     pixels = 20 * 30
-    forward = pixels * (3 * 64 + 64 * 64) * 9 + pixels // 4 * 64 * 128 * 9
+    # conv1_1 has three input channels.
+    forward = pixels * 256 * 256 * 9 + pixels // 4 * 256 * 320 * 9
     enough = math.ceil(memory.COMPILED_MULTIPLICATIONS / forward)
-    network = build_network(Recipe(blocks=((64, 2), (128, 1))), "conv2_1")
+    recipe = Recipe(blocks=((256, 2), (320, 1)))
+    network = build_network(recipe, "conv2_1")
 
     def works(**settings):
         task = {
@@ -237,7 +239,7 @@ def test_long_searches_are_compiled_and_short_ones_are_not():
             "content_layers": [],
             "optimizer": OptimizerConfig(**settings),
         }
-        return architecture_workload(VGG19, **task), network_workload(network, **task)
+        return architecture_workload(recipe.topology, **task), network_workload(network, **task)
 
     for iterations, compiled in ((enough - 1, False), (enough, True)):
         for work in works(max_iterations=iterations):
