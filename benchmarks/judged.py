@@ -8,7 +8,8 @@ memory are recorded. Pictures that the folder already holds are not made again. 
 - `whitened`, `conv1_2`, `narrow`, `colors`: the steps from there, each with all earlier ones:
   whitened Gram matrices; content at conv1_2 too, styles up to conv4_1; the half-width network with
   its biases and padding; the content in the colors of the style;
-- `now`: the defaults, which also start from the content and end after 90 iterations.
+- `now`: the defaults, which also start from the content, at half the size, and end after 60
+  iterations.
 
 Each further seed draws the weights of another network of the same kind, and other noise to start
 from. The record also has the numbers of `rwgen evaluate` for every picture and, for each reference,
@@ -77,6 +78,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--texture-size", type=int, default=256)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--only-pictures", action="store_true", help="judge nothing yet")
     parser.add_argument("--folder", type=Path, required=True, help="where pictures are kept")
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
@@ -89,6 +91,8 @@ def main() -> None:
                 runs.append(_run(options, "style", variant, pair.split(":"), seed))
             for name in options.textures:
                 runs.append(_run(options, "texture", variant, [name], seed))
+    if options.only_pictures:
+        return
     from judge import Judge  # after the pictures: torch would share the cores
 
     judge = Judge()

@@ -28,7 +28,7 @@ content image in the colors of the styles."""
 CONTENT_UNIT = 1 / 300
 """Factor of eq. 1 for one unit of content weight; see docs/math.md, "The ratio"."""
 
-STYLE_ITERATIONS = 90
+STYLE_ITERATIONS = 60
 """Default number of iterations of a style transfer, over all sizes: fewer than other searches need,
 as it starts from the content."""
 
@@ -72,7 +72,7 @@ class StyleConfig:
         whiten_gram: compare Gram matrices in a metric in which the target's features vary almost
             equally in all directions; False is the paper (docs/math.md).
         octaves: number of times the image is halved for the first, smallest size; 0 is the
-            paper, None chooses by size (docs/math.md).
+            paper, None chooses by size and start (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: seed of the white noise that the search starts from if `init` is `noise`.
         optimizer: settings of L-BFGS.

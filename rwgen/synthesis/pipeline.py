@@ -158,7 +158,8 @@ def run(
 
     sides = [*task.size, *(side for image in task.targets for side in image.pixels.shape[:2])]
     takes_any_size = None in network.inputs[0].shape[1:3]
-    sizes = image_sizes(task.size, config.octaves if takes_any_size else 0, min(sides))
+    octaves = config.octaves if takes_any_size else 0
+    sizes = image_sizes(task.size, octaves, min(sides), from_image=init is not None)
     return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 

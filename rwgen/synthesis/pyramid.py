@@ -27,27 +27,36 @@ AUTOMATIC_SIDE = 80
 """The same if the number of octaves is not given: on smaller images the Gram matrices hold more
 numbers than the image, and textures copy their source (docs/math.md)."""
 
+AUTOMATIC_SIDE_OF_IMAGE = 160
+"""The same if the search starts from an image: a smaller one would lose what it shows."""
+
 Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
 """Solves the task at (height, width), from a start in pixels (None for its own), with settings of
 L-BFGS and a callback."""
 
 
 def image_sizes(
-    size: tuple[int, int], octaves: int | None, shortest_side: int
+    size: tuple[int, int],
+    octaves: int | None,
+    shortest_side: int,
+    *,
+    from_image: bool = False,
 ) -> tuple[tuple[int, int], ...]:
     """Sizes of the result from coarse to fine.
 
     Args:
         size: (height, width) of the finest size.
-        octaves: maximum number of times it is halved; None means as often as `AUTOMATIC_SIDE`
-            allows.
+        octaves: maximum number of times it is halved; None means as often as `AUTOMATIC_SIDE` or
+            `AUTOMATIC_SIDE_OF_IMAGE` allows.
         shortest_side: shortest side of all images of the task; it is not halved below
             `SMALLEST_SIDE`.
+        from_image: whether the search starts from an image instead of noise.
 
     Returns:
         (height, width) of each size; the last is `size`.
     """
-    smallest = AUTOMATIC_SIDE if octaves is None else SMALLEST_SIDE
+    automatic = AUTOMATIC_SIDE_OF_IMAGE if from_image else AUTOMATIC_SIDE
+    smallest = automatic if octaves is None else SMALLEST_SIDE
     possible = max(0, int(math.log2(shortest_side / smallest)))
     sizes = [size]
     for octave in range(1, min(possible, possible if octaves is None else octaves) + 1):

@@ -24,6 +24,19 @@ def test_sizes_are_halved_as_far_as_the_shortest_side_allows(size, octaves, shor
     assert list(image_sizes(size, octaves, shortest)) == expected
 
 
+@pytest.mark.parametrize(
+    ("size", "octaves", "expected"),
+    [
+        ((384, 512), None, [(192, 256), (384, 512)]),
+        ((256, 256), None, [(256, 256)]),
+        ((256, 256), 1, [(128, 128), (256, 256)]),
+        ((1024, 1024), None, [(256, 256), (512, 512), (1024, 1024)]),
+    ],
+)
+def test_a_search_from_an_image_begins_on_a_larger_one(size, octaves, expected):
+    assert list(image_sizes(size, octaves, min(size), from_image=True)) == expected
+
+
 @given(
     st.integers(1, 2000), st.integers(1, 2000), st.none() | st.integers(0, 12), st.integers(1, 2000)
 )
