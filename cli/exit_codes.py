@@ -1,7 +1,7 @@
 """Exit codes of the `rwgen` program, besides 0 for success."""
 
 EXIT_FAILED = 1
-"""A run that failed."""
+"""A run that failed, or that could not do all that was asked of it."""
 
 EXIT_USAGE = 2
 """An invalid call."""

@@ -11,6 +11,7 @@ import typer
 
 from rwgen.cli.commands import CommandGroup
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError, RwgenError
 from rwgen.version import __version__
 
@@ -83,9 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    if sys.stderr is not None:  # None if the caller closed it; print would then use standard output
-        print(f"rwgen: {line}", file=sys.stderr)
+    say(message)
     return code
 
 

@@ -1,4 +1,4 @@
-"""Suppression of messages that native libraries print on standard error."""
+"""Standard error: lines of the program, and none of native libraries."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+
+def say(text: str) -> None:
+    """Print one line, unless standard error is closed.
+
+    Args:
+        text: what follows `rwgen: `. Line breaks become spaces.
+    """
+    if sys.stderr is not None:  # `print` would then use standard output
+        print("rwgen:", *text.split(), file=sys.stderr)
 
 
 @contextlib.contextmanager
