@@ -53,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line without the program's name; None means `sys.argv[1:]`.
 
     Returns:
-        The exit code: 0 for success, 1 for a failed run, 2 for an invalid call, 130 after Ctrl-C.
+        The exit code: 0 for success, 1 for a failed run, 2 for an invalid call, 130 after Ctrl-C,
+        143 after SIGTERM during a search.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
     try:
