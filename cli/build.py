@@ -13,6 +13,7 @@ import typer
 from rwgen.cli import options
 from rwgen.cli.inputs import load_input
 from rwgen.cli.provenance import InputImage
+from rwgen.cli.session import Lenience
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.files import atomic_write
@@ -102,7 +103,9 @@ def build(
     image, pixels = load_input(InputImage("reference", reference))
     pixels = resize_image(central_square(pixels), size, size)
     config = InversionConfig(seed=seed, optimizer=OptimizerConfig(max_iterations=iterations))
-    kept = Checkpoint(checkpoint) if checkpoint is not None else None
+    kept = None
+    if checkpoint is not None:
+        kept = Checkpoint(checkpoint, on_failure=Lenience("--checkpoint"))
 
     with native_stderr_hidden():
         from rwgen.selection import select_weights

@@ -23,23 +23,25 @@ EventLog = Callable[["Step", Callable[[], NDArray[Any]]], None]
 
 
 @contextlib.contextmanager
-def event_log(folder: str | None, max_iterations: int) -> Iterator[EventLog]:
+def event_log(
+    folder: str | None, max_iterations: int, on_failure: Callable[[OutputError], None]
+) -> Iterator[EventLog]:
     """Write steps as TensorFlow summaries, for `tensorboard --logdir`.
 
     Every step has the scalars `loss`, `gradient_norm`, `evaluations`, `seconds` and one
-    `terms/NAME`
-    for each term, at the iteration of the step. Images are named `image`.
+    `terms/NAME` for each term, at the iteration of the step. Images are named `image`.
 
     Args:
         folder: folder of the events, or None to log nothing.
         max_iterations: of the run; an image is logged every twentieth of it.
+        on_failure: called when an event cannot be written.
 
     Yields:
         A function to call after each step.
 
     Raises:
         InvalidInputError: TensorBoard is not installed.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be made.
     """
     if folder is None:
         yield lambda step, best: None
@@ -52,17 +54,29 @@ def event_log(folder: str | None, max_iterations: int) -> Iterator[EventLog]:
     import tensorflow as tf
 
     every = max(1, max_iterations // IMAGES_PER_RUN)
+
+    def failure(error: tf.errors.OpError) -> OutputError:
+        return OutputError(
+            f"--logdir: expected a folder that can be written. Received: {folder!r} "
+            f"({error.message})"
+        )
+
     try:
         writer = tf.summary.create_file_writer(folder)
-        last: list[Callable[[], NDArray[Any]]] = []
-        seen = [-1, -1]  # last iteration, last with an image
+    except tf.errors.OpError as error:
+        raise failure(error) from None
+    last: list[Callable[[], NDArray[Any]]] = []
+    seen = [-1, -1]  # last iteration, last with an image
 
-        def image(iteration: int, best: Callable[[], NDArray[Any]]) -> None:
-            pixels = np.rint(best()).clip(0, 255).astype(np.uint8)
-            tf.summary.image("image", pixels[np.newaxis], iteration)
-            seen[1] = iteration
+    def image(iteration: int, best: Callable[[], NDArray[Any]]) -> None:
+        pixels = np.rint(best()).clip(0, 255).astype(np.uint8)
+        tf.summary.image("image", pixels[np.newaxis], iteration)
+        seen[1] = iteration
 
-        def log(step: Step, best: Callable[[], NDArray[Any]]) -> None:
+    def log(step: Step, best: Callable[[], NDArray[Any]]) -> None:
+        seen[0] = step.iteration
+        last[:] = [best]
+        try:
             with writer.as_default(step=step.iteration):
                 tf.summary.scalar("loss", step.loss)
                 tf.summary.scalar("gradient_norm", step.gradient_norm)
@@ -72,16 +86,14 @@ def event_log(folder: str | None, max_iterations: int) -> Iterator[EventLog]:
                     tf.summary.scalar(f"terms/{name}", value)
                 if step.iteration % every == 0 and step.iteration != seen[1]:
                     image(step.iteration, best)
-            seen[0] = step.iteration
-            last[:] = [best]
+        except tf.errors.OpError as error:
+            on_failure(failure(error))
 
-        yield log
+    yield log
+    try:
         if last and seen[0] != seen[1]:
             with writer.as_default():
                 image(seen[0], last[0])
         writer.close()
     except tf.errors.OpError as error:
-        raise OutputError(
-            f"--logdir: expected a folder that can be written. Received: {folder!r} "
-            f"({error.message})"
-        ) from None
+        on_failure(failure(error))

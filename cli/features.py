@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from rwgen.checks import unexpected
 from rwgen.cli import options
-from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
+from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
-from rwgen.errors import ImageError, InvalidInputError
+from rwgen.errors import ImageError, InvalidInputError, RwgenError, ServerError
 from rwgen.export.config import ExportConfig
 from rwgen.files import atomic_write
 from rwgen.images import read_image, resize_image
@@ -101,7 +102,11 @@ def features(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Compute features of images, in this process or on a server."""
+    """Compute features of images, in this process or on a server.
+
+    An image that cannot be used is left out and named at the end; the exit code is then 1. Hidden
+    files in folders are passed over.
+    """
     path = _destination(output)
     sources = {"--server": server, "--model": model, "--network": network}
     given = [option for option, value in sources.items() if value is not None]
@@ -124,22 +129,128 @@ def features(
         with native_stderr_hidden():
             source = _source(stack, server, model, network, export, config)
             _, dtype, shape = source.input_of(signature)
-        send_bytes = dtype.hasobject
-        target = None if send_bytes else _target_size(wanted, shape)
-        found: list[dict[str, NDArray[Any]]] = []
+            returned = source.outputs_of(signature)
+        if path.suffix == ".npy" and len(returned) != 1:
+            raise InvalidInputError(
+                "--output: expected .npz or .json for several layers. Received: .npy for "
+                f"{', '.join(returned)}"
+            )
+        target = None if dtype.hasobject else _target_size(wanted, shape)
+        found = _Features(source, signature, dtype, target)
         for start in range(0, len(files), batch_size):
-            batch = _load(files[start : start + batch_size], dtype, target)
-            found.append(source.predict(signature, batch))
-            if not quiet and sys.stderr is not None:
+            found.add(files[start : start + batch_size])
+            if found.failure is not None:
+                break
+            if found.files and not quiet and sys.stderr is not None:
                 done = min(start + batch_size, len(files))
                 print(f"{done}/{len(files)} images", file=sys.stderr)
-    outputs = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-    names = [str(file) for file in files]
+    for file, error in found.left_out:
+        say(str(error) if str(file) in str(error) else f"{file}: {error}")
+    if found.failure is not None:
+        if not found.files:
+            raise found.failure
+        say(f"{found.failed_at} and all after it: {found.failure}")
+    if not found.files:
+        if len(files) > 1:
+            say(f"wrote nothing: none of {len(files)} images can be used")
+            return EXIT_FAILED
+        ((_, error),) = found.left_out
+        invalid = isinstance(error, InvalidInputError)
+        return EXIT_USAGE if invalid else EXIT_FAILED
+    outputs = found.outputs()
+    names = [str(file) for file in found.files]
     atomic_write(path, _encoded(path.suffix, names, outputs))
+    complete = len(names) == len(files)
+    if not complete:
+        say(f"wrote {output} with {len(names)} of {len(files)} images")
     if json:
         shapes = {name: list(value.shape) for name, value in outputs.items()}
-        print(json_module.dumps({"output": output, "files": names, "shapes": shapes}))
-    return 0
+        left_out = [str(file) for file in files if str(file) not in names]
+        values = {"output": output, "files": names, "left_out": left_out, "shapes": shapes}
+        print(json_module.dumps(values))
+    return 0 if complete else EXIT_FAILED
+
+
+class _Features:
+    """Features of the images that have some; the others are left out.
+
+    Attributes:
+        files: images whose features are computed.
+        left_out: images that have none, and why.
+        failure: why no more features can be computed, or None.
+        failed_at: the first image that none can be computed for then.
+    """
+
+    def __init__(
+        self,
+        source: FeatureSource,
+        signature: str,
+        dtype: np.dtype[Any],
+        size: tuple[int, int] | None,
+    ) -> None:
+        """Compute nothing yet.
+
+        Args:
+            source: where features come from.
+            signature: what it runs.
+            dtype: of the signature's input, object for encoded images.
+            size: (height, width) that images are resized to; None sends them encoded.
+        """
+        self._source, self._signature = source, signature
+        self._dtype, self._size = dtype, size
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self.files: list[Path] = []
+        self.left_out: list[tuple[Path, RwgenError]] = []
+        self.failure: RwgenError | None = None
+        self.failed_at = Path()
+
+    def add(self, files: Sequence[Path]) -> None:
+        """Compute the features of one batch, or note why there are none."""
+        loaded = []
+        for file in files:
+            try:
+                loaded.append((file, self._load(file)))
+            except ImageError as error:
+                self.left_out.append((file, error))
+        if loaded:
+            self._predict(loaded)
+
+    def outputs(self) -> dict[str, NDArray[Any]]:
+        """Features of `files` by layer, [images, ...]."""
+        return {
+            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+        }
+
+    def _load(self, file: Path) -> NDArray[Any]:
+        """The encoded image [], or its pixels [height, width, 3]."""
+        if self._size is None:
+            return np.array(_read_bytes(file), self._dtype)
+        with native_stderr_hidden():  # libtiff
+            pixels = resize_image(read_image(file), *self._size)
+        return (np.rint(pixels) if self._dtype == np.uint8 else pixels).astype(self._dtype)
+
+    def _predict(self, loaded: Sequence[tuple[Path, NDArray[Any]]]) -> None:
+        batch = np.stack([image for _, image in loaded])
+        try:
+            part = self._source.predict(self._signature, batch)
+        except (InvalidInputError, ServerError) as error:
+            if not self._is_about_images(error):
+                self.failure, self.failed_at = error, loaded[0][0]
+            elif len(loaded) == 1:
+                self.left_out.append((loaded[0][0], error))
+            else:
+                for item in loaded:  # only one of them may be at fault
+                    if self.failure is None:
+                        self._predict([item])
+        else:
+            self._parts.append(part)
+            self.files += [file for file, _ in loaded]
+
+    def _is_about_images(self, error: RwgenError) -> bool:
+        """Whether another image may do; arrays of equal size do or fail together."""
+        code = getattr(error, "code", "INVALID_ARGUMENT")
+        too_large = code == "RESOURCE_EXHAUSTED"
+        return too_large or (self._size is None and code == "INVALID_ARGUMENT")
 
 
 def _source(
@@ -171,14 +282,19 @@ def _destination(output: str) -> Path:
 
 
 def _files(places: Sequence[str]) -> list[Path]:
-    """Return the given files; folders are searched recursively for images, sorted by path."""
+    """Return the given files; folders are searched recursively for images, sorted by path.
+
+    Hidden files and folders are passed over: many are no images, such as `._photo.jpg` of macOS.
+    """
     files: list[Path] = []
     for place in map(Path, places):
         if place.is_dir():
             inside = [
                 path
                 for path in sorted(place.rglob("*"))
-                if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()
+                if path.suffix.lower() in IMAGE_SUFFIXES
+                and path.is_file()
+                and not any(part.startswith(".") for part in path.relative_to(place).parts)
             ]
             if not inside:
                 raise InvalidInputError(f"expected a folder of images. Received: {str(place)!r}")
@@ -200,19 +316,6 @@ def _target_size(wanted: tuple[int, int] | None, shape: tuple[int | None, ...]) 
     return height, width
 
 
-def _load(
-    files: Sequence[Path], dtype: np.dtype[Any], size: tuple[int, int] | None
-) -> NDArray[Any]:
-    if size is None:
-        batch = np.empty(len(files), object)
-        batch[:] = [_read_bytes(file) for file in files]
-        return batch
-    pixels = np.stack([resize_image(read_image(file), *size) for file in files])
-    if dtype == np.uint8:
-        pixels = np.rint(pixels)
-    return pixels.astype(dtype)
-
-
 def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
@@ -229,11 +332,6 @@ def _encoded(suffix: str, names: list[str], outputs: dict[str, NDArray[Any]]) ->
     if suffix == ".npz":
         np.savez(file, files=np.array(names), **outputs)  # type: ignore[arg-type]
         return file.getvalue()
-    if len(outputs) != 1:
-        raise InvalidInputError(
-            f"--output: expected .npz or .json for several layers. Received: {suffix} for "
-            f"{', '.join(outputs)}"
-        )
     (value,) = outputs.values()
     np.save(file, value)
     return file.getvalue()

@@ -11,6 +11,7 @@ import typer
 
 from rwgen.cli.commands import CommandGroup
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError, RwgenError
 from rwgen.version import __version__
 
@@ -52,7 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: command line without the program's name; None means `sys.argv[1:]`.
 
     Returns:
-        The exit code: 0 for success, 1 for a failed run, 2 for an invalid call, 130 after Ctrl-C.
+        The exit code: 0 for success, 1 for a failed run, 2 for an invalid call, 130 after Ctrl-C,
+        143 after SIGTERM during a search.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
     try:
@@ -83,9 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _report(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    if sys.stderr is not None:  # None if the caller closed it; print would then use standard output
-        print(f"rwgen: {line}", file=sys.stderr)
+    say(message)
     return code
 
 

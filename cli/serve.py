@@ -11,7 +11,7 @@ import typer
 
 from rwgen.checks import check_choice, unexpected
 from rwgen.cli import options
-from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.errors import InvalidInputError
 from rwgen.export.manifest import version_folders
 from rwgen.serving.config import ModelConfig, ServerConfig
@@ -117,7 +117,12 @@ def serve(
     with native_stderr_hidden():
         from rwgen.serving import Server, serve_until_signal
 
-    return serve_until_signal(Server(config, models))
+    code = serve_until_signal(Server(config, models))
+    if code:
+        say(
+            "expected REST and gRPC to be served until a signal. Received: a failure of one of them"
+        )
+    return code
 
 
 def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[ModelConfig]:

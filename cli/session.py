@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.cli.events import event_log
-from rwgen.cli.exit_codes import EXIT_INTERRUPTED
+from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
 from rwgen.cli.provenance import METADATA_KEY, Provenance
-from rwgen.errors import InvalidInputError
+from rwgen.cli.stderr import say
+from rwgen.errors import InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.images import check_destination, write_image
 from rwgen.optimize.checkpoint import FILE_NAME, Checkpoint
@@ -129,6 +130,34 @@ def _is_writable(path: str) -> bool:
     return usable and os.access(target.parent, os.W_OK | os.X_OK)
 
 
+@dataclass
+class Lenience:
+    """What to do when a file of an option cannot be written: report it once, and go on.
+
+    Attributes:
+        option: name of the option.
+        failed: whether a file could not be written.
+    """
+
+    option: str
+    failed: bool = False
+
+    def __call__(self, error: OutputError) -> None:
+        """Note a failure."""
+        if not self.failed:
+            reason = str(error).removeprefix(f"{self.option}: ").rstrip(".")
+            say(f"{self.option}: {reason}; the run goes on")
+        self.failed = True
+
+    @contextlib.contextmanager
+    def applied(self) -> Iterator[None]:
+        """Note a failure of the body."""
+        try:
+            yield
+        except OutputError as error:
+            self(error)
+
+
 def open_checkpoint(folder: str | None, every: int, provenance: Provenance) -> Checkpoint | None:
     """Open the checkpoint of a command, before any work.
 
@@ -142,7 +171,7 @@ def open_checkpoint(folder: str | None, every: int, provenance: Provenance) -> C
     """
     if folder is None:
         return None
-    checkpoint = Checkpoint(folder, every)
+    checkpoint = Checkpoint(folder, every, Lenience("--checkpoint"))
     checkpoint.expect(
         command=provenance.command,
         # Pixels matter, paths do not.
@@ -173,32 +202,39 @@ def run_task(
             written its image.
 
     Returns:
-        The exit code: 0, or 130 after Ctrl-C, in which case the best image so far was written.
+        The exit code: 0; 1 if a file other than the image could not be written; after Ctrl-C or
+        SIGTERM 128 and the signal's number, in which case the best image so far was written.
+
+    Raises:
+        OutputError: the image could not be written.
     """
     metadata = {METADATA_KEY: provenance.to_json()}
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
-    with (
-        _interruptible() as interrupted,
-        _progress(outputs, max_iterations) as show,
-        event_log(outputs.logdir, max_iterations) as log,
-    ):
+    previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
+    with _interruptible() as signals:
+        with (
+            _progress(outputs, max_iterations) as show,
+            event_log(outputs.logdir, max_iterations, events) as log,
+        ):
 
-        def callback(step: Step, best: Callable[[], NDArray[Any]]) -> bool:
-            resumed_from.setdefault("resumed_from", step.iteration if resumes else None)
-            show(step)
-            log(step, best)
-            if outputs.save_every and step.iteration and step.iteration % outputs.save_every == 0:
-                write_image(outputs.intermediate(step.iteration), best(), metadata=metadata)
-            return interrupted()
+            def callback(step: Step, best: Callable[[], NDArray[Any]]) -> bool:
+                number = step.iteration
+                resumed_from.setdefault("resumed_from", number if resumes else None)
+                show(step)
+                log(step, best)
+                if outputs.save_every and number and number % outputs.save_every == 0:
+                    with previews.applied():
+                        write_image(outputs.intermediate(number), best(), metadata=metadata)
+                return bool(signals)
 
-        solution = task(callback)
-    with phase("write image"):
-        write_image(outputs.image, solution.image, metadata=metadata)
-    if outputs.history is not None:
-        atomic_write(outputs.history, _history_csv(solution).encode())
-    stopped = interrupted()
-    if checkpoint is not None and not stopped:
+            solution = task(callback)
+        with phase("write image"):
+            write_image(outputs.image, solution.image, metadata=metadata)
+        if outputs.history is not None:
+            with history.applied():
+                atomic_write(outputs.history, _history_csv(solution).encode())
+    if checkpoint is not None and not signals:
         checkpoint.remove()
     if outputs.json:
         pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
@@ -212,7 +248,7 @@ def run_task(
             "iterations": solution.iterations,
             "evaluations": solution.evaluations,
             "seconds": round(solution.seconds, 3),
-            "stop_reason": "interrupted" if stopped else solution.stop_reason.value,
+            "stop_reason": "interrupted" if signals else solution.stop_reason.value,
             "seed": provenance.options["seed"],
             "network": provenance.recipe.name,
         }
@@ -220,28 +256,40 @@ def run_task(
             values |= resumed_from
         values |= summary(solution, pixels) if summary else {}
         print(json.dumps(values))
-    return EXIT_INTERRUPTED if stopped else 0
+    if signals:
+        return EXIT_SIGNALED + signals[0]
+    return EXIT_FAILED if previews.failed or events.failed or history.failed else 0
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[Callable[[], bool]]:
-    """The first Ctrl-C ends the optimization; a second one ends the program."""
+def _interruptible() -> Iterator[list[int]]:
+    """The first Ctrl-C or SIGTERM is noted, to end the search; a second one ends the program.
+
+    Yields:
+        The signals received so far.
+    """
     received: list[int] = []
 
     def handle(number: int, _frame: FrameType | None) -> None:
-        if received:
+        if not received:
+            received.append(number)
+        elif number == signal.SIGINT:
             raise KeyboardInterrupt
-        received.append(number)
+        else:
+            raise SystemExit(EXIT_SIGNALED + number)
 
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        previous = signal.signal(signal.SIGINT, handle)
-    except ValueError:  # not the main thread, which receives Ctrl-C
-        yield lambda: False
+        for number in previous:
+            signal.signal(number, handle)
+    except ValueError:  # not the main thread, which receives signals
+        yield received
         return
     try:
-        yield lambda: bool(received)
+        yield received
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Suppression of messages that native libraries print on standard error."""
+"""Standard error: lines of the program, and none of native libraries."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
+def say(text: str) -> None:
+    """Print one line, unless standard error is closed.
+
+    Args:
+        text: what follows `rwgen: `. Line breaks become spaces.
+    """
+    if sys.stderr is not None:  # `print` would then use standard output
+        print("rwgen:", *text.split(), file=sys.stderr)
+
+
 @contextlib.contextmanager
 def native_stderr_hidden() -> Iterator[None]:
     """Discard what C and C++ libraries print on standard error, so that errors stay one line.
 
     TensorFlow prints during its import, before its log level applies, and libtiff for damaged
-    files. Therefore the file descriptor itself is redirected. Exceptions propagate.
+    files. Therefore the file descriptor itself is redirected. What Python code prints on standard
+    output meanwhile, such as Keras' progress of a download, goes to standard error: standard output
+    may be a JSON object or an image. Exceptions propagate.
     """
     if sys.stderr is not None:
         sys.stderr.flush()
-    try:
-        saved = os.dup(2)
-    except OSError:  # standard error is closed
-        yield
-        return
-    try:
-        with Path(os.devnull).open("w") as null:
+    with Path(os.devnull).open("w") as null, contextlib.ExitStack() as stack:
+        try:
+            shown = stack.enter_context(os.fdopen(os.dup(2), "w", buffering=1))
+        except OSError:  # standard error is closed
+            stack.enter_context(contextlib.redirect_stdout(null))
+        else:
+            stack.callback(os.dup2, shown.fileno(), 2)
+            stack.enter_context(contextlib.redirect_stdout(shown))
             os.dup2(null.fileno(), 2)
         yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)

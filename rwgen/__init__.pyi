@@ -4,6 +4,7 @@ from .client.client import FeaturesClient as FeaturesClient
 from .client.config import ClientConfig as ClientConfig
 from .compute.device import use_device as use_device
 from .errors import CheckpointError as CheckpointError
+from .errors import DownloadError as DownloadError
 from .errors import ImageError as ImageError
 from .errors import InvalidInputError as InvalidInputError
 from .errors import LayerError as LayerError

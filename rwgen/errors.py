@@ -37,6 +37,10 @@ class OutputError(RwgenError, OSError):
     """A result could not be written. An existing file is unchanged."""
 
 
+class DownloadError(RwgenError, RuntimeError):
+    """Weights could not be downloaded."""
+
+
 class WorkerError(RwgenError, RuntimeError):
     """A worker process terminated unexpectedly."""
 

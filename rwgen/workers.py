@@ -31,7 +31,8 @@ CONNECTION_SECONDS = 10
 def process_runner(num_workers: int) -> Iterator[Runner]:
     """Run functions in processes on this machine, which end with the context.
 
-    The standard error of the processes is discarded.
+    The standard error of the processes is discarded. What libraries print there on standard output,
+    such as Keras' progress of a download, goes to the standard error of this process.
 
     Args:
         num_workers: Maximum number of concurrent processes, at least 1.
@@ -76,8 +77,10 @@ def _executor(num_workers: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _initialize_worker() -> None:
-    """Let Ctrl-C end the process, discard its standard error, and end it with its parent."""
+    """Let Ctrl-C end the process, redirect what it prints, and end it with its parent."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    with contextlib.suppress(OSError):  # closed
+        os.dup2(2, 1)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 2)
     os.close(null)

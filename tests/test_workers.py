@@ -27,6 +27,7 @@ def fail_on_two(number):
 
 def complain(number):
     os.write(2, b"a line of TensorFlow's start")
+    print("downloading")
     return number, signal.getsignal(signal.SIGINT)
 
 
@@ -46,7 +47,8 @@ def test_results_come_in_order_from_other_processes():
 def test_what_other_processes_say_is_not_shown_and_interrupts_end_them(capfd):
     with process_runner(1) as run:
         assert list(run(complain, [3])) == [(3, signal.SIG_DFL)]
-    assert capfd.readouterr().err == ""
+    shown = capfd.readouterr()
+    assert (shown.out, shown.err) == ("", "downloading\n")
 
 
 def test_an_error_of_a_call_is_the_callers():
@@ -112,8 +114,8 @@ if __name__ == "__main__":
 def test_processes_end_when_their_parent_is_killed(tmp_path):
     file = tmp_path / "parent.py"
     file.write_text(PARENT)
-    with subprocess.Popen([sys.executable, file], stdout=subprocess.PIPE) as parent:
-        assert int(parent.stdout.readline()) != parent.pid
+    with subprocess.Popen([sys.executable, file], stderr=subprocess.PIPE) as parent:
+        assert int(parent.stderr.readline()) != parent.pid
         parent.kill()
         # The worker holds the pipe too, so it is closed only when the worker ends.
-        assert parent.communicate(timeout=60) == (b"", None)
+        parent.communicate(timeout=60)

@@ -25,6 +25,9 @@ class Transport(Protocol):
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype and shape of a signature's single input."""
 
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs."""
+
     def close(self) -> None:
         """Close all connections."""
 
@@ -89,6 +92,15 @@ class FeaturesClient:
             ServerError: the server refuses the request, fails, or cannot be reached.
         """
         return self._transport.input_of(signature)
+
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs, which are layers in an export.
+
+        Raises:
+            InvalidInputError: there is no such signature.
+            ServerError: the server refuses the request, fails, or cannot be reached.
+        """
+        return self._transport.outputs_of(signature)
 
     def close(self) -> None:
         """Close all connections."""

@@ -51,7 +51,7 @@ class GrpcTransport:
         else:
             self._channel = grpc.insecure_channel(served.address, channel_options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._inputs: dict[str, SignatureInput] = {}
+        self._known: Mapping[str, Any] = {}
 
     def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
         """Run a signature on input tensors by name."""
@@ -65,23 +65,32 @@ class GrpcTransport:
 
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype and shape of a signature's single input."""
-        if signature not in self._inputs:
+        found = {
+            name: {key: (_dtype_name(t), _shape(t)) for key, t in definition.inputs.items()}
+            for name, definition in self._definitions(signature).items()
+        }
+        return signature_input(signature, found)
+
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs."""
+        self.input_of(signature)  # refuses an unknown signature
+        return tuple(self._definitions(signature)[signature].outputs)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._channel.close()
+
+    def _definitions(self, signature: str) -> Mapping[str, Any]:
+        """All signatures by name, asked for again while one of this name is not among them."""
+        if signature not in self._known:
             request = get_model_metadata_pb2.GetModelMetadataRequest()
             self._address(request.model_spec)
             request.metadata_field.append("signature_def")
             response = self._call(self._stub.GetModelMetadata, request)
             signatures = get_model_metadata_pb2.SignatureDefMap()
             response.metadata["signature_def"].Unpack(signatures)
-            found = {
-                name: {key: (_dtype_name(t), _shape(t)) for key, t in definition.inputs.items()}
-                for name, definition in signatures.signature_def.items()
-            }
-            self._inputs[signature] = signature_input(signature, found)
-        return self._inputs[signature]
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._channel.close()
+            self._known = dict(signatures.signature_def)
+        return self._known
 
     def _address(self, spec: Any) -> None:
         spec.name = self._served.name

@@ -26,6 +26,9 @@ class FeatureSource(Protocol):
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype and shape of a signature's input."""
 
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs."""
+
 
 class SavedModelSource:
     """An exported model that is run in this process."""
@@ -53,6 +56,10 @@ class SavedModelSource:
         """Return name, dtype and shape of a signature's single input."""
         return _input_of(signature, self._model.signatures)
 
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs."""
+        return _outputs_of(signature, self._model.signatures)
+
 
 class NetworkSource:
     """A network built in this process, with the same signatures as an export of it."""
@@ -78,6 +85,10 @@ class NetworkSource:
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype and shape of a signature's single input."""
         return _input_of(signature, {signature: self._function(signature)})
+
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs."""
+        return _outputs_of(signature, {signature: self._function(signature)})
 
     def _function(self, name: str) -> Any:
         wanted: SignatureName = "features" if name == "serving_default" else name  # type: ignore[assignment]
@@ -110,3 +121,9 @@ def _input_of(name: str, functions: Any) -> SignatureInput:
         raise unknown_signature(name, functions)
     spec = input_spec(functions[name])
     return spec.name, np.dtype(spec.dtype.as_numpy_dtype), tuple(spec.shape)
+
+
+def _outputs_of(name: str, functions: Any) -> tuple[str, ...]:
+    if name not in functions:
+        raise unknown_signature(name, functions)
+    return tuple(functions[name].structured_outputs)

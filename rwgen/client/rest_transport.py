@@ -79,6 +79,11 @@ class RestTransport:
         }
         return signature_input(signature, found)
 
+    def outputs_of(self, signature: str) -> tuple[str, ...]:
+        """Return the names of a signature's outputs."""
+        self.input_of(signature)  # refuses an unknown signature
+        return tuple(self._signatures()[signature]["outputs"])
+
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.errors import RecipeError
+from rwgen.errors import DownloadError, RecipeError
 from rwgen.network.architecture import LayerSpec
 from rwgen.network.preprocess import PIXEL_RANGE
 from rwgen.network.recipe import IMAGENET, Recipe
@@ -35,7 +35,8 @@ def load_trained_weights(recipe: Recipe, specs: tuple[LayerSpec, ...]) -> dict[s
         Dictionary {name in the paper: [kernel, bias]} of all layers with weights.
 
     Raises:
-        RecipeError: The weights cannot be loaded, or some layer is missing.
+        DownloadError: Keras cannot download the weights.
+        RecipeError: The weights cannot be loaded, or those of a layer are missing or not finite.
     """
     source = str(recipe.weights)
     model = _published() if source == IMAGENET else _from_file(source, recipe.weights_file_sha256)
@@ -50,6 +51,12 @@ def load_trained_weights(recipe: Recipe, specs: tuple[LayerSpec, ...]) -> dict[s
             raise RecipeError(
                 f"expected weights of {spec.name} ({spec.keras_name}) in {source!r}. "
                 f"Received: {', '.join(layers) or 'none'}{hint}"
+            )
+        if not all(np.isfinite(array).all() for array in weights):
+            # Rectifiers turn NaN into zeros, which look like features.
+            raise RecipeError(
+                f"expected finite weights of {spec.name} ({spec.keras_name}) in {source!r}. "
+                "Received: NaN or infinity"
             )
         if spec == specs[0] and spec.keras_name in layers:
             weights = [_for_rgb_in_0_to_1(weights[0]), *weights[1:]]
@@ -67,7 +74,7 @@ def _published() -> keras.Model:
     try:
         return keras.applications.VGG19(include_top=False, weights="imagenet")
     except Exception as error:  # Keras raises plain exceptions when a download fails
-        raise RecipeError(
+        raise DownloadError(
             "expected the weights that Keras downloads once. Received: "
             f"{_one_line(error)}; download vgg19_weights_tf_dim_ordering_tf_kernels_notop.h5 "
             "elsewhere and pass that file as the network"

@@ -65,6 +65,7 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
 
     Raises:
         InvalidInputError: An argument is invalid.
+        DownloadError: Keras cannot download the weights of `imagenet`.
         RecipeError: The recipe is unknown or malformed, its fingerprints do not match, or it has
             blocks or trained weights and a width is given.
     """
@@ -109,6 +110,7 @@ def build_network(
     Raises:
         InvalidInputError: `input_shape` does not fit the layers.
         LayerError: `until` is not a layer.
+        DownloadError: Keras cannot download the weights of `imagenet`.
         RecipeError: Weights cannot be loaded or do not match the fingerprints of the recipe, or
             there are more than `rwgen.network.architecture.MAX_PARAMETERS`.
     """

@@ -15,7 +15,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,19 @@ class Checkpoint:
     one run at a time.
     """
 
-    def __init__(self, directory: str | os.PathLike[str], every: int = DEFAULT_EVERY) -> None:
+    def __init__(
+        self,
+        directory: str | os.PathLike[str],
+        every: int = DEFAULT_EVERY,
+        on_failure: Callable[[OutputError], None] | None = None,
+    ) -> None:
         """Check whether the folder is usable, and read its checkpoint.
 
         Args:
             directory: a folder, created if missing.
             every: number of iterations between two writes, at least 1.
+            on_failure: called when the file cannot be written, so that the search goes on; None
+                raises the error.
 
         Raises:
             InvalidInputError: the folder cannot be written, or `every` is out of range.
@@ -65,6 +72,7 @@ class Checkpoint:
         """
         check_count("every", every, 1)
         self.every = every
+        self._on_failure = on_failure
         self.path = Path(directory) / FILE_NAME
         self._facts: dict[str, Any] = {}
         self._parts: dict[str, Part] = {}
@@ -106,7 +114,8 @@ class Checkpoint:
         """Replace parts of the state and write the file; None removes a part.
 
         Raises:
-            OutputError: the file could not be written; the previous one is untouched.
+            OutputError: the file could not be written, and there is no `on_failure`. The previous
+                file is untouched.
         """
         new = self._parts | parts
         self._parts = {name: part for name, part in new.items() if part is not None}
@@ -121,7 +130,12 @@ class Checkpoint:
         buffer = io.BytesIO()
         arrays[_JSON] = np.frombuffer(text.encode(), np.uint8)
         np.savez(buffer, **arrays)
-        atomic_write(self.path, buffer.getbuffer(), _LABEL)
+        try:
+            atomic_write(self.path, buffer.getbuffer(), _LABEL)
+        except OutputError as error:
+            if self._on_failure is None:
+                raise
+            self._on_failure(error)
 
     def remove(self) -> None:
         """Delete the state and its file, once the result is saved.

@@ -26,7 +26,7 @@ class ServerConfig:
     Attributes:
         host: address to listen on.
         rest_port: TCP port for REST; 0 picks a free one.
-        grpc_port: TCP port for gRPC; 0 picks a free one.
+        grpc_port: TCP port for gRPC, not that of REST; 0 picks a free one.
         max_batch_size: maximum number of rows in a batch of several requests. A single request
             may have more rows; it then runs alone.
         batch_timeout: maximum time in seconds that a request waits for others to share its batch
@@ -92,6 +92,9 @@ class ServerConfig:
         }
         for key, (least, most) in limits.items():
             check_count(key, getattr(self, key), least, most)
+        if self.rest_port and self.rest_port == self.grpc_port:
+            ports = (self.rest_port, self.grpc_port)
+            raise unexpected("rest_port, grpc_port", "two different ports", ports)
         for key in ("batch_timeout", "drain_timeout"):
             check_number(key, getattr(self, key), most=_WEEK, unit="seconds")
         for key in ("request_timeout", "read_timeout", "poll_interval"):

@@ -73,7 +73,7 @@ class Listeners:
             handlers: handlers that answer gRPC requests.
 
         Raises:
-            InvalidInputError: the gRPC port is not available.
+            InvalidInputError: the port of an interface is not available.
         """
         ready = threading.Event()
 
@@ -123,13 +123,19 @@ class Listeners:
         await services.start()
         web = uvicorn.Server(_uvicorn_config(self._config, app))
         serving = asyncio.create_task(web.serve(sockets=[self._socket]))
+        stopping = asyncio.create_task(self._stop.wait())
         try:
             while not web.started and not serving.done():
                 await asyncio.sleep(0.005)
+            if not web.started:
+                address = f"{self._config.host}:{self.rest_port}"
+                raise _no_free_address("REST", f"{address}: {serving.exception()}")
             for name in _SERVICES:
                 await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
             ready.set()
-            await self._stop.wait()
+            await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                raise serving.exception() or RuntimeError("REST ended")
             await servicer.enter_graceful_shutdown()
             # Closing a connection loses a request that its client is sending at that moment, and
             # gRPC cancels calls that it has not dispatched yet. So clients are warned first:
@@ -138,8 +144,9 @@ class Listeners:
             await _farewell(self._grace)
             web.config.timeout_graceful_shutdown = math.ceil(self._grace)
         finally:
+            stopping.cancel()
             web.should_exit = True
-            await asyncio.gather(serving, services.stop(self._grace))
+            await asyncio.gather(serving, services.stop(self._grace), return_exceptions=True)
 
     def _add_port(self, services: grpc.aio.Server) -> int:
         host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
@@ -153,9 +160,7 @@ class Listeners:
             port = 0
         if not port:
             secure = "" if self._credentials is None else ", and a key that matches the certificate"
-            raise InvalidInputError(
-                f"expected a free address for gRPC{secure}. Received: {address}"
-            )
+            raise _no_free_address(f"gRPC{secure}", address)
         return int(port)
 
 
@@ -176,10 +181,12 @@ def _listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         if listener is not None:
             listener.close()
-        raise InvalidInputError(
-            f"expected a free address for REST. Received: {host}:{port}: {error}"
-        ) from None
+        raise _no_free_address("REST", f"{host}:{port}: {error}") from None
     return listener
+
+
+def _no_free_address(interface: str, received: str) -> InvalidInputError:
+    return InvalidInputError(f"expected a free address for {interface}. Received: {received}")
 
 
 def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:

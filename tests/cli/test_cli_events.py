@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from rwgen import InvalidInputError
+from rwgen import InvalidInputError, OutputError
 from rwgen.cli.events import IMAGES_PER_RUN, event_log
 from rwgen.images import read_image
 from rwgen.optimize.solution import Step
@@ -59,15 +59,41 @@ def test_a_run_is_logged_as_in_its_history(call: Callable[..., Any], tmp_path: P
 
 @pytest.mark.parametrize(("total", "stop"), [(100, 100), (100, 43), (3, 3), (0, 0)])
 def test_images_are_few_and_the_last_is_among_them(tmp_path: Path, total: int, stop: int) -> None:
-    with event_log(str(tmp_path), total) as log:
+    failures: list[OutputError] = []
+    with event_log(str(tmp_path), total, failures.append) as log:
         for iteration in range(stop + 1):
             step = Step(iteration, iteration + 1, 1.0, {"style": 1.0}, 0.1, 0.5)
             log(step, lambda i=iteration: np.full((4, 5, 3), float(i)))  # type: ignore[misc]
+    assert failures == []
     scalars, images = events(tmp_path)
     assert sorted(scalars["terms/style"]) == list(range(stop + 1))
     assert {0, stop} <= set(images)
     assert len(images) <= IMAGES_PER_RUN + 2
     assert all((image == step).all() for step, image in images.items())
+
+
+def test_events_that_cannot_be_written_are_told_and_the_search_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: Any, **__: Any) -> None:
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    failures: list[OutputError] = []
+    with event_log(str(tmp_path), 4, failures.append) as log:
+        monkeypatch.setattr(tf.summary, "scalar", full)
+        for iteration in range(2):
+            log(Step(iteration, 1, 1.0, {}, 0.1, 0.5), lambda: np.zeros((4, 5, 3)))
+        monkeypatch.setattr(tf.summary, "image", full)  # of the last step
+    assert len(failures) == 3
+    assert all("--logdir" in str(error) and "No space left" in str(error) for error in failures)
+
+
+def test_an_error_of_the_search_is_not_blamed_on_the_events(tmp_path: Path) -> None:
+    with (
+        pytest.raises(tf.errors.ResourceExhaustedError),
+        event_log(str(tmp_path), 4, lambda error: None),
+    ):
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating a tensor")
 
 
 def test_without_tensorboard_the_way_to_install_it_is_told(
@@ -76,7 +102,7 @@ def test_without_tensorboard_the_way_to_install_it_is_told(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with (
         pytest.raises(InvalidInputError, match=r"rwgen\[tensorboard\]"),
-        event_log(str(tmp_path), 1),
+        event_log(str(tmp_path), 1, lambda error: None),
     ):
         pass
 

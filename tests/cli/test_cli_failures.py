@@ -70,19 +70,58 @@ def test_a_folder_that_vanishes_meanwhile_is_one_line(
     assert not (tmp_path / "results").exists()
 
 
-def test_a_folder_that_vanishes_between_intermediate_images_is_one_line(
-    refused: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+def test_a_folder_that_vanishes_between_intermediate_images_is_reported(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
 ) -> None:
     fake_tasks.on_step = lambda n: shutil.rmtree(tmp_path / "results") if n == 2 else None
-    assert "out-000002.png" in refused(*arguments, "--save-every", 1, code=1)
+    run = call(*arguments, "--save-every", 1)
+    assert (run.code, run.out) == (1, b"")
+    preview, image = run.err.splitlines()
+    assert preview.startswith("rwgen: --save-every: Expected a writable place. Received: ")
+    assert "out-000002.png" in preview
+    assert "out.png" in image
 
 
-def test_a_history_that_cannot_be_written_is_one_line_after_the_image(
-    refused: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+def test_other_files_that_cannot_be_written_are_reported_once_and_the_image_is_written(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
 ) -> None:
-    (tmp_path / "logs").mkdir()
-    fake_tasks.on_step = lambda _: shutil.rmtree(tmp_path / "logs", ignore_errors=True)
-    assert "h.csv" in refused(*arguments, "--history", tmp_path / "logs" / "h.csv", code=1)
+    results, logs, state = (tmp_path / name for name in ("results", "logs", "state"))
+    logs.mkdir()
+
+    def spoil(iteration: int) -> None:
+        if iteration == 1:  # where files would be, there are folders
+            for place in ("results/out-000001.png", "results/out-000002.png", "logs/h.csv"):
+                (tmp_path / place).mkdir()
+            shutil.rmtree(state)
+        fake_tasks.last["checkpoint"].save(search={"kept": iteration})
+
+    fake_tasks.on_step = spoil
+    run = call(*arguments, "--save-every", 1, "--history", logs / "h.csv", "--checkpoint", state,
+               "--json", "--quiet")  # fmt: skip
+    assert run.code == 1
+    lines = run.err.splitlines()
+    assert [line.split()[1] for line in lines] == ["--checkpoint:", "--save-every:", "--history:"]
+    for line, name in zip(lines, ("search.npz", "out-000001.png", "h.csv"), strict=True):
+        assert name in line
+        assert line.endswith("; the run goes on")
+    assert (run.json["iterations"], run.json["stop_reason"]) == (3, "max_iterations")
+    with Image.open(results / "out.png") as image, Image.open(results / "out-000003.png") as last:
+        assert image.size == last.size == (16, 16)
+
+
+def test_a_checkpoint_that_is_not_needed_any_more_may_have_failed(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    def spoil(iteration: int) -> None:
+        if iteration == 0:
+            shutil.rmtree(tmp_path / "state")
+        fake_tasks.last["checkpoint"].save(search={"kept": iteration})
+
+    fake_tasks.on_step = spoil
+    run = call(*arguments, "--checkpoint", tmp_path / "state", "--quiet")
+    assert run.code == 0
+    assert run.err.count("\n") == 1
+    assert "No such file or directory" in run.err
     assert (tmp_path / "results" / "out.png").exists()
 
 
@@ -115,18 +154,40 @@ def test_a_closed_standard_error_changes_nothing_else(
     assert [path.name for path in (tmp_path / "results").iterdir()] == ["out.png"]
 
 
-def test_control_c_writes_the_best_image_and_says_so(
-    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_writes_the_best_image_and_says_so(
+    number: signal.Signals,
+    code: int,
+    call: Call,
+    arguments: tuple[object, ...],
+    fake_tasks: Any,
+    tmp_path: Path,
 ) -> None:
-    fake_tasks.on_step = lambda n: os.kill(os.getpid(), signal.SIGINT) if n == 2 else None
+    before = signal.getsignal(number)
+    fake_tasks.on_step = lambda n: os.kill(os.getpid(), number) if n == 2 else None
     history = tmp_path / "h.csv"
     run = call(*arguments, "--json", "--history", history)
-    assert (run.code, run.err) == (130, "")
+    assert (run.code, run.err) == (code, "")
     assert (run.json["stop_reason"], run.json["iterations"]) == ("interrupted", 2)
     with Image.open(tmp_path / "results" / "out.png") as image:
         assert image.size == (16, 16)
     assert len(history.read_text().splitlines()) == 1 + 3
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(number) is before
+
+
+def test_a_second_sigterm_ends_at_once_without_an_image(
+    call: Call, arguments: tuple[object, ...], fake_tasks: Any, tmp_path: Path
+) -> None:
+    def twice(_: int) -> None:
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    fake_tasks.on_step = twice
+    with pytest.raises(SystemExit) as caught:
+        call(*arguments)
+    assert caught.value.code == 143
+    assert list((tmp_path / "results").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
 def test_a_second_control_c_ends_at_once_without_an_image(

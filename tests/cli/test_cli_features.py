@@ -2,7 +2,10 @@
 
 import functools
 import json
+import re
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -135,9 +138,127 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
     for name, message in (("f.txt", ".npz"), ("none/f.npz", "existing folder")):
         run = call("features", PHOTOS[0], "-o", tmp_path / name, "--model", model)
         assert (run.code, message in run.err) == (2, True), run.err
-    run = call("features", PHOTOS[0], "-o", tmp_path / "f.npy", "--model", model, "--size", 16)
-    assert (run.code, "several layers" in run.err) == (2, True), run.err
     assert not output.exists()
+
+
+def test_several_layers_in_one_array_are_refused_before_any_image_is_read(
+    call: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    for source in (("--model", model), ("--network", "ranvgg19", *LAYERS)):
+        run = call("features", tmp_path / "none.png", "-o", tmp_path / "f.npy", *source)
+        assert (run.code, run.out) == (2, b"")
+        assert "several layers. Received: .npy for conv1_1, pool1" in run.err
+        assert run.err.count("\n") == 1, run.err
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder of five photos, some of which cannot be used."""
+    folder = tmp_path / "photos"
+    (folder / ".cache").mkdir(parents=True)
+    for photo in PHOTOS:
+        shutil.copy(photo, folder)
+    for hidden in ("._coffee.jpg", ".empty.png", ".cache/small.jpg"):
+        (folder / hidden).write_bytes(b"")
+    (folder / "bad.jpg").write_bytes(PHOTOS[1].read_bytes()[:3000])
+    (folder / "large.png").write_bytes(declared_png(60000, 60000))
+    return folder
+
+
+def declared_png(width: int, height: int) -> bytes:
+    """A PNG of very few bytes for the size that it declares."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = b"\x89PNG\r\n\x1a\n"
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")):
+        data += struct.pack(">I", len(body)) + kind + body
+        data += struct.pack(">I", zlib.crc32(kind + body))
+    return data
+
+
+@pytest.mark.parametrize(
+    ("signature", "words"),
+    [
+        ("pooled", ("image file is truncated", "3600000000 pixels|60000x60000 pixels")),
+        ("features_from_bytes", ("jpeg::Uncompress failed", "at most")),
+    ],
+)
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_images_that_cannot_be_used_are_left_out_and_named_at_the_end(
+    call: Callable[..., Any], model: Path, folder: Path, signature: str, words: tuple[str, ...],
+    batch_size: int,
+) -> None:  # fmt: skip
+    output, alone = folder / "f.npz", folder / "alone.npz"
+    arguments = ("--model", model, "--signature", signature, "--json")
+    run = call("features", folder, "-o", output, *arguments, "--batch-size", batch_size)
+    assert run.code == 1
+    *_, bad, large, last = run.err.splitlines()
+    for line, name, word in zip((bad, large), ("bad.jpg", "large.png"), words, strict=True):
+        assert line.startswith("rwgen: ")
+        assert str(folder / name) in line
+        assert re.search(word, line), line
+    assert last == f"rwgen: wrote {output} with 3 of 5 images"
+    good = [str(folder / photo.name) for photo in PHOTOS]
+    assert run.json["files"] == good
+    assert run.json["left_out"] == [str(folder / "bad.jpg"), str(folder / "large.png")]
+    assert call("features", *good, "-o", alone, *arguments).code == 0
+    found, expected = dict(np.load(output)), dict(np.load(alone))
+    assert list(found.pop("files")) == list(expected.pop("files")) == good
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_where_no_image_can_be_used_nothing_is_written(
+    call: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    images = [tmp_path / name for name in ("a.png", "b.png")]
+    run = call("features", *images, "-o", tmp_path / "f.npz", "--model", model)
+    assert (run.code, run.out) == (1, b"")
+    for image, line in zip(images, run.err.splitlines(), strict=False):
+        assert str(image) in line
+    assert run.err.splitlines()[-1] == "rwgen: wrote nothing: none of 2 images can be used"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_was_computed_before_a_server_is_gone_is_written(
+    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    class Source:
+        """Answers once."""
+
+        calls = 0
+
+        def __init__(self, *_: Any) -> None:
+            pass
+
+        def __enter__(self) -> "Source":
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def input_of(self, _signature: str) -> Any:
+            return "images", np.dtype(np.uint8), (None, None, None, 3)
+
+        def outputs_of(self, _signature: str) -> tuple[str, ...]:
+            return ("pool1",)
+
+        def predict(self, _signature: str, images: Any) -> dict[str, Any]:
+            Source.calls += 1
+            if Source.calls > 1:
+                raise rwgen.ServerError("UNAVAILABLE", "gone")
+            return {"pool1": images.mean(axis=(1, 2))}
+
+    monkeypatch.setattr("rwgen.client.client.FeaturesClient", Source)
+    output = tmp_path / "f.npy"
+    run = call("features", *PHOTOS, "-o", output, "--server", "grpc://x:1/v1/models/x",
+               "--batch-size", 1, "--size", 16, "--quiet")  # fmt: skip
+    assert (run.code, run.out, Source.calls) == (1, b"", 2)
+    assert run.err.splitlines() == [
+        f"rwgen: {PHOTOS[1]} and all after it: expected a response from the server. Received: "
+        "UNAVAILABLE: gone",
+        f"rwgen: wrote {output} with 1 of 3 images",
+    ]
+    assert np.load(output).shape == (1, 3)
 
 
 def test_an_unreachable_server_is_a_failure(

@@ -161,6 +161,19 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     assert f"--ssl_config_file={tmp_path / 'tls.config'}" in arguments
 
 
+def test_one_port_for_both_interfaces_is_refused(refused: Callable[..., str], models: Path) -> None:
+    line = refused("serve", models, "--rest-port", 8601, "--grpc-port", 8601)
+    assert "rest_port, grpc_port: expected two different ports. Received: (8601, 8601)" in line
+
+
+def test_a_server_that_ends_on_its_own_is_a_failure(
+    refused: Callable[..., str], models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rwgen.serving.serve_until_signal", lambda server: 1)
+    line = refused("serve", models, "--server", "embedded", "--quiet", code=1)
+    assert "until a signal" in line
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

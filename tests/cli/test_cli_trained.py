@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import io
+import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -60,3 +65,70 @@ def test_a_damaged_file_gives_one_line(call: Call, pictures: Any, tmp_path: Path
     assert run.err.startswith("rwgen: expected weights of a VGG-19")
     assert run.err.count("\n") == 1
     assert not (tmp_path / "out.png").exists()
+
+
+KERAS = """
+import sys
+import keras
+import numpy as np
+from rwgen.cli.main import main
+
+def VGG19(include_top, weights):
+    print("Downloading data from afar")
+    if sys.argv[1] == "offline":
+        raise Exception("URL fetch failure: no connection")
+    inputs = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(64, 3, padding="same", activation="relu", name="block1_conv1")
+    return keras.Model(inputs, layer(inputs))
+
+keras.applications.VGG19 = VGG19
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def with_download(*arguments: object) -> subprocess.CompletedProcess[bytes]:
+    """Run `rwgen` in another process, where Keras prints what it does when it downloads."""
+    command = [sys.executable, "-c", KERAS, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, timeout=600)
+
+
+def test_keras_reports_its_download_on_standard_error(pictures: Any, tmp_path: Path) -> None:
+    image = (pictures.content, "--network", "imagenet", "--size", 16)
+    invert = ("invert", *image, "--layer", "conv1_1", "--iterations", 1, "-o", "-")
+    features = ("features", *image, "--layers", "conv1_1", "-o", tmp_path / "f.npz", "--json")
+    piped, printed = with_download("online", *invert), with_download("online", *features)
+    assert (piped.returncode, printed.returncode) == (0, 0), (piped.stderr, printed.stderr)
+    with Image.open(io.BytesIO(piped.stdout)) as picture:
+        assert picture.size == (16, 12)
+    assert json.loads(printed.stdout)["shapes"] == {"conv1_1": [1, 16, 16, 64]}
+    for run in (piped, printed):
+        assert run.stderr.splitlines().count(b"Downloading data from afar") == 1
+
+
+def test_without_a_network_the_run_fails(pictures: Any, tmp_path: Path) -> None:
+    out = tmp_path / "out.png"
+    run = with_download("offline", "invert", pictures.content, "--network", "imagenet", "--layer",
+                        "conv1_1", "--size", 16, "-o", out)  # fmt: skip
+    assert (run.returncode, run.stdout) == (1, b"")
+    last = run.stderr.decode().splitlines()[-1]
+    assert last.startswith("rwgen: expected the weights that Keras downloads once. Received: ")
+    assert "no connection" in last
+    assert not out.exists()
+
+
+def test_a_file_of_nans_is_refused(
+    refused: Callable[..., str], pictures: Any, tmp_path: Path
+) -> None:
+    inputs = keras.Input((None, None, 3))
+    layer = keras.layers.Conv2D(64, 3, padding="same", name="conv1_1")
+    model = keras.Model(inputs, layer(inputs))
+    layer.set_weights([np.full_like(array, np.nan) for array in layer.get_weights()])
+    model.save(tmp_path / "nans.keras")
+    network = ("--layers", "conv1_1")
+    for words in (
+        ("features", pictures.content, "--network", tmp_path / "nans.keras", *network, "-o",
+         tmp_path / "f.npz"),
+        ("export", tmp_path / "nans.keras", *network, "-o", tmp_path / "model"),
+    ):  # fmt: skip
+        assert "expected finite weights of conv1_1" in refused(*words)
+    assert [path.name for path in tmp_path.iterdir()] == ["nans.keras"]

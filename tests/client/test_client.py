@@ -85,6 +85,8 @@ def test_a_server_a_model_and_a_network_give_the_same(server, model, network, sc
         for signature, images in requests.items():
             answers = [way.predict(signature, images) for way in (client, model, network)]
             assert len({way.input_of(signature) for way in (client, model, network)}) == 1
+            for way in (client, model, network):
+                assert sorted(way.outputs_of(signature)) == sorted(LAYERS)
             for answer in answers:
                 assert sorted(answer) == sorted(LAYERS)
                 for name, value in answer.items():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import rwgen
-from rwgen import RanVGG19, Recipe, RecipeError, feature_extractor, load_recipe
+from rwgen import DownloadError, RanVGG19, Recipe, RecipeError, feature_extractor, load_recipe
 from rwgen.network.lookup import network_names
 
 
@@ -110,6 +110,20 @@ def test_other_models_are_refused(tmp_path):
         rwgen.build_network(load_recipe(str(tmp_path / "same.keras")), "conv1_1")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("weight", [0, 1])
+def test_weights_that_are_not_finite_are_refused_by_layer(tmp_path, value, weight):
+    source = rwgen.build_network(Recipe(), "conv2_1")
+    weights = source.get_layer("conv1_2").get_weights()
+    weights[weight][..., -1] = value
+    source.get_layer("conv1_2").set_weights(weights)
+    source.save(tmp_path / "mine.keras")
+    recipe = load_recipe(str(tmp_path / "mine.keras"))
+    with pytest.raises(RecipeError, match=r"finite weights of conv1_2 \(block1_conv2\)"):
+        rwgen.build_network(recipe, "conv2_1")
+    rwgen.build_network(recipe, "conv1_1")  # which does not use them
+
+
 def test_dense_layers_of_a_file_without_them_are_refused(weights_file):
     with pytest.raises(RecipeError, match="fc6"):
         rwgen.build_network(load_recipe(str(weights_file)), "fc6")
@@ -121,7 +135,7 @@ def test_without_a_connection_the_file_to_fetch_is_named(monkeypatch, tmp_path):
 
     monkeypatch.setattr("urllib.request.OpenerDirector.open", no_connection)
     monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path))
-    with pytest.raises(RecipeError, match=r"no connection.*notop\.h5") as caught:
+    with pytest.raises(DownloadError, match=r"no connection.*notop\.h5") as caught:
         rwgen.build_network(load_recipe("imagenet"), "conv1_1")
     assert "\n" not in str(caught.value)
     assert "imagenet" not in network_names()  # nothing of it is shipped

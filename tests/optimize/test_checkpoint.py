@@ -291,6 +291,19 @@ def test_a_write_that_fails_leaves_the_former_state(step, tmp_path, monkeypatch)
     check_same(Checkpoint(tmp_path).get("sizes"), {"done": 1})
 
 
+def test_a_write_that_fails_is_told_where_that_is_wanted(tmp_path):
+    failures = []
+    checkpoint = Checkpoint(tmp_path / "state", on_failure=failures.append)
+    checkpoint.path.parent.rmdir()
+    checkpoint.save(sizes={"done": 2})
+    checkpoint.path.parent.mkdir()
+    checkpoint.save(search=None)
+    (failure,) = failures
+    assert isinstance(failure, OutputError)
+    assert str(checkpoint.path) in str(failure)
+    check_same(Checkpoint(tmp_path / "state").get("sizes"), {"done": 2})
+
+
 def test_what_a_killed_write_left_is_removed_and_nothing_else(tmp_path):
     for name in (".rwgen-checkpoint-0123.tmp", ".rwgen-0123.tmp", "other.tmp"):
         (tmp_path / name).touch()

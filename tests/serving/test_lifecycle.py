@@ -6,6 +6,7 @@ import http.client
 import json
 import logging
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,7 @@ from serving_clients import (
     stubs_of,
 )
 
+import rwgen.serving.server
 from rwgen import InvalidInputError
 from rwgen.serving import Server, serve_until_signal
 from rwgen.serving.listeners import Listeners
@@ -142,6 +144,37 @@ def test_a_server_that_ends_on_its_own_is_a_failure(saved, monkeypatch):
     monkeypatch.setattr("rwgen.serving.server._WATCH_SECONDS", 0.01)
     monkeypatch.setattr(Listeners, "is_listening", False)
     assert serve_until_signal(Server(free(), [hp2(saved)])) == 1
+
+
+def test_rest_that_cannot_listen_is_no_start():
+    listeners = Listeners(free())
+    with socket.create_server(("127.0.0.1", listeners.rest_port)):
+        with pytest.raises(InvalidInputError, match=r"free address for REST\. .*in use"):
+            listeners.start(None, ())
+        assert not listeners.is_listening
+    listeners.stop(0)
+
+
+@pytest.mark.parametrize("failure", [OSError("gone"), None])
+def test_a_server_whose_rest_fails_ends_as_a_failure(saved, monkeypatch, failure):
+    served, log = threading.Event(), rwgen.serving.server.log
+
+    def noted(level, event, **fields):
+        log(level, event, **fields)
+        if event == "serving":
+            served.set()
+
+    async def fail(_uvicorn):
+        while not served.is_set():
+            await asyncio.sleep(0.01)
+        if failure is not None:
+            raise failure
+
+    monkeypatch.setattr("rwgen.serving.server.log", noted)
+    monkeypatch.setattr("uvicorn.Server.main_loop", fail)
+    server = Server(free(), [hp2(saved)])
+    assert serve_until_signal(server) == 1
+    assert server.wait(0)
 
 
 def test_health_says_so_during_the_drain(saved, held):

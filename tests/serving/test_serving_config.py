@@ -16,6 +16,7 @@ from rwgen.serving import ModelConfig, ServerConfig
         {"rest_port": -1},
         {"grpc_port": 65536},
         {"rest_port": True},
+        {"rest_port": 8500, "grpc_port": 8500},
         {"max_batch_size": 0},
         {"batch_threads": 0},
         {"max_queued_requests": 0},
@@ -53,6 +54,10 @@ def test_configurations_are_checked(values):
 def test_model_configurations_are_checked(values):
     with pytest.raises(InvalidInputError, match=next(iter(values))):
         ModelConfig(**{"name": "hp2", "base_path": "models", **values})
+
+
+def test_each_interface_may_have_any_free_port():
+    assert ServerConfig(rest_port=0, grpc_port=0).rest_port == 0
 
 
 def test_configurations_need_no_tensorflow(fresh_process):
