@@ -39,10 +39,11 @@ class SavedModelSource:
         version = latest_version(Path(folder))
         try:
             self._model = tf.saved_model.load(str(version))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # damaged files raise almost any kind of error
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise InvalidInputError(
-                f"expected a SavedModel. Received: {str(version)!r} ({reason:.300})"
+                f"expected an intact SavedModel. Received: {str(version)!r} ({reason:.120}); "
+                "rwgen inspect names the files that changed since the export"
             ) from None
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:

@@ -140,6 +140,18 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
     assert not output.exists()
 
 
+def test_a_damaged_export_is_named(
+    refused: Callable[..., str], model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "cut")
+    (data,) = (tmp_path / "cut" / "1" / "variables").glob("variables.data-*")
+    data.write_bytes(data.read_bytes()[:-1000])
+    line = refused("features", PHOTOS[0], "-o", tmp_path / "f.npz", "--model", tmp_path / "cut")
+    assert "expected an intact SavedModel" in line
+    assert str(tmp_path / "cut" / "1") in line
+    assert not (tmp_path / "f.npz").exists()
+
+
 def test_an_unreachable_server_is_a_failure(
     call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
