@@ -19,9 +19,10 @@ from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.client.config import ClientConfig, parse_url
 from rwgen.errors import ImageError, InvalidInputError
-from rwgen.export.config import ExportConfig
+from rwgen.export.config import JPEG_START, PNG_START, ExportConfig
 from rwgen.files import atomic_write
 from rwgen.images import read_image, resize_image
+from rwgen.network.lookup import load_recipe
 
 if TYPE_CHECKING:
     from rwgen.client.local import FeatureSource
@@ -120,6 +121,8 @@ def features(
     config = ClientConfig(timeout=timeout, root_certificates=root_certificates)
     if server is not None:
         parse_url(server)
+    if network is not None and wanted is not None:
+        load_recipe(network).topology.check_image_size(words, wanted, "a --size")
     with contextlib.ExitStack() as stack:
         with native_stderr_hidden():
             source = _source(stack, server, model, network, export, config)
@@ -215,10 +218,16 @@ def _load(
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        data = file.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"expected a readable image. Received: {str(file)!r} ({reason})") from None
+    if not data.startswith((JPEG_START, PNG_START)):
+        raise ImageError(
+            "--signature features_from_bytes: expected JPEG and PNG files. "
+            f"Received: {str(file)!r}; other signatures take every format"
+        )
+    return data
 
 
 def _encoded(suffix: str, names: list[str], outputs: dict[str, NDArray[Any]]) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.client.config import Outputs, SignatureInput, unknown_signature
+from rwgen.client.config import Outputs, SignatureInput, check_batch, unknown_signature
 from rwgen.errors import InvalidInputError, reason_of
 from rwgen.export.config import SIGNATURE_NAMES, ExportConfig, SignatureName
 from rwgen.export.manifest import latest_version
@@ -48,6 +48,7 @@ class SavedModelSource:
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch of images."""
+        check_batch(signature, self.input_of(signature)[1], images)
         return _run(self._model.signatures[signature], images)
 
     def input_of(self, signature: str) -> SignatureInput:
@@ -74,6 +75,7 @@ class NetworkSource:
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch of images."""
+        check_batch(signature, self.input_of(signature)[1], images)
         return _run(self._function(signature), images)
 
     def input_of(self, signature: str) -> SignatureInput:
@@ -95,9 +97,13 @@ def _run(function: Any, images: NDArray[Any]) -> Outputs:
     try:
         outputs = function(**{spec.name: tensor})
     except tf.errors.InvalidArgumentError as error:
-        raise InvalidInputError(
-            f"expected images that the network accepts. Received: {reason_of(error)}"
-        ) from None
+        reason = reason_of(error)
+        if not reason.startswith("expected"):  # TensorFlow's own
+            reason = (
+                "expected images that the network accepts. "
+                f"Received: shape {images.shape} ({reason})"
+            )
+        raise InvalidInputError(reason) from None
     results = {name: np.asarray(value) for name, value in outputs.items()}
     if any(value.size == 0 for value in results.values()):
         raise InvalidInputError(

@@ -126,7 +126,7 @@ def test_where_no_file_may_grow_a_run_ends_in_one_line(pictures: Any, tmp_path: 
         "import resource, sys; from rwgen.cli.main import main; "
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)); sys.exit(main(sys.argv[1:]))"
     )
-    arguments = texture(pictures, tmp_path / "out.png", "--checkpoint", folder)
+    arguments = texture(pictures, tmp_path / "out.png", "--checkpoint", folder, "--quiet")
     done = subprocess.run(
         [sys.executable, "-c", limited, *arguments], capture_output=True, text=True
     )

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import rwgen
 from rwgen.client.config import ClientConfig
@@ -99,7 +100,8 @@ def test_folders_are_searched_and_json_is_written(
         (("--network", "nothing"), "expected a network"),
         (("--network", "ranvgg19", "--layers", "conv9"), "conv9"),
         (("--network", "ranvgg19", "--signature", "classify"), "classify"),
-        (("--network", "ranvgg19", "--size", "16"), "at least 32"),
+        (("--network", "ranvgg19", "--size", "16"), "a --size of at least 32"),
+        (("--network", "ranvgg19", "--layers", "fc6", "--size", "64"), "a --size of 256x256"),
         (("--model", "no-such-folder"), "expected the folder of an exported model"),
         (("--model", "no-such-folder", "--layers", "pool1"), "--layers"),
         (("--server", "http://localhost:8501"), "expected a server's URL"),
@@ -120,6 +122,8 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG\r\n\x1a\n but no more than that")
+    webp = tmp_path / "photo.webp"
+    Image.new("RGB", (8, 8)).save(webp)
     output = tmp_path / "f.npz"
     for image, signature, message in (
         (tmp_path / "no.png", "features", "no.png"),
@@ -127,6 +131,7 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
         (bad, "features", "bad.png"),
         (bad, "features_from_bytes", "expected an image of at most"),
         (tmp_path / "empty", "features", "folder of images"),
+        (webp, "features_from_bytes", f"expected JPEG and PNG files. Received: {str(webp)!r}"),
     ):
         run = call("features", image, "-o", output, "--model", model, "--signature", signature)
         assert run.code == 2
@@ -138,6 +143,17 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
     run = call("features", PHOTOS[0], "-o", tmp_path / "f.npy", "--model", model, "--size", 16)
     assert (run.code, "several layers" in run.err) == (2, True), run.err
     assert not output.exists()
+
+
+@pytest.mark.parametrize("signature", ["features", "pooled"])
+def test_a_size_too_small_for_a_model_is_named(
+    refused: Callable[..., str], model: Path, tmp_path: Path, signature: str
+) -> None:
+    arguments = ("--model", model, "--signature", signature, "--size", "1x9")
+    line = refused("features", PHOTOS[0], "-o", tmp_path / "f.npz", *arguments)
+    assert line == (
+        "rwgen: expected images of at least 2 pixels a side. Received height and width: 9 1\n"
+    )
 
 
 def test_a_damaged_export_is_named(

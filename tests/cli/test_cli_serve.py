@@ -168,6 +168,7 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
         ((".", "--server", "apache"), "--server"),
         (("one", "--label", "stable"), "--label"),
         (("one", "--label", "stable=x"), "--label"),
+        (("one", "--label", "stable=9"), "--label: expected a version of one (1). Received: 'st"),
         ((".", "--label", "stable=1"), "--name, --label"),
         ((".", "--name", "x"), "--name, --label"),
         (("one", "--tls-key", "x"), "tls_key"),
