@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.session import Lenience
 from rwgen.cli.stderr import native_stderr_hidden
@@ -100,8 +100,11 @@ def build(
     names = [word.strip() for word in layers.split(",")] if layers else None
     for layer in names or ():
         recipe.topology.layer(layer)
-    image, pixels = load_input(InputImage("reference", reference))
-    pixels = resize_image(central_square(pixels), size, size)
+    notes: list[str] = []
+    image, pixels = load_input(InputImage("reference", reference), notes)
+    pixels = central_square(pixels)
+    print_notes([*notes, *size_notes(reference, pixels.shape, (size, size))], quiet)
+    pixels = resize_image(pixels, size, size)
     config = InversionConfig(seed=seed, optimizer=OptimizerConfig(max_iterations=iterations))
     kept = None
     if checkpoint is not None:

@@ -16,7 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.cli import options, resources
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, print_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.compute.device import AUTO
@@ -114,7 +114,9 @@ def evaluate(
     if output:
         _check_destination(output, [path for _, path in named])
     config = EvaluationConfig(seed=seed)
-    loaded = [load_input(InputImage(*item)) for item in named]
+    notes: list[str] = []
+    loaded = [load_input(InputImage(*item), notes) for item in named]
+    print_notes(notes, quiet)
 
     def of_role(role: str) -> list[NDArray[np.float32]]:
         return [pixels for image, pixels in loaded if image.role == role]

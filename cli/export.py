@@ -74,6 +74,8 @@ def export(
         signatures=_words(signatures) if signatures else tuple(possible),  # type: ignore[arg-type]
         size=options.parse_size(size) if size is not None else None,
     )
+    if config.size is not None:
+        recipe.topology.check_image_size(names, config.size, "a --size")
     with native_stderr_hidden():
         from rwgen.export.saved_model import export_network
 

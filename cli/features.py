@@ -20,9 +20,10 @@ from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
 from rwgen.errors import ImageError, InvalidInputError, RwgenError, ServerError
-from rwgen.export.config import ExportConfig
+from rwgen.export.config import JPEG_START, PNG_START, ExportConfig
 from rwgen.files import atomic_write
 from rwgen.images import read_image, resize_image
+from rwgen.network.lookup import load_recipe
 
 if TYPE_CHECKING:
     from rwgen.client.local import FeatureSource
@@ -125,6 +126,8 @@ def features(
     config = ClientConfig(timeout=timeout, root_certificates=root_certificates)
     if server is not None:
         parse_url(server)
+    if network is not None and wanted is not None:
+        load_recipe(network).topology.check_image_size(words, wanted, "a --size")
     with contextlib.ExitStack() as stack:
         with native_stderr_hidden():
             source = _source(stack, server, model, network, export, config)
@@ -318,10 +321,16 @@ def _target_size(wanted: tuple[int, int] | None, shape: tuple[int | None, ...]) 
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        data = file.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ImageError(f"expected a readable image. Received: {str(file)!r} ({reason})") from None
+    if not data.startswith((JPEG_START, PNG_START)):
+        raise ImageError(
+            "--signature features_from_bytes: expected JPEG and PNG files. "
+            f"Received: {str(file)!r}; other signatures take every format"
+        )
+    return data
 
 
 def _encoded(suffix: str, names: list[str], outputs: dict[str, NDArray[Any]]) -> bytes:

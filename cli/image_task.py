@@ -23,7 +23,7 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.cli import resources
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.options import RunOptions
 from rwgen.cli.profile import profiling
 from rwgen.cli.provenance import InputImage, Provenance, read_provenance
@@ -131,6 +131,7 @@ class ImageCall(Generic[Settings, Config]):
         self.settings: Settings = settings(
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
+        self.notes: list[str] = []  # what a user may not expect, to print before the work begins
         self._run = run
         self._outputs = Outputs(
             output, run.save_every, run.history, run.logdir, run.quiet, run.json
@@ -140,7 +141,7 @@ class ImageCall(Generic[Settings, Config]):
     def _setting(self, name: str) -> Any:
         """The option given, else that of `--paper`, else of `--from`, else the default."""
         value = self._context.params[name]
-        if self._is_given(name):
+        if self.is_given(name):
             return value
         if name in self._literal:
             return self._literal[name]
@@ -158,7 +159,7 @@ class ImageCall(Generic[Settings, Config]):
                 f"Received: {stored!r:.60} ({error.message})"
             ) from None
 
-    def _is_given(self, name: str) -> bool:
+    def is_given(self, name: str) -> bool:
         """Whether an option is on the command line."""
         source = self._context.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
@@ -184,7 +185,7 @@ class ImageCall(Generic[Settings, Config]):
         """
         if init in ("noise", "content"):
             return None
-        stored = self._source.inputs if self._source and not self._is_given("init") else ()
+        stored = self._source.inputs if self._source and not self.is_given("init") else ()
         return next((image for image in stored if image.role == "init"), InputImage("init", init))
 
     def check_outputs(self, images: Sequence[InputImage]) -> None:
@@ -201,7 +202,7 @@ class ImageCall(Generic[Settings, Config]):
         Raises:
             RecipeError: the network is unknown, or its recipe is invalid.
         """
-        chosen = self._is_given("network") or "network" in self._literal
+        chosen = self.is_given("network") or "network" in self._literal
         if self._source is not None and not chosen:
             return self._source.recipe
         return load_recipe(self.settings.network)
@@ -293,6 +294,7 @@ class ImageCall(Generic[Settings, Config]):
             RwgenError: the task was refused or failed, or a result could not be written.
         """
         options = self._run
+        print_notes(self.notes, options.quiet)
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
 
@@ -320,13 +322,16 @@ class ImageCall(Generic[Settings, Config]):
 
 
 def load_inputs(
-    images: Sequence[InputImage], size_of: Callable[[tuple[int, int]], tuple[int, int]]
+    images: Sequence[InputImage],
+    size_of: Callable[[tuple[int, int]], tuple[int, int]],
+    notes: list[str],
 ) -> list[TaskInput]:
     """Read input images.
 
     Args:
         images: which ones.
         size_of: maps (height, width) of an image to the size that the task takes it at.
+        notes: receives a line for each change of an image that a user may not expect.
 
     Raises:
         ImageError: an image cannot be read.
@@ -335,8 +340,10 @@ def load_inputs(
     loaded = []
     for image in images:
         with phase("read images"):
-            image, pixels = load_input(image)
-        loaded.append(TaskInput(image, pixels, size_of((pixels.shape[0], pixels.shape[1]))))
+            image, pixels = load_input(image, notes)
+        size = size_of((pixels.shape[0], pixels.shape[1]))
+        notes += size_notes(image.path, pixels.shape, size)
+        loaded.append(TaskInput(image, pixels, size))
     return loaded
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import sys
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,14 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import read_image
 
 
-def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
+def load_input(
+    image: InputImage, notes: list[str] | None = None
+) -> tuple[InputImage, NDArray[np.float32]]:
     """Read an input image.
 
     Args:
         image: The image. If it has a fingerprint, its pixels must match.
+        notes: Receives a line for each part of the file that is left out, such as transparency.
 
     Returns:
         The image with its fingerprint, and its pixels [height, width, 3], RGB in 0..255.
@@ -25,8 +30,9 @@ def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
     Raises:
         InvalidInputError: The image cannot be read or does not match the fingerprint.
     """
+    left_out: list[str] = []
     with native_stderr_hidden():  # libtiff
-        pixels = read_image(image.path)
+        pixels = read_image(image.path, report=left_out.append)
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes())
     received = digest.hexdigest()
     if image.sha256 not in (None, received):
@@ -35,4 +41,27 @@ def load_input(image: InputImage) -> tuple[InputImage, NDArray[np.float32]]:
             f"{image.path}, which has other pixels; give the images on the command line to use it "
             "anyway"
         )
+    if notes is not None:
+        notes += [f"{image.path}: {phrase}" for phrase in left_out]
     return InputImage(image.role, image.path, received), pixels
+
+
+def size_notes(path: str, before: Sequence[int], after: Sequence[int]) -> list[str]:
+    """Return a line that says that an image is enlarged; none if it is not.
+
+    Args:
+        path: Path of the image.
+        before: Height and width of the image. Further values are ignored.
+        after: Height and width that it is resized to.
+    """
+    if after[0] <= before[0] and after[1] <= before[1]:
+        return []
+    sizes = f"{before[1]}x{before[0]} to {after[1]}x{after[0]}"
+    return [f"{path}: enlarged from {sizes} pixels, which adds no detail"]
+
+
+def print_notes(notes: Iterable[str], quiet: bool) -> None:
+    """Print lines on standard error, unless `quiet` or the caller closed it."""
+    if not quiet and sys.stderr is not None:
+        for line in notes:
+            print(f"rwgen: note: {line}", file=sys.stderr)

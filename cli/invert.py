@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from rwgen.cli import options
 from rwgen.cli.image_task import ImageCall, image_command
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, size_notes
 from rwgen.errors import InvalidInputError
 from rwgen.images import central_square, fit_longest_side, resize_image
 from rwgen.network.architecture import DENSE_INPUT_SIZE
@@ -64,12 +64,18 @@ def invert(
     recipe = call.recipe()
     config = call.config(recipe)
     spec = recipe.topology.layer(settings.layer)
-    source, original = load_input(images[0])
+    source, original = load_input(images[0], call.notes)
     if spec.kind == "dense":
+        if call.is_given("size") and settings.size != DENSE_INPUT_SIZE:
+            raise InvalidInputError(
+                f"--size: expected {DENSE_INPUT_SIZE} for the dense layer {spec.name}. "
+                f"Received: {settings.size}"
+            )
         original = central_square(original)
         size = (DENSE_INPUT_SIZE, DENSE_INPUT_SIZE)
     else:
         size = fit_longest_side(original.shape[0], original.shape[1], settings.size)
+    call.notes += size_notes(source.path, original.shape, size)
     layers = [spec.name]
     recipe.topology.check_image_size(layers, size, f"an image ({source.path})")
     call.plan_resources(

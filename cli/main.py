@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
@@ -14,6 +15,9 @@ from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError, RwgenError
 from rwgen.version import __version__
+
+MAX_REASON = 200
+"""Number of characters of an unexpected error that are shown."""
 
 app = typer.Typer(
     name="rwgen",
@@ -40,10 +44,26 @@ def program(
             "--version", callback=_print_version, is_eager=True, help="Print the version."
         ),
     ] = False,
+    debug: Annotated[
+        bool,
+        typer.Option("--debug", help="Show where an unexpected error arose, for a bug report."),
+    ] = False,
 ) -> None:
     """Images from a VGG-19 that was never trained."""
+    context.obj.debug = debug
     if context.invoked_subcommand is None:
         print(context.get_help())
+
+
+@dataclass
+class Call:
+    """Options of the program itself.
+
+    Attributes:
+        debug: whether to show tracebacks.
+    """
+
+    debug: bool = False
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,10 +75,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 for success, 1 for a failed run, 2 for an invalid call, 130 after Ctrl-C,
         143 after SIGTERM during a search.
+
+    Raises:
+        Exception: with `--debug`, an unexpected one.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
+    call = Call()
     try:
-        code = app(arguments, prog_name="rwgen", standalone_mode=False)
+        code = app(arguments, prog_name="rwgen", standalone_mode=False, obj=call)
         if sys.stdout is not None:
             sys.stdout.flush()
     except typer.TyperException as error:
@@ -69,18 +93,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report(str(error), EXIT_FAILED)
     except (KeyboardInterrupt, typer.Abort):
         return EXIT_INTERRUPTED
-    except OSError as error:  # files raise OutputError, so this is standard output
-        # Python would try to write the rest at exit, and print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return _report(
-            f"expected a standard output that can be written. Received: {error.strerror}",
-            EXIT_FAILED,
-        )
     except Exception as error:
+        if isinstance(error, OSError) and error.filename is None:
+            # Files have names, so this is standard output. Python would try to write the rest at
+            # exit, and print a traceback.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            message = f"expected a standard output that can be written. Received: {error.strerror}"
         # TensorFlow has its own error, which may not be imported here.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+        elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            message = "expected enough memory for this size. Choose a smaller --size"
+        elif call.debug:
             raise
-        return _report("expected enough memory for this size. Choose a smaller --size", EXIT_FAILED)
+        else:
+            message = f"unexpected error: {type(error).__name__}: {str(error)[:MAX_REASON]}"
+            message += "; rwgen --debug COMMAND ... shows where it arose"
+        return _report(message, EXIT_FAILED)
     return int(code or 0)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
@@ -72,8 +72,11 @@ def probe(
 ) -> None:
     """Draw the weights of architectures, invert a photo from their layers, and rank them."""
     _check_destinations(output, plot)
-    photo, pixels = load_input(InputImage("image", image))
-    pixels = resize_image(central_square(pixels), size, size)
+    notes: list[str] = []
+    photo, pixels = load_input(InputImage("image", image), notes)
+    pixels = central_square(pixels)
+    print_notes([*notes, *size_notes(image, pixels.shape, (size, size))], quiet)
+    pixels = resize_image(pixels, size, size)
     config = ProbeConfig(
         layers=tuple(name.strip() for name in layers.split(",") if name.strip()),
         num_seeds=seeds,

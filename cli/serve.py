@@ -128,6 +128,12 @@ def serve(
 def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[ModelConfig]:
     """Return the model in a folder, or all models in its subfolders."""
     if version_folders(folder):
+        found = version_folders(folder)
+        for label, version in labels.items():
+            if version not in found:
+                versions = ", ".join(map(str, sorted(found)))
+                expected = f"a version of {folder} ({versions})"
+                raise unexpected("--label", expected, f"{label}={version}")
         chosen = name if name is not None else folder.resolve().name
         return [ModelConfig(name=chosen, base_path=folder.resolve(), version_labels=labels)]
     inside = sorted(folder.iterdir()) if folder.is_dir() else []

@@ -107,10 +107,12 @@ def style(
     check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
     config.blend(len(images) - 1)
 
-    inputs = load_inputs(images, lambda size: fit_longest_side(*size, settings.size))
+    inputs = load_inputs(images, lambda size: fit_longest_side(*size, settings.size), call.notes)
     for item in inputs:
-        what = f"a {item.image.role} image ({item.image.path})"
+        what = f"a {item.image.role} image ({item.image.path} at --size {settings.size})"
         recipe.topology.check_image_size(layers, item.size, what)
+        if item.image.role == "style" and config.style_weight and config.shift_features:
+            recipe.topology.check_gram_size(config.style_layers, item.size, what)
     sizes = [item.size for item in inputs]
     call.plan_resources(
         recipe,
@@ -123,7 +125,7 @@ def style(
     pixels = [resize_image(item.pixels, *item.size) for item in inputs]
     init = None
     if start is not None:
-        start, init = load_input(start)
+        start, init = load_input(start, call.notes)
         init = resize_image(init, *sizes[0])
 
     def task(**rest: Any) -> Solution:

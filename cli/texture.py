@@ -76,9 +76,14 @@ def texture(
     check_spatial(recipe.topology, config.layers, expected)
     size = options.parse_size(settings.size)
     recipe.topology.check_image_size(config.layers, size, "a --size")
-    (sample,) = load_inputs(images[:1], lambda size: fit_longest_side(*size, settings.source_size))
-    what = f"a source ({sample.image.path})"
-    recipe.topology.check_image_size(config.layers, sample.size, what)
+    (sample,) = load_inputs(
+        images[:1], lambda size: fit_longest_side(*size, settings.source_size), call.notes
+    )
+    what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
+    check_size = recipe.topology.check_image_size
+    if config.shift_features:
+        check_size = recipe.topology.check_gram_size
+    check_size(config.layers, sample.size, what)
     call.plan_resources(recipe, config, size=size, target_sizes=[sample.size], layers=config.layers)
     pixels = resize_image(sample.pixels, *sample.size)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 
@@ -69,4 +70,7 @@ def reason_of(error: Any) -> str:
     """
     # The last paragraph holds the reason, after where the graph was built, before the node.
     text = str(error.message).rpartition("\n\n")[2].partition("\n\t [[")[0]
+    text = text.rpartition("<stack traces unavailable>")[2]
+    if "assertion failed: " in text:  # each value is in brackets
+        text = re.sub(r"[\[\]]", "", text.partition("assertion failed: ")[2])
     return " ".join(text.split()) or type(error).__name__

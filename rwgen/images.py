@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -29,7 +29,10 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
 def read_image(
-    source: FileName | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS
+    source: FileName | BinaryIO,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    report: Callable[[str], None] | None = None,
 ) -> NDArray[np.float32]:
     """Read an image as upright, opaque sRGB.
 
@@ -42,6 +45,8 @@ def read_image(
         source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP or PPM: a file name, `"-"` for standard
             input, or a binary stream, which is read to its end.
         max_pixels: Maximum number of pixels. Larger images are refused before decoding.
+        report: Called with a phrase for each part of the file that the result leaves out:
+            transparency, or frames of an animation.
 
     Returns:
         float32 array [height, width, 3], RGB in 0..255.
@@ -57,6 +62,9 @@ def read_image(
         image.load()
         with contextlib.suppress(Exception):  # damaged EXIF data may raise anything; it is ignored
             ImageOps.exif_transpose(image, in_place=True)
+        if report is not None:
+            for phrase in _left_out(image):
+                report(phrase)
         return _grey16_to_rgb(image) if image.mode[0] in "IF" else _to_rgb(image)
 
 
@@ -161,6 +169,17 @@ def central_square(image: NDArray[Any]) -> NDArray[Any]:
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
     return image[top : top + side, left : left + side]
+
+
+def _left_out(image: ImageFile.ImageFile) -> Iterator[str]:
+    """Say what an array of opaque pixels does not hold of a loaded image."""
+    if image.has_transparency_data:
+        alpha = image.convert("RGBA").getchannel("A")
+        if alpha.getextrema()[0] != 255:
+            yield "transparent pixels are blended with white"
+    # The further pictures of an MPO are not frames but previews and depth maps.
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        yield "only the first of several frames is used"
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.float32]:

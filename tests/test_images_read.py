@@ -360,3 +360,22 @@ def test_random_bytes_raise_only_image_errors(magic: bytes, tail: bytes) -> None
     except ImageError:
         return
     assert image.shape[2] == 3
+
+
+def test_what_the_pixels_leave_out_is_reported() -> None:
+    def reported(data: bytes) -> list[str]:
+        found: list[str] = []
+        read(data, report=found.append)
+        return found
+
+    opaque, red = Image.fromarray(RGB), Image.new("RGB", RGB.shape[1::-1], (255, 0, 0))
+    clear = opaque.convert("RGBA")
+    assert reported(encode(opaque, "PNG")) == reported(encode(clear, "PNG")) == []
+    assert reported(encode(opaque, "MPO", save_all=True, append_images=[red.copy()])) == []
+    clear.putpixel((0, 0), (1, 2, 3, 254))
+    assert reported(encode(clear, "PNG")) == ["transparent pixels are blended with white"]
+    for kind in ("GIF", "PNG", "WEBP", "TIFF"):
+        data = encode(opaque, kind, save_all=True, append_images=[red])
+        assert reported(data) == ["only the first of several frames is used"]
+    paletted = encode(Image.new("P", (4, 3)), "GIF", transparency=0)
+    assert reported(paletted) == ["transparent pixels are blended with white"]

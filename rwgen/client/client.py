@@ -11,9 +11,8 @@ from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
-from rwgen.client.config import ClientConfig, Outputs, SignatureInput, parse_url
+from rwgen.client.config import ClientConfig, Outputs, SignatureInput, check_batch, parse_url
 from rwgen.client.rest_transport import RestTransport
-from rwgen.errors import InvalidInputError
 
 
 class Transport(Protocol):
@@ -74,14 +73,12 @@ class FeaturesClient:
             {layer: [batch, ...]}, float32.
 
         Raises:
-            InvalidInputError: there is no such signature, or the dtype is wrong.
+            InvalidInputError: there is no such signature, the dtype is wrong, or the batch is
+                empty.
             ServerError: the server refuses the request, fails, or cannot be reached.
         """
         name, dtype, _ = self.input_of(signature)
-        if images.dtype != dtype:
-            raise InvalidInputError(
-                f"expected images of dtype {dtype} for {signature}. Received: {images.dtype}"
-            )
+        check_batch(signature, dtype, images)
         return self._transport.predict(signature, {name: images})
 
     def input_of(self, signature: str) -> SignatureInput:

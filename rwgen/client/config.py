@@ -106,6 +106,23 @@ def parse_url(url: str) -> ServedModel:
     )
 
 
+def check_batch(signature: str, dtype: np.dtype[Any], images: NDArray[Any]) -> None:
+    """Check a batch of images for a signature.
+
+    Raises:
+        InvalidInputError: the dtype is wrong, or the batch is empty.
+    """
+    if images.dtype != dtype:
+        raise InvalidInputError(
+            f"expected images of dtype {dtype} for {signature}. Received: {images.dtype}"
+        )
+    if images.ndim == 0 or len(images) == 0:
+        raise InvalidInputError(
+            f"expected a batch of at least one image for {signature}. Received: shape "
+            f"{images.shape}"
+        )
+
+
 def unknown_signature(signature: str, known: Iterable[str]) -> InvalidInputError:
     """Return the error for a signature that a model does not have."""
     names = ", ".join(sorted(name for name in known if not name.startswith("__")))

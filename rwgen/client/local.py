@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.client.config import Outputs, SignatureInput, unknown_signature
+from rwgen.client.config import Outputs, SignatureInput, check_batch, unknown_signature
 from rwgen.errors import InvalidInputError, reason_of
 from rwgen.export.config import SIGNATURE_NAMES, ExportConfig, SignatureName
 from rwgen.export.manifest import latest_version
@@ -42,14 +42,16 @@ class SavedModelSource:
         version = latest_version(Path(folder))
         try:
             self._model = tf.saved_model.load(str(version))
-        except (OSError, ValueError, tf.errors.OpError) as error:
-            reason = " ".join(str(error).split())
+        except Exception as error:  # damaged files raise almost any kind of error
+            reason = " ".join(str(error).split()) or type(error).__name__
             raise InvalidInputError(
-                f"expected a SavedModel. Received: {str(version)!r} ({reason:.300})"
+                f"expected an intact SavedModel. Received: {str(version)!r} ({reason:.120}); "
+                "rwgen inspect names the files that changed since the export"
             ) from None
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch of images."""
+        check_batch(signature, self.input_of(signature)[1], images)
         return _run(self._model.signatures[signature], images)
 
     def input_of(self, signature: str) -> SignatureInput:
@@ -80,6 +82,7 @@ class NetworkSource:
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch of images."""
+        check_batch(signature, self.input_of(signature)[1], images)
         return _run(self._function(signature), images)
 
     def input_of(self, signature: str) -> SignatureInput:
@@ -105,9 +108,13 @@ def _run(function: Any, images: NDArray[Any]) -> Outputs:
     try:
         outputs = function(**{spec.name: tensor})
     except tf.errors.InvalidArgumentError as error:
-        raise InvalidInputError(
-            f"expected images that the network accepts. Received: {reason_of(error)}"
-        ) from None
+        reason = reason_of(error)
+        if not reason.startswith("expected"):  # TensorFlow's own
+            reason = (
+                "expected images that the network accepts. "
+                f"Received: shape {images.shape} ({reason})"
+            )
+        raise InvalidInputError(reason) from None
     results = {name: np.asarray(value) for name, value in outputs.items()}
     if any(value.size == 0 for value in results.values()):
         raise InvalidInputError(

@@ -18,6 +18,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from rwgen.network.features import POOLS
+
 Reading = Callable[[tf.Tensor], Any]
 """Maps features of a layer to a tensor or a structure of tensors."""
 
@@ -79,13 +81,12 @@ def recomputing_reader(extractor: keras.Model, jit_compile: bool = True) -> Read
 def _segments(extractor: keras.Model) -> list[keras.Model]:
     """Split the extractor into a chain of models; each gives its layers and the next input."""
     asked = dict(zip(extractor.output_names, extractor.outputs, strict=True))
-    pools = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
     segments: list[keras.Model] = []
     begin, pending = extractor.inputs[0], list[str]()
     for layer in extractor.layers[1:-1]:
         if layer.name in asked:
             pending.append(layer.name)
-        if isinstance(layer, pools):
+        if isinstance(layer, POOLS):
             outputs = {name: asked[name] for name in pending}
             rest = {name: value for name, value in asked.items() if name not in pending}
             try:

@@ -10,6 +10,9 @@ from rwgen.checks import check_choice, is_count, unexpected
 SignatureName = Literal["features", "features_float", "features_from_bytes", "gram", "pooled"]
 """Names of the signatures that an export can have, see `rwgen.export.signatures.signature`."""
 
+JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+"""First bytes of the files that `features_from_bytes` decodes."""
+
 SIGNATURE_NAMES: tuple[SignatureName, ...] = get_args(SignatureName)
 
 

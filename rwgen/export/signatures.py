@@ -13,9 +13,9 @@ import keras
 import tensorflow as tf
 
 from rwgen.errors import InvalidInputError, LayerError
-from rwgen.export.config import ExportConfig, SignatureName
+from rwgen.export.config import JPEG_START, PNG_START, ExportConfig, SignatureName
 from rwgen.network.architecture import DENSE_INPUT_SIZE
-from rwgen.network.features import feature_extractor, gram_matrix
+from rwgen.network.features import POOLS, feature_extractor, gram_matrix
 from rwgen.network.preprocess import preprocess_input
 from rwgen.network.recipe import Recipe
 from rwgen.network.vgg import build_network
@@ -27,8 +27,6 @@ DEFAULT_RESIZE = 224
 """Side that encoded images are resized to if the network accepts any size."""
 
 Outputs = dict[str, tf.Tensor]
-
-_JPEG_START, _PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 
 
 def served_network(
@@ -89,10 +87,14 @@ def signature(
         resize_to: (height, width) that encoded images are resized to.
 
     Returns:
-        A `tf.ConcreteFunction` from one tensor to {layer: float32 tensor}.
+        A `tf.ConcreteFunction` from one tensor to {layer: float32 tensor}. When run, it raises
+        `tf.errors.InvalidArgumentError` for images too small for the deepest layer.
     """
+    smallest = 2 ** sum(isinstance(layer, POOLS) for layer in extractor.layers)
 
     def features(images: tf.Tensor) -> Outputs:
+        if None in images.shape[1:3]:
+            images = _checked_size(images, smallest)
         outputs: Outputs = extractor(preprocess_input(tf.cast(images, tf.float32)))
         return {layer: tf.cast(output, tf.float32) for layer, output in outputs.items()}
 
@@ -124,6 +126,17 @@ def signature(
     return function.get_concrete_function(spec)  # type: ignore[no-any-return]
 
 
+def _checked_size(images: tf.Tensor, smallest: int) -> tf.Tensor:
+    """Return images unchanged; fails if a side is shorter than `smallest` pixels."""
+    size = tf.shape(images)[1:3]
+    large = tf.debugging.Assert(
+        tf.reduce_all(size >= smallest),
+        [f"expected images of at least {smallest} pixels a side. Received height and width:", size],
+    )
+    with tf.control_dependencies([large]):
+        return tf.identity(images)
+
+
 def decode_images(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Decode JPEG and PNG images and resize them.
 
@@ -152,8 +165,8 @@ def decode_images(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
 
 def _checked_header(data: tf.Tensor) -> tf.Tensor:
     """Return the number of pixels that the header declares; fails if there are too many."""
-    is_jpeg = tf.strings.substr(data, 0, len(_JPEG_START)) == _JPEG_START
-    is_png = tf.strings.substr(data, 0, len(_PNG_START)) == _PNG_START
+    is_jpeg = tf.strings.substr(data, 0, len(JPEG_START)) == JPEG_START
+    is_png = tf.strings.substr(data, 0, len(PNG_START)) == PNG_START
     # A PNG stores width and height in bytes 16 to 23.
     is_long = tf.strings.length(data) >= 24
     valid = tf.debugging.Assert(
@@ -163,7 +176,7 @@ def _checked_header(data: tf.Tensor) -> tf.Tensor:
         pixels = tf.cond(is_jpeg, lambda: _jpeg_pixels(data), lambda: _png_pixels(data))
     small = tf.debugging.Assert(
         pixels <= MAX_ENCODED_PIXELS,
-        [f"expected an image of at most {MAX_ENCODED_PIXELS} pixels, received", pixels],
+        [f"expected an image of at most {MAX_ENCODED_PIXELS} pixels. Received:", pixels],
     )
     with tf.control_dependencies([small]):
         return tf.identity(pixels)

@@ -176,6 +176,29 @@ class Architecture:
                 f"{deepest.name}. Received: {width}x{height}"
             )
 
+    def check_gram_size(self, names: Sequence[str], shape: Sequence[int], what: str) -> None:
+        """Check that the features of an image have a covariance in all layers in `names`.
+
+        Args:
+            names: Names of conv or pool layers.
+            shape: Image height and width in pixels. Further values are ignored.
+            what: Description of the image for the message.
+
+        Raises:
+            InvalidInputError: A layer has less than two positions.
+            LayerError: A name is unknown.
+        """
+        self.check_image_size(names, shape, what)
+        deepest = self.deepest(names)
+        height, width = shape[:2]
+        if math.prod(self.output_shape(deepest.name, height, width)[:2]) == 1:
+            side = 2**deepest.num_pools
+            raise InvalidInputError(
+                f"expected {what} of at least {2 * side}x{side} pixels for the layer "
+                f"{deepest.name}, which has one position for every {side}x{side}. "
+                f"Received: {width}x{height}"
+            )
+
     def output_shape(self, name: str, height: int, width: int) -> tuple[int, ...]:
         """Return the shape of a layer's output, without batch dimension, for an image size."""
         spec = self.layer(name)

@@ -11,6 +11,9 @@ import tensorflow as tf
 from rwgen.errors import LayerError
 from rwgen.network.architecture import MAX_CONVOLUTIONS, VGG19, Architecture
 
+POOLS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
+"""Layers that halve an image."""
+
 
 def feature_extractor(model: keras.Model, layers: Sequence[str]) -> keras.Model:
     """Create a model that computes the outputs of some layers, and nothing beyond them.
@@ -48,8 +51,7 @@ def num_pools(model: keras.Model, layer: str) -> int:
     Raises:
         LayerError: the layer is unknown.
     """
-    pools = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
-    return sum(isinstance(below, pools) for below in feature_extractor(model, [layer]).layers)
+    return sum(isinstance(below, POOLS) for below in feature_extractor(model, [layer]).layers)
 
 
 def _own_name(model: keras.Model, layer: str) -> str:

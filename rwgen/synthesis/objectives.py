@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from rwgen.compute.plan import ComputePlan
 from rwgen.compute.readers import Reader, Reading, plain_reader
-from rwgen.errors import LayerError
+from rwgen.errors import InvalidInputError, LayerError
 from rwgen.network.features import feature_extractor, gram_matrix, layer_names
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
@@ -94,7 +95,8 @@ def texture_objective(
 
     Raises:
         LayerError: a layer is unknown.
-        InvalidInputError: no weighting factor exists for this image.
+        InvalidInputError: no weighting factor exists for this image, or it is so small that a layer
+            has a single position.
     """
     names = _spatial_layers(network, config.layers)
     read = (plan or ComputePlan()).reader(feature_extractor(network, names))
@@ -125,8 +127,8 @@ def style_objective(
 
     Raises:
         LayerError: a layer is unknown.
-        InvalidInputError: no weighting factor exists for an image, or the number of styles does
-            not match the configuration.
+        InvalidInputError: no weighting factor exists for an image, a style image is so small that a
+            layer has a single position, or the number of styles does not match the configuration.
     """
     shares = config.blend(len(styles))
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
@@ -237,13 +239,27 @@ def _style_term(
     drowns the content (docs/math.md, "Several styles").
     """
 
-    def moments(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    def moments(
+        image: NDArray[Any], name: str, features: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        if config.shift_features and features.shape[1] * features.shape[2] == 1:
+            raise InvalidInputError(
+                f"expected a larger image: features at {name} are compared with their mean over "
+                f"its positions. Received: {image.shape[2]}x{image.shape[1]} pixels, a single "
+                "position there"
+            )
         scale = feature_scale(features)
         features /= tf.cast(scale, features.dtype)
         shift = tf.reduce_mean(features, axis=[1, 2], keepdims=True) * float(config.shift_features)
         return gram_matrix(features - shift), shift, scale
 
-    found = [read(tf.convert_to_tensor(image), dict.fromkeys(names, moments)) for image in images]
+    found = [
+        read(
+            tf.convert_to_tensor(image),
+            {name: functools.partial(moments, image, name) for name in names},
+        )
+        for image in images
+    ]
     targets = {name: _mixture([of_image[name] for of_image in found], shares) for name in names}
     shifts = {name: shift for name, (_, shift, _) in targets.items()}
     scales = {name: scale for name, (_, _, scale) in targets.items()}

@@ -142,16 +142,17 @@ def feature_scale(features: tf.Tensor) -> tf.Tensor:
 def _factors(
     read: Reader, image: tf.Tensor, losses: Mapping[str, Reading], weighting: Weighting
 ) -> dict[str, float]:
-    gradients = input_gradients(read, image, losses)
-    return {name: _reciprocal_mean(name, grad, weighting) for name, grad in gradients.items()}
-
-
-def _reciprocal_mean(name: str, gradient: NDArray[np.floating], weighting: Weighting) -> float:
-    values = gradient.astype(np.float64)
-    mean = np.abs(values).mean() if weighting == "magnitude" else abs(values.mean())
-    if not (np.isfinite(mean) and mean > 0):
-        raise InvalidInputError(
-            f"expected an image on which the features at {name} depend. Received: a mean gradient "
-            f"of {mean}; the image is uniform, or the layer does not see it"
-        )
-    return float(1 / mean)
+    factors = {}
+    for name, gradient in input_gradients(read, image, losses).items():
+        values = gradient.astype(np.float64)
+        mean = np.abs(values).mean() if weighting == "magnitude" else abs(values.mean())
+        if not (np.isfinite(mean) and mean > 0):
+            pixels = np.asarray(image)
+            is_uniform = bool((pixels == pixels[:, :1, :1]).all())
+            kind = "an image of a single color" if is_uniform else "an image that leaves them as is"
+            raise InvalidInputError(
+                f"expected an image on which the features at {name} depend. Received: {kind} (mean "
+                f"gradient {mean:g})"
+            )
+        factors[name] = float(1 / mean)
+    return factors

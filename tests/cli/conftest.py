@@ -32,16 +32,18 @@ def searches_are_cheap(eager_module: None) -> None:
     """Calls in this process run eagerly; those in others are traced and compiled."""
 
 
+NOTE = "rwgen: note: "
 SHALLOW = ("--content-layer", "conv1_1", "--style-layer", "conv1_1", "--octaves", "0")
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a call of `main` gave."""
+    """What a call of `main` gave; standard error without its notes, and these."""
 
     code: int
     out: bytes
     err: str
+    notes: tuple[str, ...] = ()
 
     @property
     def json(self) -> dict[str, Any]:
@@ -60,7 +62,10 @@ def _call(*arguments: object, stdin: bytes = b"") -> Run:
         patch.setattr(sys, "stdout", out)
         code = main([str(argument) for argument in arguments])
         out.flush()
-    return Run(code, out.buffer.getvalue(), err.getvalue())
+    lines = err.getvalue().splitlines(keepends=True)
+    rest = "".join(line for line in lines if not line.startswith(NOTE))
+    notes = tuple(line.removeprefix(NOTE).strip() for line in lines if line.startswith(NOTE))
+    return Run(code, out.buffer.getvalue(), rest, notes)
 
 
 def _picture(path: Path, width: int, height: int, seed: int) -> Path:

@@ -54,12 +54,29 @@ def test_too_little_memory_is_one_line(
     assert "memory" in refused(*arguments, code=1)
 
 
-def test_an_error_of_rwgen_itself_is_not_hidden(
+def test_an_unexpected_error_is_one_line(
+    refused: Call, arguments: tuple[object, ...], fake_tasks: Any
+) -> None:
+    fake_tasks.failure = ZeroDivisionError("a bug\n" + "of many words " * 100)
+    line = refused(*arguments, code=1)
+    assert line.startswith("rwgen: unexpected error: ZeroDivisionError: a bug of many words")
+    assert "rwgen --debug" in line
+    assert len(line) < 300
+
+
+def test_debug_shows_where_an_unexpected_error_arose(
     call: Call, arguments: tuple[object, ...], fake_tasks: Any
 ) -> None:
     fake_tasks.failure = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        call(*arguments)
+        call("--debug", *arguments)
+
+
+def test_a_missing_file_inside_is_not_blamed_on_standard_output(
+    refused: Call, arguments: tuple[object, ...], fake_tasks: Any
+) -> None:
+    fake_tasks.failure = FileNotFoundError(2, "No such file or directory", "kernel.so")
+    assert "kernel.so" in refused(*arguments, code=1)
 
 
 def test_a_folder_that_vanishes_meanwhile_is_one_line(

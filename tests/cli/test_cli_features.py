@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import rwgen
 from rwgen.client.config import ClientConfig
@@ -102,7 +103,8 @@ def test_folders_are_searched_and_json_is_written(
         (("--network", "nothing"), "expected a network"),
         (("--network", "ranvgg19", "--layers", "conv9"), "conv9"),
         (("--network", "ranvgg19", "--signature", "classify"), "classify"),
-        (("--network", "ranvgg19", "--size", "16"), "at least 32"),
+        (("--network", "ranvgg19", "--size", "16"), "a --size of at least 32"),
+        (("--network", "ranvgg19", "--layers", "fc6", "--size", "64"), "a --size of 256x256"),
         (("--model", "no-such-folder"), "expected the folder of an exported model"),
         (("--model", "no-such-folder", "--layers", "pool1"), "--layers"),
         (("--server", "http://localhost:8501"), "expected a server's URL"),
@@ -123,6 +125,8 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
     (tmp_path / "empty").mkdir()
     bad = tmp_path / "bad.png"
     bad.write_bytes(b"\x89PNG\r\n\x1a\n but no more than that")
+    webp = tmp_path / "photo.webp"
+    Image.new("RGB", (8, 8)).save(webp)
     output = tmp_path / "f.npz"
     for image, signature, message in (
         (tmp_path / "no.png", "features", "no.png"),
@@ -130,6 +134,7 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
         (bad, "features", "bad.png"),
         (bad, "features_from_bytes", "expected an image of at most"),
         (tmp_path / "empty", "features", "folder of images"),
+        (webp, "features_from_bytes", f"expected JPEG and PNG files. Received: {str(webp)!r}"),
     ):
         run = call("features", image, "-o", output, "--model", model, "--signature", signature)
         assert run.code == 2
@@ -259,6 +264,29 @@ def test_what_was_computed_before_a_server_is_gone_is_written(
         f"rwgen: wrote {output} with 1 of 3 images",
     ]
     assert np.load(output).shape == (1, 3)
+
+
+@pytest.mark.parametrize("signature", ["features", "pooled"])
+def test_a_size_too_small_for_a_model_is_named(
+    refused: Callable[..., str], model: Path, tmp_path: Path, signature: str
+) -> None:
+    arguments = ("--model", model, "--signature", signature, "--size", "1x9")
+    line = refused("features", PHOTOS[0], "-o", tmp_path / "f.npz", *arguments)
+    assert line == (
+        "rwgen: expected images of at least 2 pixels a side. Received height and width: 9 1\n"
+    )
+
+
+def test_a_damaged_export_is_named(
+    refused: Callable[..., str], model: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(model, tmp_path / "cut")
+    (data,) = (tmp_path / "cut" / "1" / "variables").glob("variables.data-*")
+    data.write_bytes(data.read_bytes()[:-1000])
+    line = refused("features", PHOTOS[0], "-o", tmp_path / "f.npz", "--model", tmp_path / "cut")
+    assert "expected an intact SavedModel" in line
+    assert str(tmp_path / "cut" / "1") in line
+    assert not (tmp_path / "f.npz").exists()
 
 
 def test_an_unreachable_server_is_a_failure(

@@ -105,7 +105,8 @@ def test_any_layer_can_be_inverted_by_both_its_names(
 ) -> None:
     for name in (spec.name, spec.keras_name):
         out = tmp_path / f"{name}.png"
-        run = call("invert", pictures.content, "--layer", name, "-o", out, "--size", 48)
+        size = () if spec.kind == "dense" else ("--size", 48)
+        run = call("invert", pictures.content, "--layer", name, "-o", out, *size)
         assert (run.code, run.err) == (0, "")
         assert fake_tasks.last["config"] == InversionConfig()
         assert fake_tasks.last["layer"] == spec.name
@@ -122,6 +123,26 @@ def test_a_dense_layer_sees_the_central_square(call: Call, fake_tasks: Any, tmp_
     run = call("invert", tmp_path / "in.png", "--layer", "fc8", "-o", tmp_path / "out.png")
     assert run.code == 0
     np.testing.assert_array_equal(fake_tasks.last["image"], 200)
+
+
+def test_what_changes_an_image_is_said(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    clear, moving = tmp_path / "clear.png", tmp_path / "moving.gif"
+    Image.new("RGBA", (48, 36), (9, 9, 9, 254)).save(clear)
+    frames = [Image.new("RGB", (48, 36), (9, gray, 9)) for gray in (9, 200)]
+    frames[0].save(moving, save_all=True, append_images=frames[1:])
+    arguments = ("style", clear, moving, "-o", tmp_path / "out.png")
+    assert call(*arguments, "--size", 48).notes == (
+        f"{clear}: transparent pixels are blended with white",
+        f"{moving}: only the first of several frames is used",
+    )
+    assert call(*arguments, "--size", 48, "--quiet").notes == ()
+    arguments = ("style", pictures.content, pictures.style, "-o", tmp_path / "out.png")
+    assert call(*arguments, "--size", 44).notes == ()
+    assert call(*arguments, "--size", 45).notes == (
+        f"{pictures.style}: enlarged from 40x44 to 41x45 pixels, which adds no detail",
+    )
 
 
 def test_the_search_can_start_from_the_content_or_from_a_file(

@@ -86,9 +86,24 @@ CASES: dict[str, tuple[list[str], str]] = {
     "stdin twice with the start": (["style", "-", "style.png", "--init", "-", "-o", "out.png"],
                                    "'-'"),
     "a narrow content": (["style", "narrow.png", "style.png", "-o", "out.png"],
-                         "(narrow.png) of at least 8 pixels a side for the layer conv4_1"),
-    "a narrow style": (["style", "content.png", "narrow.png", "-o", "out.png"], "(narrow.png)"),
+                         "(narrow.png at --size 512) of at least 8 pixels a side for the layer "
+                         "conv4_1"),
+    "a narrow style": (["style", "content.png", "narrow.png", "-o", "out.png"],
+                       "a style image (narrow.png"),
     "a narrow source": (["texture", "narrow.png", "-o", "out.png"], "of at least 8 pixels"),
+    "a source of one position": (
+        ["texture", "square.png", "-o", "out.png", "--source-size", "8"],
+        "(square.png at --source-size 8) of at least 16x8 pixels for the layer conv4_1, which has "
+        "one position for every 8x8. Received: 8x8",
+    ),
+    "a style of one position": (
+        ["style", "square.png", "square.png", "-o", "out.png", "--size", "8"],
+        "a style image (square.png at --size 8) of at least 16x8",
+    ),
+    "a dense layer of another size": (
+        [*INVERT, "--layer", "fc6", "--size", "64"],
+        "--size: expected 256 for the dense layer fc6. Received: 64",
+    ),
     "a narrow image": (["invert", "narrow.png", "-o", "out.png", "--layer", "pool2"], "256x1"),
     "a narrow result": ([*TEXTURE, "--size", "64x7"], "a --size of at least 8 pixels"),
     "too small a size": (style("--size", "7"), "of at least 8 pixels"),

@@ -181,6 +181,7 @@ def test_a_server_that_ends_on_its_own_is_a_failure(
         ((".", "--server", "apache"), "--server"),
         (("one", "--label", "stable"), "--label"),
         (("one", "--label", "stable=x"), "--label"),
+        (("one", "--label", "stable=9"), "--label: expected a version of one (1). Received: 'st"),
         ((".", "--label", "stable=1"), "--name, --label"),
         ((".", "--name", "x"), "--name, --label"),
         (("one", "--tls-key", "x"), "tls_key"),

@@ -120,6 +120,8 @@ def test_what_the_server_refuses_has_its_code(server, scheme):
             client.predict("classify", batch(1))
         with pytest.raises(rwgen.InvalidInputError, match=r"dtype uint8.*float64"):
             client.predict("pooled", batch(1).astype(float))
+        with pytest.raises(rwgen.InvalidInputError, match="at least one image"):
+            client.predict("pooled", batch(0))
         junk = np.empty(1, object)
         junk[0] = b"no image"
         with pytest.raises(ServerError, match="JPEG or PNG") as caught:

@@ -10,7 +10,9 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from rwgen.export.signatures import MAX_ENCODED_PIXELS, decode_images
+import rwgen
+from rwgen.errors import reason_of
+from rwgen.export.signatures import MAX_ENCODED_PIXELS, decode_images, signature
 
 PHOTO = Path(__file__).parents[2] / "examples" / "astronaut.jpg"
 
@@ -59,6 +61,18 @@ def test_images_are_those_of_pillow(kind, mode):
     small = decode_images(tf.constant([data]), (20, 30)).numpy()[0]
     np.testing.assert_allclose(small, smaller, atol=1.01 if kind == "PNG" else 6)
     assert 0 <= small.min() <= small.max() <= 255
+
+
+def test_images_too_small_for_the_deepest_layer_are_refused_with_the_reason():
+    network = rwgen.build_network(rwgen.Recipe(blocks=((2, 1), (2, 1))), "pool2")
+    extractor = rwgen.feature_extractor(network, ["conv1_1", "pool2"])
+    function = signature("features", extractor, (8, 8))
+    assert function(tf.zeros([1, 4, 5, 3], tf.uint8))["pool2"].shape == (1, 1, 1, 2)
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        function(tf.zeros([1, 4, 3, 3], tf.uint8))
+    assert reason_of(caught.value) == (
+        "expected images of at least 4 pixels a side. Received height and width: 4 3"
+    )
 
 
 def test_an_empty_batch_has_no_images():

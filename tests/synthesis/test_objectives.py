@@ -197,8 +197,19 @@ def test_a_style_without_a_share_is_not_looked_at(small_network, images):
         config = dataclasses.replace(CONFIG, style_blend=blend)
         found.append(worth(style_objective(network, content, styles, config), candidate))
     assert found[0] == found[1]
-    with pytest.raises(InvalidInputError, match="uniform"):
+    with pytest.raises(InvalidInputError, match="single color"):
         style_objective(network, content, [style, black], CONFIG)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (5, 7)])
+def test_a_style_of_one_position_has_no_deviations_from_its_mean(small_network, smooth_image, size):
+    network, content = small_network(), smooth_image(8, 8)
+    config = dataclasses.replace(CONFIG, style_layers=("conv1_1", "pool2"), whiten_gram=False)
+    with pytest.raises(InvalidInputError, match=f"pool2 .*{size[1]}x{size[0]} .*single position"):
+        style_objective(network, content, [smooth_image(*size)], config)
+    style_objective(network, content, [smooth_image(4, 8)], config)
+    plain = dataclasses.replace(config, shift_features=False)
+    style_objective(network, content, [smooth_image(*size)], plain)
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -140,9 +140,14 @@ def test_feature_scales_are_root_mean_squares_and_one_where_there_is_nothing():
 @pytest.mark.parametrize("weighting", ["magnitude", "signed"])
 @pytest.mark.parametrize("factors", [content_factors, style_factors])
 def test_an_image_without_features_has_no_factor_and_the_layer_is_named(
-    small_network, factors, weighting
+    small_network, smooth_image, factors, weighting
 ):
-    extractor = feature_extractor(small_network(bias_stddev=0.0), ["conv2_1"])
-    with pytest.raises(InvalidInputError, match=r"conv2_1.*0\.0") as caught:
-        factors(plain_reader(extractor), np.zeros((1, 8, 8, 3)), ["conv2_1"], weighting)
-    assert len(str(caught.value).splitlines()) == 1
+    for stddev, image, cause in (
+        (0.4, np.zeros((1, 8, 8, 3)), "an image of a single color"),
+        (0.0, smooth_image(8, 8), "an image that leaves them as is"),
+    ):
+        network = small_network(kernel_stddev=stddev, bias_stddev=0.0)
+        read = plain_reader(feature_extractor(network, ["conv2_1"]))
+        with pytest.raises(InvalidInputError, match=rf"conv2_1 .*{cause}") as caught:
+            factors(read, image, ["conv2_1"], weighting)
+        assert len(str(caught.value).splitlines()) == 1
