@@ -68,3 +68,21 @@ def save_model(folder, version=VERSION, offset=2.0, warmup=None):
                 writer.write(record)
     temporary.rename(folder / str(version))
     return folder
+
+
+def save_echo(folder, dtypes):
+    """Write a model with a signature per element type, which returns its input of any shape."""
+
+    def signature(dtype, function):
+        return tf.function(function, input_signature=[tf.TensorSpec(None, dtype, "x")])
+
+    signatures = {dtype.name: signature(dtype, lambda x: {"y": tf.identity(x)}) for dtype in dtypes}
+    signatures["texts"] = signature(
+        # The texts as bytes, and a scalar next to them.
+        tf.string,
+        lambda x: {"y_bytes": tf.identity(x), "first": tf.reshape(x, [-1])[0]},
+    )
+    module = tf.Module()
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, str(folder / str(VERSION)), signatures)
+    return folder

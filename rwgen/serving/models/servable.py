@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
@@ -20,7 +19,7 @@ from rwgen.export.warmup import WARMUP_FILE
 from rwgen.serving.logs import log
 from rwgen.serving.models.folders import MODEL_FILE
 from rwgen.serving.models.spec import DEFAULT_SIGNATURE, DTYPES, Signature, TensorInfo
-from rwgen.serving.models.tensor_proto import decode_inputs
+from rwgen.serving.models.tensor_proto import as_array, decode_inputs
 from rwgen.serving.status import Code, ServingError, invalid
 
 TAG = "serve"
@@ -94,7 +93,7 @@ class Servable:
         try:
             tensors = {name: tf.constant(array) for name, array in inputs.items()}
             outputs = self._functions[signature](**tensors)
-            return {name: np.asarray(output.numpy()) for name, output in outputs.items()}
+            return {name: as_array(output.numpy()) for name, output in outputs.items()}
         except Exception as error:
             raise as_serving_error(error) from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from rwgen.checks import is_count
 from rwgen.serving.config import MAX_VERSION
@@ -59,24 +60,28 @@ class DType:
 
 
 DTYPES = {
-    number: DType(number, name, np.dtype(numpy), field)
-    for number, name, numpy, field in (
-        (1, "float", "float32", "float_val"),
-        (2, "double", "float64", "double_val"),
-        (3, "int32", "int32", "int_val"),
-        (4, "uint8", "uint8", "int_val"),
-        (5, "int16", "int16", "int_val"),
-        (6, "int8", "int8", "int_val"),
-        (7, "string", "object", "string_val"),
-        (9, "int64", "int64", "int64_val"),
-        (10, "bool", "bool", "bool_val"),
-        (17, "uint16", "uint16", "int_val"),
-        (19, "half", "float16", "half_val"),
-        (22, "uint32", "uint32", "uint32_val"),
-        (23, "uint64", "uint64", "uint64_val"),
+    number: DType(number, name, np.dtype(tf.as_dtype(number).as_numpy_dtype), field)
+    for number, name, field in (
+        (1, "float", "float_val"),
+        (2, "double", "double_val"),
+        (3, "int32", "int_val"),
+        (4, "uint8", "int_val"),
+        (5, "int16", "int_val"),
+        (6, "int8", "int_val"),
+        (7, "string", "string_val"),
+        (8, "complex64", "scomplex_val"),
+        (9, "int64", "int64_val"),
+        (10, "bool", "bool_val"),
+        (14, "bfloat16", "half_val"),
+        (17, "uint16", "int_val"),
+        (18, "complex128", "dcomplex_val"),
+        (19, "half", "half_val"),
+        (22, "uint32", "uint32_val"),
+        (23, "uint64", "uint64_val"),
     )
 }
-"""Element types that requests and responses may contain, by number."""
+"""Element types that requests and responses may contain, by number. JSON has no form for bfloat16
+and the complex types."""
 
 STRING = DTYPES[7]
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rwgen.checks import is_count
 from rwgen.serving.models.spec import MAX_RANK, STRING, DType
-from rwgen.serving.status import ServingError, invalid
+from rwgen.serving.status import Code, ServingError, invalid
 
 MAX_SHOWN = 120
 """Maximum number of characters of a JSON value in an error message."""
@@ -37,8 +37,13 @@ def to_array(value: Any, dtype: DType) -> NDArray[Any]:
         dtype: required element type.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type without a form in
+            JSON, with TensorFlow Serving's message.
     """
+    if dtype is not STRING and dtype.numpy.kind not in _KINDS:
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}"
+        )
     array = _at_once(value, dtype)
     if array is not None:
         return array
