@@ -47,7 +47,7 @@ class Predictor:
         Args:
             servable: a version that stays leased until this returns.
             signature: a signature of `servable`.
-            inputs: inputs with valid names, dtypes and shapes.
+            inputs: inputs with valid names and dtypes.
             deadline: deadline on the clock of `time.monotonic`.
 
         Raises:

@@ -62,8 +62,8 @@ class Server:
         """Load the models, then listen.
 
         Raises:
-            InvalidInputError: a model cannot be loaded, an address is not available, the TLS
-                files are unusable, or the server was started before.
+            InvalidInputError: no model can be loaded, an address is not available, the TLS files
+                are unusable, or the server was started before.
         """
         if self._begun:
             raise InvalidInputError("expected a new server. Received: one that was started before")

@@ -131,8 +131,6 @@ UNKNOWN_RANK.tensor_shape.unknown_rank = True
         (tensor([1] * 300, float_val=[1.0]), "serving_default", "x"),
         (tensor([2], tensor_content=b"\x00" * 7), "batched", "x"),
         (tensor([2], tensor_content=b"\x00" * 80), "batched", "x"),
-        (tensor([1, 1], float_val=[1.0]), "batched", "x"),
-        (tensor([], float_val=[1.0]), "batched", "x"),
         (tensor([1], tf.float64, double_val=[1.0]), "batched", "x"),
         (tensor([1], tf.resource), "batched", "x"),
         (tensor([1], tf.variant), "batched", "x"),

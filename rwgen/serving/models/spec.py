@@ -95,18 +95,12 @@ class TensorInfo:
 
     Attributes:
         dtype: element type.
-        shape: the shape, with None for a dimension of any size; None for any shape at all.
+        shape: the shape that the model declares, with None for a dimension of any size; None for
+            any shape at all. The model may accept others.
     """
 
     dtype: DType
     shape: tuple[int | None, ...] | None
-
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Return whether a tensor may have this shape."""
-        return self.shape is None or (
-            len(shape) == len(self.shape)
-            and all(own in (None, side) for own, side in zip(self.shape, shape, strict=True))
-        )
 
 
 @dataclass(frozen=True)
@@ -146,22 +140,15 @@ class Signature:
                 f"Sent extra: {_listed(extra)}. Missing but required: {_listed(missing)}."
             )
 
-    def check_input(self, name: str, dtype_name: str, shape: tuple[int, ...]) -> None:
-        """Check the dtype and shape of an input.
+    def check_dtype(self, name: str, dtype_name: str) -> None:
+        """Check the element type of an input.
 
         Raises:
             ServingError: INVALID_ARGUMENT.
         """
-        info = self.inputs[name]
-        if dtype_name != info.dtype.name:
-            raise invalid(
-                f"Expected input {name} to be {info.dtype.name} but {dtype_name} is provided."
-            )
-        if not info.accepts(shape):
-            raise invalid(
-                f"Expected input {name} to have shape {shown_shape(info.shape)} but "
-                f"{shown_shape(shape)} is provided."
-            )
+        expected = self.inputs[name].dtype.name
+        if dtype_name != expected:
+            raise invalid(f"Expected input {name} to be {expected} but {dtype_name} is provided.")
 
     def select_outputs(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the outputs that a request asks for; all if it names none.
@@ -178,13 +165,6 @@ class Signature:
             if name in wanted[:position]:
                 raise invalid(f"duplicate output tensor alias: {name}")
         return wanted or tuple(self.outputs)
-
-
-def shown_shape(shape: tuple[int | None, ...] | None) -> str:
-    """Format a shape for error messages, such as `[?,224,224,3]`."""
-    if shape is None:
-        return "<unknown>"
-    return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"
 
 
 def dtype_name(number: int) -> str:

@@ -139,7 +139,7 @@ def decode_inputs(
     """
     total = 0
     for name, proto in protos.items():
-        signature.check_input(name, dtype_name(proto.dtype), declared_shape(proto, name))
+        signature.check_dtype(name, dtype_name(proto.dtype))
         total += declared_bytes(proto, name)
     if total > max_bytes:
         raise invalid(

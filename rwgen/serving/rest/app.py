@@ -89,8 +89,6 @@ class RestApp:
         del body
         slot.grow(total_bytes(request.inputs))
         signature = servable.signatures[request.signature_name]
-        for name, array in request.inputs.items():
-            signature.check_input(name, signature.inputs[name].dtype.name, array.shape)
         outputs = await predictor.predict(servable, signature, request.inputs, deadline)
 
         def encode() -> bytes:
