@@ -7,7 +7,6 @@ differently, are converted one by one, which also finds the first invalid value.
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
 import json
 import math
@@ -22,6 +21,8 @@ from rwgen.serving.status import Code, ServingError, invalid
 
 MAX_SHOWN = 120
 """Maximum number of characters of a JSON value in an error message."""
+
+_WHITE_SPACE = b" \t\n\v\f\r"
 
 _MAX_FLOAT = int(np.finfo(np.float64).max)
 
@@ -129,7 +130,7 @@ def _collect(
 
 def _element(value: Any, dtype: DType) -> Any:
     if dtype is STRING:
-        if is_base64(value):
+        if isinstance(value, dict):
             return _from_base64(value)
         if isinstance(value, str):
             try:
@@ -148,12 +149,22 @@ def _element(value: Any, dtype: DType) -> Any:
     raise _type_error(value, dtype)
 
 
-def _from_base64(value: dict[str, str]) -> bytes:
-    text = value["b64"]
+def _from_base64(value: dict[str, Any]) -> bytes:
+    """Decode an object that represents bytes, by the rules of Abseil's `Base64Unescape`.
+
+    White space is skipped, since many encoders break lines, and padding may be missing.
+    """
+    if not is_base64(value):
+        raise format_error(value, "not formatted correctly for base64 data")
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise format_error(value, "not formatted correctly for base64 data") from None
+        text = value["b64"].encode("ascii").translate(None, _WHITE_SPACE)
+        digits = text.rstrip(b"=.")
+        padding = -len(digits) % 4
+        if len(text) - len(digits) in (0, padding):
+            return base64.b64decode(digits + b"=" * padding, validate=True)
+    except ValueError:  # also of digits that are none
+        pass
+    raise invalid("Unable to base64 decode")
 
 
 def _type_error(value: Any, dtype: DType) -> ServingError:
