@@ -63,6 +63,14 @@ def serve(
             help="Label for a version, which then stays loaded. Repeatable.",
         ),
     ] = None,
+    enable_batching: Annotated[
+        bool,
+        typer.Option(
+            "--enable-batching",
+            help="Combine requests for every signature into batches, not only for those that the "
+            "manifest of an export declares to be per image.",
+        ),
+    ] = _DEFAULTS.enable_batching,
     max_batch_size: Annotated[
         int,
         typer.Option(
@@ -95,6 +103,7 @@ def serve(
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port,
+        enable_batching=enable_batching,
         max_batch_size=max_batch_size,
         request_timeout=request_timeout,
         drain_timeout=drain_timeout,

@@ -29,11 +29,14 @@ class Predictor:
     Args:
         batcher: queue in front of the models.
         codec: threads that convert long messages.
+        join_all: whether requests for every signature may share a run, rather than only for those
+            that are known to be per image.
     """
 
-    def __init__(self, batcher: Batcher, codec: Executor) -> None:
+    def __init__(self, batcher: Batcher, codec: Executor, *, join_all: bool) -> None:
         self._batcher = batcher
         self._codec = codec
+        self._join_all = join_all
 
     async def predict(
         self,
@@ -58,6 +61,7 @@ class Predictor:
             signature=signature,
             inputs={**signature.defaults, **inputs},
             deadline=deadline,
+            joinable=self._join_all or signature.per_image,
         )
         self._batcher.submit(task)
         try:

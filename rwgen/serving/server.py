@@ -89,7 +89,7 @@ class Server:
         backend = Backend(
             config=config,
             manager=self._manager,
-            predictor=Predictor(self._batcher, self._codec),
+            predictor=Predictor(self._batcher, self._codec, join_all=config.enable_batching),
             gate=self._gate,
             metrics=self.metrics,
         )

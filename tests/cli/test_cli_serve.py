@@ -149,9 +149,14 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     key.write_text('a "key"\n')
     certificate.write_text("a certificate\n")
     config = ServerConfig(
-        max_batch_size=5, batch_timeout=0.25, tls_key=str(key), tls_certificate=str(certificate)
+        enable_batching=True,
+        max_batch_size=5,
+        batch_timeout=0.25,
+        tls_key=str(key),
+        tls_certificate=str(certificate),
     )
     arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")])
+    assert "--enable_batching=true" in arguments
     text = (tmp_path / "batching.config").read_text()
     assert "max_batch_size { value: 5 }" in text
     assert "batch_timeout_micros { value: 250000 }" in text

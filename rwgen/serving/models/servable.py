@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from rwgen.errors import reason_of
+from rwgen.errors import InvalidInputError, reason_of
+from rwgen.export.manifest import read_manifest
 from rwgen.export.warmup import WARMUP_FILE
 from rwgen.serving.logs import log
 from rwgen.serving.models.folders import MODEL_FILE
@@ -62,8 +63,9 @@ class Servable:
             self._session = _load(path)
         except Exception as error:
             raise as_serving_error(error) from error
+        per_image = _per_image(path)
         self.signatures = {
-            key: _signature(key, definition)
+            key: _signature(key, definition, per_image=key in per_image)
             for key, definition in self.signature_defs.items()
             if _can_be_sent(definition)
         }
@@ -215,12 +217,21 @@ def _base_dtype(info: Any) -> int:
         return 0
 
 
-def _signature(name: str, definition: Any) -> Signature:
+def _per_image(path: Path) -> tuple[str, ...]:
+    """Return the signatures that the manifest of an export declares to be per image."""
+    try:
+        return read_manifest(path).per_image
+    except InvalidInputError:  # not an export of rwgen
+        return ()
+
+
+def _signature(name: str, definition: Any, *, per_image: bool) -> Signature:
     return Signature(
         name,
         {key: _tensor_info(info) for key, info in definition.inputs.items()},
         {key: _tensor_info(info) for key, info in definition.outputs.items()},
         {key: tf.make_ndarray(value) for key, value in definition.defaults.items()},
+        per_image,
     )
 
 

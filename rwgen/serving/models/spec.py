@@ -112,15 +112,17 @@ class Signature:
         inputs: inputs by name.
         outputs: outputs by name.
         defaults: values of inputs that a request may omit.
+        per_image: whether a row of the outputs depends on the same row of the inputs alone.
     """
 
     name: str
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     defaults: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    per_image: bool = False
 
     @property
-    def batchable(self) -> bool:
+    def has_batch(self) -> bool:
         """Whether dimension 0 of every input and output is a batch of any size."""
         tensors = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(info.shape and info.shape[0] is None for info in tensors)
