@@ -13,6 +13,9 @@ from rwgen.errors import InvalidInputError
 MAX_VERSION = 2**63 - 1
 """Largest version number, as in TensorFlow Serving's messages."""
 
+MAX_REQUEST_BYTES = 2**31 - 1
+"""Largest limit for one request: gRPC stores the size of a message in 32 bits."""
+
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Default path of the metrics, the same as TensorFlow Serving's."""
 
@@ -92,7 +95,7 @@ class ServerConfig:
             "batch_threads": (1, None),
             "max_queued_requests": (1, None),
             "max_concurrent_requests": (1, None),
-            "max_request_bytes": (1, 2**31 - 1),  # gRPC stores the size of a message in 32 bits
+            "max_request_bytes": (1, MAX_REQUEST_BYTES),
             "max_pending_bytes": (self.max_request_bytes, None),
             "max_connections": (1, None),
         }

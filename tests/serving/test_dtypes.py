@@ -3,10 +3,11 @@
 import base64
 import json
 
+import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_clients import GUARD, rest, running, stubs_of
+from serving_clients import GUARD, code_of, rest, running, stubs_of
 from serving_models import save_echo
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
@@ -23,9 +24,13 @@ SHAPES = [(), (2,), (2, 3), (2, 0), (2, 1, 3)]
 
 
 @pytest.fixture(scope="module")
-def echo(tmp_path_factory):
-    folder = save_echo(tmp_path_factory.mktemp("echo"), DTYPES.values())
-    with running(folder) as server:
+def echo_folder(tmp_path_factory):
+    return save_echo(tmp_path_factory.mktemp("echo"), DTYPES.values())
+
+
+@pytest.fixture(scope="module")
+def echo(echo_folder):
+    with running(echo_folder) as server:
         yield server
 
 
@@ -117,6 +122,30 @@ class TestEcho:
 
 def post(server, **body):
     return rest(server, "POST", "/v1/models/hp2:predict", json.dumps(body))
+
+
+def test_messages_may_be_as_large_as_the_limit(echo_folder):
+    values = np.arange(10 << 20, dtype=np.float32)  # 40 MiB, more than the default limit
+    request = PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "hp2", "float32"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto(values))
+    options = [("grpc.max_receive_message_length", -1)]
+    for limit in (1 << 25, 1 << 26):
+        with (
+            running(echo_folder, max_request_bytes=limit) as server,
+            stubs_of(server, options=options) as stubs,
+        ):
+            if limit < values.nbytes:
+                code = code_of(lambda s=stubs: s.prediction.Predict(request, timeout=GUARD))
+                assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+                continue
+            outputs = stubs.prediction.Predict(request, timeout=GUARD).outputs
+            np.testing.assert_array_equal(tf.make_ndarray(outputs["y"]), values)
+            # The same limit for the body, which is mostly white space.
+            body = json.dumps({"signature_name": "float32", "inputs": 1}).encode()
+            body += b" " * (limit - len(body))
+            assert rest(server, "POST", "/v1/models/hp2:predict", body) == (200, {"outputs": 1.0})
+            assert rest(server, "POST", "/v1/models/hp2:predict", body + b" ")[0] == 413
 
 
 @pytest.mark.parametrize("sent", ["ab", ["ab", "c"], [["ab"], ["c"]]])

@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from numpy.typing import NDArray
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from rwgen.serving.admission import check_inputs
 from rwgen.serving.models.spec import DTYPES, MAX_RANK, STRING, Signature, dtype_name
 from rwgen.serving.status import invalid
 
@@ -135,14 +136,12 @@ def decode_inputs(
         The arrays by name, and the size in bytes that they count for.
 
     Raises:
-        ServingError: INVALID_ARGUMENT. Nothing is allocated before the sizes have been checked.
+        ServingError: INVALID_ARGUMENT, or RESOURCE_EXHAUSTED if the shapes declare too much.
+            Nothing is allocated before that has been checked.
     """
     total = 0
     for name, proto in protos.items():
         signature.check_dtype(name, dtype_name(proto.dtype))
         total += declared_bytes(proto, name)
-    if total > max_bytes:
-        raise invalid(
-            f"Expected inputs of at most {max_bytes} bytes but {total} are declared by their shapes"
-        )
+    check_inputs(total, max_bytes)
     return {name: to_array(proto, name) for name, proto in protos.items()}, total
