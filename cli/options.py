@@ -226,7 +226,7 @@ def parse_size(text: str) -> tuple[int, int]:
     )
 
 
-def parse_memory(text: str) -> int:
+def parse_bytes(option: str, text: str) -> int:
     """Bytes from a number with a unit: B, kB, MB, GB, TB, KiB, MiB, GiB or TiB, in any case.
 
     Raises:
@@ -240,8 +240,7 @@ def parse_memory(text: str) -> int:
         if count:
             return count
     raise InvalidInputError(
-        "--memory-limit: expected a number with a unit, such as 12GiB or 800MB. "
-        f"Received: {text!r:.60}"
+        f"{option}: expected a number with a unit, such as 12GiB or 800MB. Received: {text!r:.60}"
     )
 
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 
-from rwgen.cli.options import parse_memory
+from rwgen.cli.options import parse_bytes
 from rwgen.compute.device import check_device, use_device
 from rwgen.compute.memory import Workload, available_memory, format_bytes, plan_memory
 from rwgen.errors import InvalidInputError
@@ -34,7 +34,7 @@ def memory_limit(text: str, device: str) -> int | None:
         check_device(device)
     except InvalidInputError as error:
         raise InvalidInputError(f"--{error}") from None
-    return parse_memory(text) if text else available_memory(device)
+    return parse_bytes("--memory-limit", text) if text else available_memory(device)
 
 
 def plan_resources(work: Workload, limit: int | None, quiet: bool) -> None:

@@ -14,7 +14,7 @@ from rwgen.cli import options
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.errors import InvalidInputError
 from rwgen.export.manifest import version_folders
-from rwgen.serving.config import ModelConfig, ServerConfig
+from rwgen.serving.config import MAX_REQUEST_BYTES, ModelConfig, ServerConfig
 from rwgen.serving.tensorflow_server import PROGRAM, find_program, run_program
 
 _DEFAULTS = ServerConfig()
@@ -63,12 +63,28 @@ def serve(
             help="Label for a version, which then stays loaded. Repeatable.",
         ),
     ] = None,
+    enable_batching: Annotated[
+        bool,
+        typer.Option(
+            "--enable-batching",
+            help="Combine requests for every signature into batches, not only for those that the "
+            "manifest of an export declares to be per image.",
+        ),
+    ] = _DEFAULTS.enable_batching,
     max_batch_size: Annotated[
         int,
         typer.Option(
             min=1, metavar="N", help="Maximum number of images in a batch of several requests."
         ),
     ] = _DEFAULTS.max_batch_size,
+    max_message_size: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Maximum size of a request, such as 64MiB: of a REST body, of a gRPC message, and "
+            "of the tensors of either. Up to 2 GiB.",
+        ),
+    ] = f"{_DEFAULTS.max_request_bytes >> 20}MiB",
     request_timeout: Annotated[
         float,
         typer.Option(min=0.001, metavar="SECONDS", help="Time limit for answering a request."),
@@ -91,10 +107,17 @@ def serve(
     """Serve exported models over TF Serving's REST and gRPC interfaces."""
     check_choice("--server", server, SERVERS)
     models = _models(Path(folder), name, _labels(label or []))
+    max_bytes = options.parse_bytes("--max-message-size", max_message_size)
+    if max_bytes > MAX_REQUEST_BYTES:
+        raise unexpected("--max-message-size", "less than 2 GiB", max_message_size)
     config = ServerConfig(
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port,
+        enable_batching=enable_batching,
+        max_request_bytes=max_bytes,
+        # A request holds its message and its tensors.
+        max_pending_bytes=max(_DEFAULTS.max_pending_bytes, 4 * max_bytes),
         max_batch_size=max_batch_size,
         request_timeout=request_timeout,
         drain_timeout=drain_timeout,

@@ -32,6 +32,8 @@ class Manifest:
         resize_to: (height, width) that encoded images are resized to.
         versions: versions of rwgen and of the other packages that wrote the export, by name.
         files: SHA-256 of every other file of the version, by path.
+        per_image: names of the signatures whose outputs for an image do not depend on the other
+            images of a batch, so that a server may combine requests.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Manifest:
     resize_to: tuple[int, int]
     versions: Mapping[str, str]
     files: Mapping[str, str]
+    per_image: tuple[str, ...] = ()
 
 
 def write_manifest(version: Path, manifest: Manifest) -> None:
@@ -64,7 +67,12 @@ def read_manifest(version: Path) -> Manifest:
             raise ValueError(f"schema_version is not {SCHEMA_VERSION}")
         manifest = Manifest(**data)
         height, width = manifest.resize_to
-        return replace(manifest, layers=tuple(manifest.layers), resize_to=(height, width))
+        return replace(
+            manifest,
+            layers=tuple(manifest.layers),
+            resize_to=(height, width),
+            per_image=tuple(manifest.per_image),
+        )
     except (OSError, ValueError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InvalidInputError(

@@ -72,6 +72,7 @@ def export_network(
             resize_to=resize_to,
             versions={package: importlib.metadata.version(package) for package in _PACKAGES},
             files=file_hashes(folder),
+            per_image=tuple(default | functions),
         )
         write_manifest(folder, manifest)
         version = _publish(folder, parent)

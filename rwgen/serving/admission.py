@@ -5,8 +5,33 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 
 from rwgen.serving.status import Code, ServingError
+
+
+def too_large(what: str, limit: int) -> ServingError:
+    """Return the error for a part of a request that is larger than the limit of one request.
+
+    Args:
+        what: the part.
+        limit: maximum number of bytes.
+    """
+    return ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"{what} is larger than {limit} bytes",
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    )
+
+
+def check_inputs(size: int, limit: int) -> None:
+    """Check the total size of the tensors of a request.
+
+    Raises:
+        ServingError: RESOURCE_EXHAUSTED.
+    """
+    if size > limit:
+        raise too_large(f"The total size of the inputs, {size} bytes,", limit)
 
 
 class Slot:

@@ -1,7 +1,7 @@
 """A queue that combines waiting requests into batches.
 
-Requests can share a batch if they ask for the same version and signature and their inputs have the
-same shapes apart from dimension 0.
+Requests can share a batch if their outputs do not depend on each other, they ask for the same
+version and signature, and their inputs have the same shapes apart from dimension 0.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Task:
         signature: signature to run.
         inputs: all inputs of the signature.
         deadline: deadline on the clock of `time.monotonic`.
+        joinable: whether the request may share a run with others.
         future: the outputs by name, or a `ServingError`.
         rows: size of dimension 0, which all inputs share; None if the request must run alone.
         key: key shared by the requests that can run in one batch.
@@ -53,6 +54,7 @@ class Task:
     signature: Signature
     inputs: Arrays
     deadline: float
+    joinable: bool
     future: Future[dict[str, NDArray[Any]]] = field(default_factory=Future)
     rows: int | None = field(init=False)
     key: Hashable = field(init=False)
@@ -65,7 +67,7 @@ class Task:
         self.size = sum(array.nbytes for array in arrays)
         self.rows = None
         self.key = object()
-        if self.signature.batchable and all(array.ndim for array in arrays):
+        if self.joinable and self.signature.has_batch and all(array.ndim for array in arrays):
             sizes = {len(array) for array in arrays}
             if len(sizes) == 1 and sizes != {0}:
                 (self.rows,) = sizes

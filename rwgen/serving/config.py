@@ -13,6 +13,9 @@ from rwgen.errors import InvalidInputError
 MAX_VERSION = 2**63 - 1
 """Largest version number, as in TensorFlow Serving's messages."""
 
+MAX_REQUEST_BYTES = 2**31 - 1
+"""Largest limit for one request: gRPC stores the size of a message in 32 bits."""
+
 METRICS_PATH = "/monitoring/prometheus/metrics"
 """Default path of the metrics, the same as TensorFlow Serving's."""
 
@@ -27,6 +30,9 @@ class ServerConfig:
         host: address to listen on.
         rest_port: TCP port for REST; 0 picks a free one.
         grpc_port: TCP port for gRPC, not that of REST; 0 picks a free one.
+        enable_batching: whether to combine requests for every signature with a batch in dimension
+            0, as TensorFlow Serving does with the flag of this name. Otherwise only requests for
+            signatures that are per image are combined, according to the manifest of the export.
         max_batch_size: maximum number of rows in a batch of several requests. A single request
             may have more rows; it then runs alone.
         batch_timeout: maximum time in seconds that a request waits for others to share its batch
@@ -59,6 +65,7 @@ class ServerConfig:
     host: str = "127.0.0.1"
     rest_port: int = 8501
     grpc_port: int = 8500
+    enable_batching: bool = False
     max_batch_size: int = 16
     batch_timeout: float = 0.002
     batch_threads: int = 2
@@ -79,6 +86,8 @@ class ServerConfig:
         """Validate the fields."""
         if not isinstance(self.host, str) or not self.host:
             raise unexpected("host", "an address", self.host)
+        if not isinstance(self.enable_batching, bool):
+            raise unexpected("enable_batching", "True or False", self.enable_batching)
         limits: dict[str, tuple[int, int | None]] = {
             "rest_port": (0, 65535),
             "grpc_port": (0, 65535),
@@ -86,7 +95,7 @@ class ServerConfig:
             "batch_threads": (1, None),
             "max_queued_requests": (1, None),
             "max_concurrent_requests": (1, None),
-            "max_request_bytes": (1, 2**31 - 1),  # gRPC stores the size of a message in 32 bits
+            "max_request_bytes": (1, MAX_REQUEST_BYTES),
             "max_pending_bytes": (self.max_request_bytes, None),
             "max_connections": (1, None),
         }

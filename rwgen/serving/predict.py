@@ -29,11 +29,14 @@ class Predictor:
     Args:
         batcher: queue in front of the models.
         codec: threads that convert long messages.
+        join_all: whether requests for every signature may share a run, rather than only for those
+            that are known to be per image.
     """
 
-    def __init__(self, batcher: Batcher, codec: Executor) -> None:
+    def __init__(self, batcher: Batcher, codec: Executor, *, join_all: bool) -> None:
         self._batcher = batcher
         self._codec = codec
+        self._join_all = join_all
 
     async def predict(
         self,
@@ -47,7 +50,7 @@ class Predictor:
         Args:
             servable: a version that stays leased until this returns.
             signature: a signature of `servable`.
-            inputs: inputs with valid names, dtypes and shapes.
+            inputs: inputs with valid names and dtypes.
             deadline: deadline on the clock of `time.monotonic`.
 
         Raises:
@@ -58,6 +61,7 @@ class Predictor:
             signature=signature,
             inputs={**signature.defaults, **inputs},
             deadline=deadline,
+            joinable=self._join_all or signature.per_image,
         )
         self._batcher.submit(task)
         try:

@@ -62,8 +62,8 @@ class Server:
         """Load the models, then listen.
 
         Raises:
-            InvalidInputError: a model cannot be loaded, an address is not available, the TLS
-                files are unusable, or the server was started before.
+            InvalidInputError: no model can be loaded, an address is not available, the TLS files
+                are unusable, or the server was started before.
         """
         if self._begun:
             raise InvalidInputError("expected a new server. Received: one that was started before")
@@ -89,7 +89,7 @@ class Server:
         backend = Backend(
             config=config,
             manager=self._manager,
-            predictor=Predictor(self._batcher, self._codec),
+            predictor=Predictor(self._batcher, self._codec, join_all=config.enable_batching),
             gate=self._gate,
             metrics=self.metrics,
         )

@@ -89,7 +89,6 @@ def write_configuration(
     """
     files = {
         "models.config": model_config_text(models),
-        "batching.config": batching_config_text(config),
         "monitoring.config": (
             f'prometheus_config {{ enable: true path: "{config.metrics_path}" }}\n'
         ),
@@ -101,10 +100,14 @@ def write_configuration(
         f"--file_system_poll_wait_seconds={max(1, round(config.poll_interval))}",
         f"--model_config_file={folder / 'models.config'}",
         "--allow_version_labels_for_unavailable_models=true",
-        "--enable_batching=true",
-        f"--batching_parameters_file={folder / 'batching.config'}",
         f"--monitoring_config_file={folder / 'monitoring.config'}",
     ]
+    if config.enable_batching:
+        files["batching.config"] = batching_config_text(config)
+        arguments += [
+            "--enable_batching=true",
+            f"--batching_parameters_file={folder / 'batching.config'}",
+        ]
     if config.tls_key is not None and config.tls_certificate is not None:
         files["tls.config"] = _tls_config_text(config.tls_key, config.tls_certificate)
         arguments.append(f"--ssl_config_file={folder / 'tls.config'}")

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from rwgen.cli.options import MAX_SIDE, parse_memory, parse_numbers, parse_size
+from rwgen.cli.options import MAX_SIDE, parse_bytes, parse_numbers, parse_size
 from rwgen.errors import InvalidInputError
 
 SIDES = st.integers(1, MAX_SIDE)
@@ -142,12 +142,12 @@ UNITS = {"B": 1, "kB": 1000, "MB": 10**6, "GB": 10**9, "TB": 10**12,
 @given(st.integers(1, 10**9), st.sampled_from(sorted(UNITS)), st.booleans(), st.booleans())
 def test_memory_is_a_number_and_a_unit(number: int, unit: str, lower: bool, space: bool) -> None:
     text = f"{number}{' ' * space}{unit.lower() if lower else unit}"
-    assert parse_memory(text) == number * UNITS[unit]
+    assert parse_bytes("--memory-limit", text) == number * UNITS[unit]
 
 
 @pytest.mark.parametrize(("text", "count"), [("1.5GiB", 3 * 2**29), ("0.1KB", 100), ("2.7B", 2)])
 def test_memory_may_have_decimals(text: str, count: int) -> None:
-    assert parse_memory(text) == count
+    assert parse_bytes("--memory-limit", text) == count
 
 
 @given(JUNK)
@@ -165,7 +165,7 @@ def test_memory_may_have_decimals(text: str, count: int) -> None:
 @example("9" * 999 + "GB")
 def test_other_memory_is_refused_in_one_line(text: str) -> None:
     try:
-        count = parse_memory(text)
+        count = parse_bytes("--memory-limit", text)
     except InvalidInputError as error:
         message = str(error)
         assert message.startswith("--memory-limit: expected a number with a unit")

@@ -100,6 +100,24 @@ def test_ctrl_c_stops_the_server(models: Path, call: Callable[..., Any]) -> None
     assert "event=stopped" in run.err
 
 
+def test_options_reach_the_server(
+    models: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[ServerConfig] = []
+    monkeypatch.setattr("rwgen.serving.server.Server", lambda config, models: seen.append(config))
+    monkeypatch.setattr("rwgen.serving.server.serve_until_signal", lambda server: 0)
+    options = ("--server", "embedded", "--quiet")
+    assert call("serve", models, *options).code == 0
+    arguments = ("--enable-batching", "--max-message-size", "1.5GiB", "--max-batch-size", 3)
+    assert call("serve", models, *options, *arguments).code == 0
+    default, given = seen
+    assert default == ServerConfig()
+    assert default.max_request_bytes == 32 * 2**20
+    assert (given.enable_batching, given.max_batch_size) == (True, 3)
+    assert given.max_request_bytes == 3 * 2**29
+    assert given.max_pending_bytes >= 2 * given.max_request_bytes  # a message and its tensors
+
+
 FAKE = """#!{python}
 import json, pathlib, signal, sys
 def end(number, _frame):
@@ -149,9 +167,14 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     key.write_text('a "key"\n')
     certificate.write_text("a certificate\n")
     config = ServerConfig(
-        max_batch_size=5, batch_timeout=0.25, tls_key=str(key), tls_certificate=str(certificate)
+        enable_batching=True,
+        max_batch_size=5,
+        batch_timeout=0.25,
+        tls_key=str(key),
+        tls_certificate=str(certificate),
     )
     arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")])
+    assert "--enable_batching=true" in arguments
     text = (tmp_path / "batching.config").read_text()
     assert "max_batch_size { value: 5 }" in text
     assert "batch_timeout_micros { value: 250000 }" in text
@@ -185,6 +208,8 @@ def test_a_server_that_ends_on_its_own_is_a_failure(
         ((".", "--label", "stable=1"), "--name, --label"),
         ((".", "--name", "x"), "--name, --label"),
         (("one", "--tls-key", "x"), "tls_key"),
+        (("one", "--max-message-size", "64"), "--max-message-size: expected a number with a unit"),
+        (("one", "--max-message-size", "2GiB"), "--max-message-size"),
         (("one", "--server", "tensorflow"), "tensorflow_model_server on PATH"),
     ],
 )

@@ -223,6 +223,7 @@ def test_the_manifest_tells_what_made_it_and_what_was_changed(model_folder, tmp_
         "inputs": {"images": {"dtype": "uint8", "shape": [None, None, None, 3]}},
         "outputs": {name: {"dtype": "float32", "shape": [None, 64]} for name in LAYERS},
     }
+    assert manifest.per_image == ("serving_default", *SIGNATURE_NAMES)
     assert damaged_files(version, manifest) == []
     (version / "assets.extra" / "more").write_text("x")
     try:

@@ -1,6 +1,7 @@
-"""A small model with several signatures, as versions in folders."""
+"""Small models with several signatures, as versions in folders."""
 
 import tensorflow as tf
+from tensorflow.compat import v1
 
 VERSION = 123
 
@@ -68,3 +69,76 @@ def save_model(folder, version=VERSION, offset=2.0, warmup=None):
                 writer.write(record)
     temporary.rename(folder / str(version))
     return folder
+
+
+def save_echo(folder, dtypes):
+    """Write a model with a signature per element type, which returns its input of any shape."""
+
+    def signature(dtype, function):
+        return tf.function(function, input_signature=[tf.TensorSpec(None, dtype, "x")])
+
+    signatures = {dtype.name: signature(dtype, lambda x: {"y": tf.identity(x)}) for dtype in dtypes}
+    signatures["texts"] = signature(
+        # The texts as bytes, and a scalar next to them.
+        tf.string,
+        lambda x: {"y_bytes": tf.identity(x), "first": tf.reshape(x, [-1])[0]},
+    )
+    module = tf.Module()
+    module.functions = list(signatures.values())
+    tf.saved_model.save(module, str(folder / str(VERSION)), signatures)
+    return folder
+
+
+def save_tensorflow_1(folder, words):
+    """Write a model as programs for TensorFlow 1 do: y = 0.5 x + 2, with reference variables.
+
+    Its signatures take `x` itself (declared as [?, 1]), serialized `tf.train.Example` protos that
+    contain it, or a value for the variable `a`; `ids` looks words up in an asset.
+    """
+    vocabulary = folder / "words.txt"
+    vocabulary.write_text("\n".join(words))
+    with tf.Graph().as_default(), v1.Session() as session:
+        a = v1.get_variable("a", initializer=0.5, use_resource=False)
+        b = v1.get_variable("b", initializer=2.0, use_resource=False)
+        examples = v1.placeholder(tf.string, name="examples")
+        feature = v1.FixedLenFeature([1], tf.float32)
+        x = tf.identity(v1.parse_example(examples, {"x": feature})["x"], name="x")
+        y = tf.add(tf.multiply(a, x), b, name="y")
+        asset = v1.constant(str(vocabulary))
+        v1.add_to_collection(v1.GraphKeys.ASSET_FILEPATHS, asset)
+        texts = v1.placeholder(tf.string, [None], name="texts")
+        table = tf.lookup.StaticVocabularyTable(
+            tf.lookup.TextFileInitializer(
+                asset,
+                tf.string,
+                tf.lookup.TextFileIndex.WHOLE_LINE,
+                tf.int64,
+                tf.lookup.TextFileIndex.LINE_NUMBER,
+            ),
+            num_oov_buckets=1,
+        )
+        session.run([v1.global_variables_initializer(), v1.tables_initializer()])
+        builder = v1.saved_model.Builder(str(folder / str(VERSION)))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                "serving_default": _definition({"x": x}, {"y": y}),
+                "examples": _definition({"examples": examples}, {"y": y}),
+                "variable": _definition({"a": a, "x": x}, {"y": y}),
+                "ids": _definition({"texts": texts}, {"ids": table.lookup(texts)}),
+            },
+            assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
+            main_op=v1.tables_initializer(),
+        )
+        builder.save()
+    return folder
+
+
+def _definition(inputs, outputs):
+    info = v1.saved_model.build_tensor_info
+    return v1.saved_model.build_signature_def(
+        {name: info(tensor) for name, tensor in inputs.items()},
+        {name: info(tensor) for name, tensor in outputs.items()},
+        v1.saved_model.signature_constants.PREDICT_METHOD_NAME,
+    )

@@ -37,12 +37,13 @@ class Model:
         return {"y": inputs["x"] * 2}
 
 
-def task(model, rows=1, value=1.0, seconds=GUARD, used=None, width=2):
+def task(model, rows=1, value=1.0, seconds=GUARD, used=None, width=2, joinable=True):
     return Task(
         target=model,
         signature=used or signature(),
         inputs={"x": np.full((rows, width), value, np.float32)},
         deadline=time.monotonic() + seconds,
+        joinable=joinable,
     )
 
 
@@ -113,12 +114,13 @@ def test_only_what_fits_together_runs_together(make):
         task(model, used=signature(first=1)),
         task(model, used=signature(first="any")),
         task(model, rows=0),
+        task(model, joinable=False),
         task(model),
     ]
     submit_behind(model, batcher, tasks)
     for item in tasks:
         item.future.result(GUARD)
-    assert sorted(model.sizes) == [0, 1, 1, 1, 1, 1, 2]
+    assert sorted(model.sizes) == [0, 1, 1, 1, 1, 1, 1, 2]
     assert other.sizes == [1]
 
 

@@ -146,7 +146,11 @@ MESSAGES = (
         st.sampled_from([0, 0, 0, 1, 5]),
     )
 )
-EXPECTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION"}
+EXPECTED = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "RESOURCE_EXHAUSTED"}
+
+
+LARGE = tf.make_tensor_proto([1.0])
+LARGE.tensor_shape.dim[0].size = 2**62
 
 
 def valid(**changes):
@@ -164,6 +168,7 @@ def test_grpc(stubs):
     @hypothesis.example(valid(signature="", outputs=["y"]))
     @hypothesis.example(valid(cut=1))
     @hypothesis.example(valid(inputs={}))
+    @hypothesis.example(valid(inputs={"x": LARGE}))
     @hypothesis.example(valid(name="none"))
     @hypothesis.example(valid(signature="none"))
     def run(data):

@@ -14,6 +14,7 @@ from rwgen.serving.rest.paths import find_route
 from rwgen.serving.status import ServingError
 
 PREDICT = "/v1/models/hp2:predict"
+HEAD = b"POST /v1/models/hp2:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
 pytestmark = pytest.mark.usefixtures("still_answers")
 
 
@@ -36,8 +37,8 @@ pytestmark = pytest.mark.usefixtures("still_answers")
         b'{"instances": [null, {"x": []}]}',
         b'{"signature_name": "none", "instances": [1]}',
         b'{"signature_name": "\\u0000\\ud800", "instances": [1]}',
-        b'{"signature_name": "batched", "instances": [[1, 2]]}',
-        b'{"signature_name": "two", "instances": [{"a": [1, 2, 3], "b": 1}]}',
+        b'{"signature_name": "two", "inputs": {"a": [[1, 2]], "b": [[[1]], [[1, 2]]]}}',
+        b'{"signature_name": "two", "inputs": {"a": [[1, 2], [3, 4]], "b": [1, 2, 3]}}',
         b'{"signature_name": "parse", "instances": ["no number"]}',
         b'{"signature_name": "parse", "instances": [{"b64": "/w=="}]}',
     ],
@@ -131,9 +132,58 @@ def test_bodies_above_the_limit_are_413(server):
     assert received.startswith(b"HTTP/1.1 413")
 
 
+def test_inputs_above_the_limit_are_413_too(server):
+    # Two characters of JSON per value of eight bytes.
+    body = b'{"signature_name": "batched", "inputs": [' + b",".join([b"1"] * 300_000) + b"]}"
+    assert len(body) < server.config.max_request_bytes
+    status, content = rest(server, "POST", PREDICT, body)
+    assert status == 413
+    assert "1200000 bytes, is larger than 1048576 bytes" in content["error"]
+
+
+@pytest.fixture
+def reserved(monkeypatch):
+    """The sizes that requests have reserved so far."""
+    sizes, grow = [], Slot.grow
+
+    def counted(slot, size):
+        grow(slot, size)
+        sizes.append(size)
+
+    monkeypatch.setattr(Slot, "grow", counted)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/v1/models/hp2:none", 400),
+        ("/v1/models/none:predict", 404),
+        ("/v1/models/hp2/versions/7:predict", 404),
+        ("/v1/models/hp2:classify", 501),
+    ],
+)
+def test_the_path_is_looked_at_before_the_body(server, reserved, path, status):
+    assert rest(server, "POST", path, b" " * 500_000)[0] == status
+    assert reserved == []
+    # A client that asks first is answered before it sends the body.
+    head = HEAD.replace(PREDICT.encode(), path.encode()).replace(b"\r\n\r\n", b"\r\n%s\r\n\r\n")
+    received = raw(server, head % (500_000, b"Expect: 100-continue"))
+    assert received.startswith(b"HTTP/1.1 %d" % status)
+
+
+def test_a_client_that_asks_before_it_sends_the_body_is_asked_for_it(server):
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=GUARD) as connection:
+        body = b'{"instances": [2.0]}'
+        head = HEAD % len(body)
+        connection.sendall(head[:-2] + b"Expect: 100-continue\r\nConnection: close\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 100")
+        connection.sendall(body)
+        assert b"3.0" in b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
 def test_a_length_that_is_only_declared_takes_nothing(impatient):
-    head = b"POST /v1/models/hp2:predict HTTP/1.1\r\nHost: h\r\nContent-Length: "
-    assert raw(impatient, head + b"9" * 18 + b"\r\n\r\n{").startswith(b"HTTP/1.1 413")
+    assert raw(impatient, HEAD % (10**18 - 1) + b"{").startswith(b"HTTP/1.1 413")
 
 
 @pytest.mark.parametrize(
@@ -142,10 +192,7 @@ def test_a_length_that_is_only_declared_takes_nothing(impatient):
         (b"", b""),
         (b"GET /v1/models/hp2 HTT", b""),
         (b"GET /v1/models/hp2 HTTP/1.1\r\nHost: h\r\nX: ", b""),
-        (
-            b"POST /v1/models/hp2:predict HTTP/1.1\r\nHost: h\r\nContent-Length: 50\r\n\r\n{",
-            b"HTTP/1.1 408",
-        ),
+        (HEAD % 50 + b"{", b"HTTP/1.1 408"),
     ],
 )
 def test_slow_clients_are_not_waited_for(impatient, data, answer):
@@ -159,7 +206,7 @@ def test_slow_clients_are_not_waited_for(impatient, data, answer):
 def test_a_client_that_drips_is_not_waited_for(impatient):
     address = ("127.0.0.1", impatient.rest_port)
     with socket.create_connection(address, timeout=GUARD) as connection:
-        connection.sendall(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n")
+        connection.sendall(HEAD % 1000)
         # The server answers before the body is complete.
         for _ in range(999):
             if select.select([connection], [], [], 0.05)[0]:
@@ -175,11 +222,10 @@ def test_a_client_that_does_not_take_its_answer_is_left(saved, held):
         socket.socket() as connection,
     ):
         body = json.dumps({"signature_name": "large", "inputs": [0.123456789]}).encode()
-        head = b"POST /v1/models/hp2:predict HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n"
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.settimeout(GUARD)
         connection.connect(("127.0.0.1", server.rest_port))
-        connection.sendall(head % len(body) + body)
+        connection.sendall(HEAD % len(body) + body)
         # The request occupies the only slot until the read timeout.
         held.wait_for_run()
         assert rest(server, "POST", PREDICT, '{"instances": [2.0]}')[0] == 503
@@ -210,21 +256,13 @@ def test_many_requests_at_a_time_are_answered(server):
     assert in_threads(64, call) == [(200, {"predictions": [3.0]})] * 64
 
 
-def test_requests_of_too_many_bytes_at_a_time_are_unavailable(saved, monkeypatch):
-    reserved, grow = [], Slot.grow
-
-    def counted(slot, size):
-        grow(slot, size)
-        reserved.append(size)
-
-    monkeypatch.setattr(Slot, "grow", counted)
+def test_requests_of_too_many_bytes_at_a_time_are_unavailable(saved, reserved):
     limits = {"max_request_bytes": 1 << 20, "max_pending_bytes": 1 << 20, "read_timeout": GUARD}
     with running(saved, **limits) as server:
         address = ("127.0.0.1", server.rest_port)
         body = b" " * 500_000
         with socket.create_connection(address, timeout=GUARD) as connection:
-            head = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\n"
-            connection.sendall(head + b" " * 900_000)
+            connection.sendall(HEAD % 1_000_000 + b" " * 900_000)
             eventually(lambda: sum(reserved) == 900_000)
             assert rest(server, "POST", PREDICT, body)[0] == 503
         eventually(lambda: rest(server, "POST", PREDICT, body)[0] == 400)

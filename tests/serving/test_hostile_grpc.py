@@ -122,26 +122,18 @@ UNKNOWN_RANK.tensor_shape.unknown_rank = True
 @pytest.mark.parametrize(
     ("proto", "signature", "key"),
     [
-        (tensor([1 << 40], float_val=[1.0]), "batched", "x"),
-        (tensor([1 << 19], float_val=[1.0]), "batched", "x"),
-        (tensor([2**62, 2**62, 2**62], float_val=[1.0]), "serving_default", "x"),
         (tensor([2**62, 0, 2**62], float_val=[1.0]), "serving_default", "x"),
         (tensor([-1], float_val=[1.0]), "batched", "x"),
         (tensor([-2, -2], float_val=[1.0]), "serving_default", "x"),
         (tensor([1] * 300, float_val=[1.0]), "serving_default", "x"),
-        (tensor([2]), "batched", "x"),
-        (tensor([1], float_val=[1.0, 2.0]), "batched", "x"),
         (tensor([2], tensor_content=b"\x00" * 7), "batched", "x"),
         (tensor([2], tensor_content=b"\x00" * 80), "batched", "x"),
-        (tensor([1, 1], float_val=[1.0]), "batched", "x"),
-        (tensor([], float_val=[1.0]), "batched", "x"),
         (tensor([1], tf.float64, double_val=[1.0]), "batched", "x"),
         (tensor([1], tf.resource), "batched", "x"),
         (tensor([1], tf.variant), "batched", "x"),
         (tensor([1], 101, float_val=[1.0]), "batched", "x"),
         (tensor([1], 99_999, float_val=[1.0]), "batched", "x"),
         (UNKNOWN_RANK, "serving_default", "x"),
-        (tensor([1 << 30], tf.string, string_val=[b""]), "parse", "texts"),
         (tensor([1], tf.string, tensor_content=b"\x01a"), "parse", "texts"),
         (tensor([1], tf.string, string_val=[b"\xff\x00"]), "parse", "texts"),
     ],
@@ -153,12 +145,30 @@ def test_tensors_that_are_wrong(stubs, proto, signature, key):
     assert code_of(lambda: stubs.prediction.Predict(request, timeout=GUARD)) == INVALID
 
 
-def test_integers_out_of_their_range_are_refused(stubs):
+@pytest.mark.parametrize(
+    ("proto", "signature", "key"),
+    [
+        (tensor([1 << 40], float_val=[1.0]), "batched", "x"),
+        (tensor([1 << 19], float_val=[1.0]), "batched", "x"),
+        (tensor([2**62, 2**62, 2**62], float_val=[1.0]), "serving_default", "x"),
+        (tensor([1 << 30], tf.string, string_val=[b""]), "parse", "texts"),
+    ],
+)
+def test_tensors_that_declare_too_much(stubs, proto, signature, key):
+    request = PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "hp2", signature
+    request.inputs[key].CopyFrom(proto)
+    code = code_of(lambda: stubs.prediction.Predict(request, timeout=GUARD))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_integers_out_of_their_range_are_cut_as_by_tensorflow(stubs):
     request = PredictRequest()
     request.model_spec.name, request.model_spec.signature_name = "hp2", "two"
     request.inputs["a"].CopyFrom(tensor([1, 2], tf.int32, int_val=[1, 2]))
     request.inputs["b"].CopyFrom(tensor([1], tf.uint8, int_val=[300]))
-    assert code_of(lambda: stubs.prediction.Predict(request, timeout=GUARD)) == INVALID
+    response = stubs.prediction.Predict(request, timeout=GUARD)
+    assert list(response.outputs["sum"].int_val) == [1 + 2 + 300 % 256]
 
 
 def test_names_that_are_wrong(stubs):

@@ -45,7 +45,16 @@ def decode(body, **infos):
         ('{"instances": [1, null]}', {"x": FLOAT}, "JSON Value: null Type: Null is not"),
         ('{"instances": [1]}', {"x": STRING}, "not of expected type: string"),
         ('{"instances": [1]}', {"x": BOOL}, "not of expected type: bool"),
-        ('{"instances": [{"b64": "?"}]}', {"x": STRING}, "not formatted correctly for base64"),
+        ('{"instances": [{"b64": "?"}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "A"}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "AA="}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "AAAA="}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "A=A="}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "-_-_"}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "AA\\u2028AA"}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"instances": [{"b64": "\u00fc"}]}', {"x": STRING}, "Unable to base64 decode"),
+        ('{"inputs": [{"b64": 1}]}', {"x": STRING}, "not formatted correctly for base64 data"),
+        ('{"inputs": [{"b": "AA"}]}', {"x": STRING}, "not formatted correctly for base64 data"),
         ('{"instances": [{"b64": "AA", "c": 1}]}', {"x": STRING}, "does not have named input"),
         ('{"instances": [{"b64": "AA"}]}', {"x": FLOAT}, "Type: Object is not of expected"),
         ('{"instances": [1]}', {"x": FLOAT, "y": FLOAT}, "instances is a plain list"),
@@ -90,6 +99,25 @@ def test_values_become_arrays(body, info, expected):
     array = decode(body, x=info).inputs["x"]
     assert array.dtype == info.dtype.numpy
     np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 1000])
+@pytest.mark.parametrize(
+    "written",
+    [
+        base64.b64encode,
+        base64.encodebytes,  # in lines of 76 digits
+        lambda data: base64.encodebytes(data).replace(b"\n", b"\r\n"),
+        lambda data: base64.b64encode(data).rstrip(b"="),
+        lambda data: b" \t" + base64.b64encode(data).replace(b"=", b" ="),
+    ],
+)
+def test_base64_as_encoders_write_it(size, written):
+    data = np.random.default_rng(size).bytes(size)
+    value = {"b64": written(data).decode()}
+    assert decode(json.dumps({"inputs": value}), x=STRING).inputs["x"].item() == data
+    rows = decode(json.dumps({"instances": [value, value]}), x=STRING).inputs["x"]
+    assert rows.tolist() == [data, data]
 
 
 def test_large_integers_keep_their_digits():

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import replace
 
 import grpc
 import numpy as np
@@ -32,6 +33,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from rwgen.export.manifest import Manifest, write_manifest
 from rwgen.serving.batching import Batcher
 
 
@@ -134,7 +136,23 @@ def test_metrics_have_tensorflow_servings_names(server):
     assert "a-name-of-a-client" not in text  # otherwise clients could fill the memory with names
 
 
-def test_requests_are_batched_and_answered_as_if_they_were_not(saved, held, monkeypatch):
+PER_IMAGE = Manifest("m", {}, (), {}, (1, 1), {}, {}, per_image=("batched",))
+
+
+@pytest.mark.parametrize(
+    ("manifest", "enable_batching", "num_runs"),
+    [
+        (None, False, 16),  # the outputs for a row may depend on other rows
+        (None, True, 4),  # 32 rows, 8 per batch
+        (PER_IMAGE, False, 4),
+        (replace(PER_IMAGE, per_image=("two",)), False, 16),
+    ],
+)
+def test_requests_are_batched_where_that_changes_no_answer(
+    model_copy, held, monkeypatch, manifest, enable_batching, num_runs
+):
+    if manifest is not None:
+        write_manifest(model_copy / str(VERSION), manifest)
     queued, submit = threading.Semaphore(0), Batcher.submit
 
     def counted(batcher, task):
@@ -148,7 +166,9 @@ def test_requests_are_batched_and_answered_as_if_they_were_not(saved, held, monk
         return [tf.make_ndarray(response.outputs[key]).tolist() for key in ("y", "run")]
 
     with (
-        running(saved, batch_threads=1, max_batch_size=8) as server,
+        running(
+            model_copy, batch_threads=1, max_batch_size=8, enable_batching=enable_batching
+        ) as server,
         stubs_of(server) as stubs,
         ThreadPoolExecutor(17) as pool,
         held.released_at_end(),
@@ -165,7 +185,7 @@ def test_requests_are_batched_and_answered_as_if_they_were_not(saved, held, monk
     for number, (values, _) in enumerate(results):
         assert values == [0.5 * number + 2, -0.5 * number + 2]
     runs = {run for _, row in results for run in row}
-    assert len(runs) == 4  # 32 rows, 8 per batch
+    assert len(runs) == num_runs
 
 
 def test_a_clients_deadline_is_kept(stubs, held):

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
+from rwgen.errors import InvalidInputError
 from rwgen.serving.config import ModelConfig
 from rwgen.serving.logs import log
 from rwgen.serving.models.servable import Servable
@@ -42,11 +43,21 @@ class ModelManager:
     def start(self) -> None:
         """Load the first versions, then watch for others.
 
+        A model without a version that can be loaded does not keep the others from being served;
+        its status reports the error, and a version that appears later is loaded.
+
         Raises:
-            InvalidInputError: a model has no version that can be loaded.
+            InvalidInputError: no model has a version that can be loaded.
         """
+        failures = []
         for model in self._models.values():
-            model.load()
+            try:
+                model.load()
+            except InvalidInputError as error:
+                failures.append(error)
+                log(logging.ERROR, "model_failed", model=model.config.name, error=error)
+        if len(failures) == len(self._models):
+            raise failures[0]
         self._thread.start()
 
     def stop(self) -> None:

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.core.protobuf import config_pb2, saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
-from rwgen.errors import reason_of
+from rwgen.errors import InvalidInputError, reason_of
+from rwgen.export.manifest import read_manifest
 from rwgen.export.warmup import WARMUP_FILE
 from rwgen.serving.logs import log
 from rwgen.serving.models.folders import MODEL_FILE
 from rwgen.serving.models.spec import DEFAULT_SIGNATURE, DTYPES, Signature, TensorInfo
-from rwgen.serving.models.tensor_proto import decode_inputs
+from rwgen.serving.models.tensor_proto import as_array, decode_inputs
 from rwgen.serving.status import Code, ServingError, invalid
 
 TAG = "serve"
@@ -35,6 +37,10 @@ MAX_WARMUP_BYTES = 2**31 - 1
 
 class Servable:
     """A loaded version of a model.
+
+    A session runs it, as in TensorFlow Serving. So the shapes in a signature are only hints, and
+    SavedModels of TensorFlow 1 can be served, of which `tf.saved_model.load` only makes functions
+    in part.
 
     Args:
         path: folder of a SavedModel with the tag `serve`.
@@ -54,18 +60,17 @@ class Servable:
         self.version = version
         try:
             self.signature_defs = _signature_defs(path)
-            # The functions hold only weak references to the variables of the model.
-            self._model: Any = tf.saved_model.load(str(path), tags=[TAG])
-            self._functions: dict[str, Any] = dict(self._model.signatures)
-        except ServingError:
-            raise
+            self._session = _load(path)
         except Exception as error:
             raise as_serving_error(error) from error
+        per_image = _per_image(path)
         self.signatures = {
-            key: _signature(key, self.signature_defs[key])
-            for key in self._functions
-            if key in self.signature_defs and _can_be_sent(self.signature_defs[key])
+            key: _signature(key, definition, per_image=key in per_image)
+            for key, definition in self.signature_defs.items()
+            if _can_be_sent(definition)
         }
+        self._runs: dict[str, Callable[..., list[Any]]] = {}
+        self._making_run = threading.Lock()
         self._warm_up(path / WARMUP_FILE)
 
     def signature(self, name: str) -> Signature:
@@ -86,17 +91,33 @@ class Servable:
 
         Args:
             signature: name of the signature.
-            inputs: all of its inputs, with the right dtypes and shapes.
+            inputs: all of its inputs, with the right dtypes.
 
         Raises:
             ServingError: with the code of TensorFlow's error.
         """
         try:
-            tensors = {name: tf.constant(array) for name, array in inputs.items()}
-            outputs = self._functions[signature](**tensors)
-            return {name: np.asarray(output.numpy()) for name, output in outputs.items()}
+            definition = self.signatures[signature]
+            values = self._run_of(signature)(*(inputs[name] for name in definition.inputs))
+            return {
+                name: as_array(value)
+                for name, value in zip(definition.outputs, values, strict=True)
+            }
         except Exception as error:
             raise as_serving_error(error) from error
+
+    def _run_of(self, signature: str) -> Callable[..., list[Any]]:
+        """Return the function from the inputs of a signature to its outputs, both in its order."""
+        with self._making_run:
+            if signature not in self._runs:
+                names, definition = self.signatures[signature], self.signature_defs[signature]
+                options = config_pb2.CallableOptions(
+                    feed=[definition.inputs[name].name for name in names.inputs],
+                    fetch=[definition.outputs[name].name for name in names.outputs],
+                )
+                # `make_callable`, which is public, checks the shapes of inputs.
+                self._runs[signature] = self._session._make_callable_from_options(options)
+            return self._runs[signature]
 
     def _warm_up(self, path: Path) -> None:
         """Replay the warm-up requests of the model, so that no client waits for the first run."""
@@ -156,24 +177,66 @@ def _signature_defs(path: Path) -> dict[str, Any]:
     raise invalid(f"expected a SavedModel with the tag {TAG}. Received: none in {path}")
 
 
+def _load(path: Path) -> Any:
+    """Return a session with the variables and tables of a SavedModel."""
+    with tf.Graph().as_default(), _no_deprecation_notices():
+        # A model may have been exported for a device that this machine does not have.
+        config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+        session = tf.compat.v1.Session(config=config)
+        tf.compat.v1.saved_model.load(session, [TAG], str(path))
+        return session
+
+
+@contextlib.contextmanager
+def _no_deprecation_notices() -> Iterator[None]:
+    """Keep TensorFlow from recommending `tf.saved_model.load`, which makes no session."""
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return "is deprecated" not in record.getMessage()
+
+    logger = tf.get_logger()
+    logger.addFilter(is_other)
+    try:
+        yield
+    finally:
+        logger.removeFilter(is_other)
+
+
 def _can_be_sent(definition: Any) -> bool:
     """Return whether requests and responses can represent all tensors of a signature."""
     tensors = (*definition.inputs.values(), *definition.outputs.values())
-    return all(info.dtype in DTYPES for info in tensors)
+    # A sparse tensor consists of several, and has no name of its own.
+    return all(info.name and _base_dtype(info) in DTYPES for info in tensors)
 
 
-def _signature(name: str, definition: Any) -> Signature:
+def _base_dtype(info: Any) -> int:
+    """Return the number of an element type, which for variables of TensorFlow 1 is a reference."""
+    try:
+        return int(tf.as_dtype(info.dtype).base_dtype.as_datatype_enum)
+    except TypeError:  # no element type at all, such as that of an operation without outputs
+        return 0
+
+
+def _per_image(path: Path) -> tuple[str, ...]:
+    """Return the signatures that the manifest of an export declares to be per image."""
+    try:
+        return read_manifest(path).per_image
+    except InvalidInputError:  # not an export of rwgen
+        return ()
+
+
+def _signature(name: str, definition: Any, *, per_image: bool) -> Signature:
     return Signature(
         name,
         {key: _tensor_info(info) for key, info in definition.inputs.items()},
         {key: _tensor_info(info) for key, info in definition.outputs.items()},
         {key: tf.make_ndarray(value) for key, value in definition.defaults.items()},
+        per_image,
     )
 
 
 def _tensor_info(info: Any) -> TensorInfo:
-    shape = info.tensor_shape
+    shape, dtype = info.tensor_shape, DTYPES[_base_dtype(info)]
     if shape.unknown_rank:
-        return TensorInfo(DTYPES[info.dtype], None)
-    sides = tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
-    return TensorInfo(DTYPES[info.dtype], sides)
+        return TensorInfo(dtype, None)
+    return TensorInfo(dtype, tuple(dim.size if dim.size >= 0 else None for dim in shape.dim))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from rwgen.checks import is_count
 from rwgen.serving.config import MAX_VERSION
@@ -59,24 +60,28 @@ class DType:
 
 
 DTYPES = {
-    number: DType(number, name, np.dtype(numpy), field)
-    for number, name, numpy, field in (
-        (1, "float", "float32", "float_val"),
-        (2, "double", "float64", "double_val"),
-        (3, "int32", "int32", "int_val"),
-        (4, "uint8", "uint8", "int_val"),
-        (5, "int16", "int16", "int_val"),
-        (6, "int8", "int8", "int_val"),
-        (7, "string", "object", "string_val"),
-        (9, "int64", "int64", "int64_val"),
-        (10, "bool", "bool", "bool_val"),
-        (17, "uint16", "uint16", "int_val"),
-        (19, "half", "float16", "half_val"),
-        (22, "uint32", "uint32", "uint32_val"),
-        (23, "uint64", "uint64", "uint64_val"),
+    number: DType(number, name, np.dtype(tf.as_dtype(number).as_numpy_dtype), field)
+    for number, name, field in (
+        (1, "float", "float_val"),
+        (2, "double", "double_val"),
+        (3, "int32", "int_val"),
+        (4, "uint8", "int_val"),
+        (5, "int16", "int_val"),
+        (6, "int8", "int_val"),
+        (7, "string", "string_val"),
+        (8, "complex64", "scomplex_val"),
+        (9, "int64", "int64_val"),
+        (10, "bool", "bool_val"),
+        (14, "bfloat16", "half_val"),
+        (17, "uint16", "int_val"),
+        (18, "complex128", "dcomplex_val"),
+        (19, "half", "half_val"),
+        (22, "uint32", "uint32_val"),
+        (23, "uint64", "uint64_val"),
     )
 }
-"""Element types that requests and responses may contain, by number."""
+"""Element types that requests and responses may contain, by number. JSON has no form for bfloat16
+and the complex types."""
 
 STRING = DTYPES[7]
 
@@ -90,18 +95,12 @@ class TensorInfo:
 
     Attributes:
         dtype: element type.
-        shape: the shape, with None for a dimension of any size; None for any shape at all.
+        shape: the shape that the model declares, with None for a dimension of any size; None for
+            any shape at all. The model may accept others.
     """
 
     dtype: DType
     shape: tuple[int | None, ...] | None
-
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Return whether a tensor may have this shape."""
-        return self.shape is None or (
-            len(shape) == len(self.shape)
-            and all(own in (None, side) for own, side in zip(self.shape, shape, strict=True))
-        )
 
 
 @dataclass(frozen=True)
@@ -113,15 +112,17 @@ class Signature:
         inputs: inputs by name.
         outputs: outputs by name.
         defaults: values of inputs that a request may omit.
+        per_image: whether a row of the outputs depends on the same row of the inputs alone.
     """
 
     name: str
     inputs: Mapping[str, TensorInfo]
     outputs: Mapping[str, TensorInfo]
     defaults: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    per_image: bool = False
 
     @property
-    def batchable(self) -> bool:
+    def has_batch(self) -> bool:
         """Whether dimension 0 of every input and output is a batch of any size."""
         tensors = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(info.shape and info.shape[0] is None for info in tensors)
@@ -141,22 +142,15 @@ class Signature:
                 f"Sent extra: {_listed(extra)}. Missing but required: {_listed(missing)}."
             )
 
-    def check_input(self, name: str, dtype_name: str, shape: tuple[int, ...]) -> None:
-        """Check the dtype and shape of an input.
+    def check_dtype(self, name: str, dtype_name: str) -> None:
+        """Check the element type of an input.
 
         Raises:
             ServingError: INVALID_ARGUMENT.
         """
-        info = self.inputs[name]
-        if dtype_name != info.dtype.name:
-            raise invalid(
-                f"Expected input {name} to be {info.dtype.name} but {dtype_name} is provided."
-            )
-        if not info.accepts(shape):
-            raise invalid(
-                f"Expected input {name} to have shape {shown_shape(info.shape)} but "
-                f"{shown_shape(shape)} is provided."
-            )
+        expected = self.inputs[name].dtype.name
+        if dtype_name != expected:
+            raise invalid(f"Expected input {name} to be {expected} but {dtype_name} is provided.")
 
     def select_outputs(self, wanted: tuple[str, ...]) -> tuple[str, ...]:
         """Return the names of the outputs that a request asks for; all if it names none.
@@ -173,13 +167,6 @@ class Signature:
             if name in wanted[:position]:
                 raise invalid(f"duplicate output tensor alias: {name}")
         return wanted or tuple(self.outputs)
-
-
-def shown_shape(shape: tuple[int | None, ...] | None) -> str:
-    """Format a shape for error messages, such as `[?,224,224,3]`."""
-    if shape is None:
-        return "<unknown>"
-    return "[" + ",".join("?" if side is None else str(side) for side in shape) + "]"
 
 
 def dtype_name(number: int) -> str:

@@ -11,6 +11,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from numpy.typing import NDArray
 from tensorflow.core.framework.tensor_pb2 import TensorProto
 
+from rwgen.serving.admission import check_inputs
 from rwgen.serving.models.spec import DTYPES, MAX_RANK, STRING, Signature, dtype_name
 from rwgen.serving.status import invalid
 
@@ -19,7 +20,7 @@ STRING_BYTES = 64
 
 _NUMBER_OF = {dtype.numpy: dtype.number for dtype in DTYPES.values()}
 
-_FIXED_SIZE_FIELDS = ("float_val", "double_val")
+_FIXED_SIZE_FIELDS = ("float_val", "double_val", "scomplex_val", "dcomplex_val")
 
 
 def _packed_tensor() -> Any:
@@ -70,29 +71,34 @@ def declared_bytes(proto: Any, name: str) -> int:
 
 
 def to_array(proto: Any, name: str) -> NDArray[Any]:
-    """Convert a TensorProto to an array, whichever of its fields holds the values.
+    """Convert a TensorProto to an array, by TensorFlow's own parser.
+
+    Whichever field holds the values: if there are too few, the last one is repeated (0, if there is
+    none), and if there are too many, the first ones are taken. Only `tensor_content` must have the
+    right size.
 
     Args:
         proto: a TensorProto whose `declared_bytes` fit in memory.
         name: name of the input, for error messages.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, if the number of values does not fit the shape.
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
     """
-    shape = declared_shape(proto, name)
-    dtype = DTYPES[proto.dtype]
-    values = len(getattr(proto, dtype.field))
-    if not proto.tensor_content and (values > math.prod(shape) or (not values and 0 not in shape)):
-        raise invalid(
-            f"Input {name}: expected at most {math.prod(shape)} values, the last of which is "
-            f"repeated if there are fewer, but {values} are provided"
-        )
     try:
-        # If there are fewer values, TensorFlow repeats the last one.
-        array = tf.make_ndarray(proto)
-    except (ValueError, TypeError, OverflowError) as error:
-        raise invalid(f"Input {name}: not a valid tensor: {error}") from None
-    return np.asarray(array, dtype.numpy)
+        tensor = tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype))
+    except tf.errors.InvalidArgumentError:
+        raise invalid(f"tensor parsing error: {name}") from None
+    return as_array(tensor.numpy())
+
+
+def as_array(value: Any) -> NDArray[Any]:
+    """Return a value that TensorFlow converted for NumPy as an array.
+
+    Args:
+        value: an array, a number, or `bytes` for a scalar string, to which NumPy would give an
+            element type of their length.
+    """
+    return np.asarray(value, dtype=object if isinstance(value, bytes) else None)
 
 
 def from_array(array: NDArray[Any], proto: Any) -> None:
@@ -130,14 +136,12 @@ def decode_inputs(
         The arrays by name, and the size in bytes that they count for.
 
     Raises:
-        ServingError: INVALID_ARGUMENT. Nothing is allocated before the sizes have been checked.
+        ServingError: INVALID_ARGUMENT, or RESOURCE_EXHAUSTED if the shapes declare too much.
+            Nothing is allocated before that has been checked.
     """
     total = 0
     for name, proto in protos.items():
-        signature.check_input(name, dtype_name(proto.dtype), declared_shape(proto, name))
+        signature.check_dtype(name, dtype_name(proto.dtype))
         total += declared_bytes(proto, name)
-    if total > max_bytes:
-        raise invalid(
-            f"Expected inputs of at most {max_bytes} bytes but {total} are declared by their shapes"
-        )
+    check_inputs(total, max_bytes)
     return {name: to_array(proto, name) for name, proto in protos.items()}, total

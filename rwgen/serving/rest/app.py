@@ -11,7 +11,7 @@ from google.protobuf.json_format import MessageToDict
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from rwgen.serving.admission import Slot
+from rwgen.serving.admission import Slot, check_inputs
 from rwgen.serving.backend import Backend, Record
 from rwgen.serving.logs import log
 from rwgen.serving.metrics import CONTENT_TYPE
@@ -53,30 +53,35 @@ class RestApp:
         try:
             try:
                 with self._backend.gate.admit() as slot:
-                    data = await body.read(slot)
                     with self._backend.record("REST", method=method, path=path[:200]) as record:
-                        content = await self._content(find_route(method, path), data, slot, record)
+                        content = await self._content(find_route(method, path), body, slot, record)
                     # Within the slot: a response that the client has not read yet takes memory.
                     await Response(content, media_type=_JSON)(scope, receive, send)
+            except ClientGoneError:
+                raise
             except ServingError as error:
                 await body.discard()
                 await _error(error, close=not body.ended)(scope, receive, send)
         except ClientGoneError:
             log(logging.DEBUG, "client_gone", path=path[:200])
 
-    async def _content(self, route: Route, body: bytes, slot: Slot, record: Record) -> bytes:
+    async def _content(self, route: Route, body: Body, slot: Slot, record: Record) -> bytes:
+        # The body may be long, so it is read last.
         manager = self._backend.manager
         if route.action == "predict":
             record.model = self._backend.served_name(route.spec)
             with manager.lease(route.spec) as servable:
                 deadline = record.start + self._backend.config.request_timeout
-                return await self._predict(servable, body, slot, deadline)
+                return await self._predict(servable, await body.read(slot), slot, deadline)
         if route.action == "status":
-            return _status_json(manager, route.spec)
-        if route.action == "metadata":
+            content = _status_json(manager, route.spec)
+        elif route.action == "metadata":
             with manager.lease(route.spec) as servable:
-                return _metadata_json(servable)
-        raise ServingError(Code.UNIMPLEMENTED, f"{route.action} is not implemented")
+                content = _metadata_json(servable)
+        else:
+            raise ServingError(Code.UNIMPLEMENTED, f"{route.action} is not implemented")
+        await body.read(slot)
+        return content
 
     async def _predict(self, servable: Servable, body: bytes, slot: Slot, deadline: float) -> bytes:
         def inputs_of(name: str) -> Mapping[str, TensorInfo]:
@@ -87,10 +92,10 @@ class RestApp:
         predictor = self._backend.predictor
         request = await predictor.convert(len(body), decode_request, body, inputs_of)
         del body
-        slot.grow(total_bytes(request.inputs))
+        size = total_bytes(request.inputs)
+        check_inputs(size, self._backend.config.max_request_bytes)
+        slot.grow(size)
         signature = servable.signatures[request.signature_name]
-        for name, array in request.inputs.items():
-            signature.check_input(name, signature.inputs[name].dtype.name, array.shape)
         outputs = await predictor.predict(servable, signature, request.inputs, deadline)
 
         def encode() -> bytes:

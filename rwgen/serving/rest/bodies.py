@@ -7,7 +7,7 @@ from http import HTTPStatus
 
 from starlette.types import Message, Receive, Scope
 
-from rwgen.serving.admission import Slot
+from rwgen.serving.admission import Slot, too_large
 from rwgen.serving.status import Code, ServingError
 
 DISCARDED_SHARE = 2
@@ -15,8 +15,11 @@ DISCARDED_SHARE = 2
 closed: a client that is still sending at that moment would not see the response."""
 
 
-class ClientGoneError(Exception):
-    """The client has disconnected."""
+class ClientGoneError(ServingError):
+    """The client has disconnected. It gets no response."""
+
+    def __init__(self) -> None:
+        super().__init__(Code.CANCELLED, "The client has disconnected")
 
 
 class Body:
@@ -39,6 +42,10 @@ class Body:
         lengths = [value for key, value in scope["headers"] if key == b"content-length"]
         # h11 has checked that it is a number of at most 20 digits.
         self._declared = int(lengths[0]) if lengths else 0
+        # Such a client sends the body once the server begins to read it.
+        self._awaited = (b"expect", b"100-continue") in [
+            (key, value.lower()) for key, value in scope["headers"]
+        ]
         self.ended = False
 
     async def read(self, slot: Slot) -> bytes:
@@ -53,14 +60,14 @@ class Body:
             ClientGoneError: the client disconnects.
         """
         if self._declared > self._max_bytes:
-            raise self._too_large()
+            raise too_large("The request body", self._max_bytes)
         chunks: list[bytes] = []
         size = 0
         while not self.ended:
             chunk = await self._next()
             size += len(chunk)
             if size > self._max_bytes:
-                raise self._too_large()
+                raise too_large("The request body", self._max_bytes)
             slot.grow(len(chunk))
             chunks.append(chunk)
         return b"".join(chunks)
@@ -68,9 +75,13 @@ class Body:
     async def discard(self) -> None:
         """Read and drop what is left of a body that is about to be refused.
 
+        A client that waits for the server before it sends the body is not asked for it.
+
         Raises:
             ClientGoneError: the client disconnects.
         """
+        if self._awaited:
+            return
         size = 0
         try:
             while not self.ended and size <= DISCARDED_SHARE * self._max_bytes:
@@ -79,6 +90,7 @@ class Body:
             return
 
     async def _next(self) -> bytes:
+        self._awaited = False
         try:
             async with asyncio.timeout_at(self._due):
                 message: Message = await self._receive()
@@ -92,10 +104,3 @@ class Body:
             raise ClientGoneError
         self.ended = not message.get("more_body", False)
         return bytes(message.get("body", b""))
-
-    def _too_large(self) -> ServingError:
-        return ServingError(
-            Code.INVALID_ARGUMENT,
-            f"Request body is larger than {self._max_bytes} bytes",
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-        )

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.serving.models.spec import DEFAULT_SIGNATURE, TensorInfo, shown_shape
+from rwgen.serving.models.spec import DEFAULT_SIGNATURE, TensorInfo
 from rwgen.serving.rest.json_values import dense_shape, format_error, is_base64, to_array
 from rwgen.serving.status import ServingError, invalid
 
@@ -173,13 +173,17 @@ class _Reader:
             if array.shape != shape:
                 raise format_error(
                     items[position],
-                    f"Expecting shape {shown_shape(shape)} but got: {shown_shape(array.shape)}",
+                    f"Expecting shape {_shown(shape)} but got: {_shown(array.shape)}",
                 )
         except ServingError as error:
             raise invalid(
                 f"Failed to process element: {position} of 'instances' list. Error: {error}"
             ) from None
         return array
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    return "[" + ",".join(map(str, shape)) + "]"
 
 
 def _is_object(value: Any) -> bool:

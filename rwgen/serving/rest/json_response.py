@@ -31,8 +31,8 @@ def encode_response(outputs: Mapping[str, NDArray[Any]], *, row: bool) -> bytes:
         JSON in UTF-8, with NaN, Infinity and -Infinity for numbers that are not finite.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, for outputs without a common batch size in row format, or
-            strings that are not UTF-8.
+        ServingError: INVALID_ARGUMENT, for outputs without a common batch size in row format,
+            strings that are not UTF-8, or element types that JSON cannot represent.
     """
     if not outputs:
         raise invalid("Cannot convert empty tensor map to JSON")
@@ -99,7 +99,9 @@ def _texts(name: str, array: NDArray[Any]) -> list[str]:
         return ["true" if value else "false" for value in flat.tolist()]
     if flat.dtype.kind == "f":
         return _decimals(flat.astype(np.float32) if flat.dtype.itemsize == 2 else flat)
-    return list(map(str, flat.tolist()))
+    if flat.dtype.kind in "iu":
+        return list(map(str, flat.tolist()))
+    raise invalid(f"Failed to write JSON value for tensor type: {flat.dtype}")
 
 
 def _decimals(flat: NDArray[Any]) -> list[str]:

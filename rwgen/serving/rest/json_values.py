@@ -7,7 +7,6 @@ differently, are converted one by one, which also finds the first invalid value.
 from __future__ import annotations
 
 import base64
-import binascii
 import itertools
 import json
 import math
@@ -18,10 +17,12 @@ from numpy.typing import NDArray
 
 from rwgen.checks import is_count
 from rwgen.serving.models.spec import MAX_RANK, STRING, DType
-from rwgen.serving.status import ServingError, invalid
+from rwgen.serving.status import Code, ServingError, invalid
 
 MAX_SHOWN = 120
 """Maximum number of characters of a JSON value in an error message."""
+
+_WHITE_SPACE = b" \t\n\v\f\r"
 
 _MAX_FLOAT = int(np.finfo(np.float64).max)
 
@@ -37,8 +38,13 @@ def to_array(value: Any, dtype: DType) -> NDArray[Any]:
         dtype: required element type.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
+        ServingError: INVALID_ARGUMENT, or UNIMPLEMENTED for an element type without a form in
+            JSON, with TensorFlow Serving's message.
     """
+    if dtype is not STRING and dtype.numpy.kind not in _KINDS:
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}"
+        )
     array = _at_once(value, dtype)
     if array is not None:
         return array
@@ -124,7 +130,7 @@ def _collect(
 
 def _element(value: Any, dtype: DType) -> Any:
     if dtype is STRING:
-        if is_base64(value):
+        if isinstance(value, dict):
             return _from_base64(value)
         if isinstance(value, str):
             try:
@@ -143,12 +149,22 @@ def _element(value: Any, dtype: DType) -> Any:
     raise _type_error(value, dtype)
 
 
-def _from_base64(value: dict[str, str]) -> bytes:
-    text = value["b64"]
+def _from_base64(value: dict[str, Any]) -> bytes:
+    """Decode an object that represents bytes, by the rules of Abseil's `Base64Unescape`.
+
+    White space is skipped, since many encoders break lines, and padding may be missing.
+    """
+    if not is_base64(value):
+        raise format_error(value, "not formatted correctly for base64 data")
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
-        raise format_error(value, "not formatted correctly for base64 data") from None
+        text = value["b64"].encode("ascii").translate(None, _WHITE_SPACE)
+        digits = text.rstrip(b"=.")
+        padding = -len(digits) % 4
+        if len(text) - len(digits) in (0, padding):
+            return base64.b64decode(digits + b"=" * padding, validate=True)
+    except ValueError:  # also of digits that are none
+        pass
+    raise invalid("Unable to base64 decode")
 
 
 def _type_error(value: Any, dtype: DType) -> ServingError:
