@@ -199,12 +199,13 @@ def test_a_second_sigterm_ends_at_once_without_an_image(
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGTERM)
 
+    before = signal.getsignal(signal.SIGTERM)
     fake_tasks.on_step = twice
     with pytest.raises(SystemExit) as caught:
         call(*arguments)
     assert caught.value.code == 143
     assert list((tmp_path / "results").iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_second_control_c_ends_at_once_without_an_image(
