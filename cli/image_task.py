@@ -73,6 +73,7 @@ PANELS = {
         "network",
         "weighting",
         "parameterization",
+        "precision",
         "shift_features",
         "whiten_gram",
         "unit_activations",

@@ -103,6 +103,15 @@ WhitenGram = Annotated[
         "target's features; --no-... is the paper.",
     ),
 ]
+PrecisionName = Annotated[
+    str,
+    typer.Option(
+        "--precision",
+        metavar="float32|tf32|bfloat16",
+        help="Number format of convolutions: bfloat16 is faster on processors that have it, tf32 "
+        "on GPUs; pictures are as good.",
+    ),
+]
 Paper = Annotated[
     bool,
     typer.Option(

@@ -51,6 +51,7 @@ class TextureSettings:
     network: options.Network = _DEFAULTS.network
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
+    precision: options.PrecisionName = _DEFAULTS.precision
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
     whiten_gram: options.WhitenGram = _DEFAULTS.whiten_gram
     unit_activations: options.UnitActivations = False

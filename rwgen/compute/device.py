@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Literal
 
 from rwgen.errors import InvalidInputError
 
@@ -13,6 +14,13 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 """The first GPU that TensorFlow can use, else the CPU."""
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+"""Format of the factors in convolutions; sums are float32 in each.
+
+`float32` has 24 significant bits. `tf32` and `bfloat16` have 11 and 8: the former is for GPUs of
+NVIDIA's Ampere architecture and later, the latter also halves the memory of features, and is fast
+on GPUs and on CPUs with AVX512-BF16 or AMX. Other devices ignore `tf32` and emulate `bfloat16`."""
 
 
 def check_device(name: str) -> str:
@@ -63,3 +71,16 @@ def use_device(name: str = AUTO) -> AbstractContextManager[Any]:
         return contextlib.nullcontext()
     context: AbstractContextManager[Any] = tf.device("/" + name.upper() + (":0" * (name == "cpu")))
     return context
+
+
+@contextlib.contextmanager
+def tensor_float_32(enabled: bool) -> Iterator[None]:
+    """Allow TF32 for the block. TensorFlow has one setting for the whole process."""
+    import tensorflow as tf
+
+    before = tf.config.experimental.tensor_float_32_execution_enabled()
+    tf.config.experimental.enable_tensor_float_32_execution(enabled)
+    try:
+        yield
+    finally:
+        tf.config.experimental.enable_tensor_float_32_execution(before)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 import keras
 
+from rwgen.compute.bfloat16 import in_bfloat16
+from rwgen.compute.device import Precision
 from rwgen.compute.memory import (
     LayerSize,
     Workload,
@@ -32,6 +34,7 @@ class ComputePlan:
         jit_compile: compile with XLA: the objective as a whole or, with `recompute`, each segment.
         winograd: on a CPU, use Winograd's algorithm for convolutions of many channels, if compiled;
             an ordinary graph takes far longer with it.
+        precision: number format of convolutions; `bfloat16` rules Winograd's algorithm out.
         propagate_differences: in inversions, propagate differences from the target's features
             (`rwgen.synthesis.differences`). They need all features of the target, so `recompute`
             rules them out.
@@ -40,6 +43,7 @@ class ComputePlan:
     recompute: bool = False
     jit_compile: bool = True
     winograd: bool = True
+    precision: Precision = "float32"
     propagate_differences: bool = False
 
     def within(self, limit: int | None, work: Workload) -> ComputePlan:
@@ -74,6 +78,8 @@ class ComputePlan:
 
     def network(self, network: keras.Model) -> keras.Model:
         """The network to compute with: the given one, or a copy with other convolutions."""
+        if self.precision == "bfloat16":
+            return in_bfloat16(network)
         return with_winograd(network) if self.winograd and self.jit_compile else network
 
     def reader(self, extractor: keras.Model) -> Reader:

@@ -24,7 +24,9 @@ Reading = Callable[[tf.Tensor], Any]
 """Maps features of a layer to a tensor or a structure of tensors."""
 
 Reader = Callable[[tf.Tensor, Mapping[str, Reading]], dict[str, Any]]
-"""Maps an image [1, height, width, 3] and readings by layer to their results, by layer."""
+"""Maps an image [1, height, width, 3] and readings by layer to their results, by layer.
+
+Readings get features of the image's dtype, whatever the network computes in."""
 
 _NEXT = "next segment"
 
@@ -41,7 +43,10 @@ def plain_reader(extractor: Callable[[tf.Tensor], Mapping[str, tf.Tensor]]) -> R
 
     def read(image: tf.Tensor, readings: Mapping[str, Reading]) -> dict[str, Any]:
         features = extractor(image)
-        return {name: reading(features[name]) for name, reading in readings.items()}
+        return {
+            name: reading(tf.cast(features[name], image.dtype))
+            for name, reading in readings.items()
+        }
 
     return read
 
@@ -65,10 +70,11 @@ def recomputing_reader(extractor: keras.Model, jit_compile: bool = True) -> Read
     def read(image: tf.Tensor, readings: Mapping[str, Reading]) -> dict[str, Any]:
         values: dict[str, Any] = {}
         wanted = dict(readings)
-        tensor = tf.convert_to_tensor(image)
+        image = tensor = tf.convert_to_tensor(image)
         for segment in segments:
             chosen = {name: wanted.pop(name) for name in segment.output_names if name in wanted}
-            results = _recomputed(segment, chosen, bool(wanted), jit_compile)(tensor)
+            part = _recomputed(segment, chosen, bool(wanted), jit_compile, image.dtype)
+            results = part(tensor)
             values |= {name: results[name] for name in chosen}
             if not wanted:
                 break
@@ -100,13 +106,19 @@ def _segments(extractor: keras.Model) -> list[keras.Model]:
 
 
 def _recomputed(
-    segment: keras.Model, readings: Mapping[str, Reading], has_next: bool, jit_compile: bool
+    segment: keras.Model,
+    readings: Mapping[str, Reading],
+    has_next: bool,
+    jit_compile: bool,
+    dtype: tf.DType,
 ) -> Callable[[tf.Tensor], dict[str, Any]]:
-    """A segment that keeps only its input for the gradient."""
+    """A segment that keeps only its input for the gradient; readings get features of `dtype`."""
 
     def compute(inputs: tf.Tensor) -> dict[str, Any]:
         features = segment(inputs)
-        results = {name: reading(features[name]) for name, reading in readings.items()}
+        results = {
+            name: reading(tf.cast(features[name], dtype)) for name, reading in readings.items()
+        }
         return results | ({_NEXT: features[_NEXT]} if has_next else {})
 
     def pull_back(inputs: tf.Tensor, cotangents: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, get_args
 
 from rwgen.checks import check_choice, check_count, check_layers, check_number
+from rwgen.compute.device import Precision
 from rwgen.errors import InvalidInputError
 from rwgen.network.recipe import DEFAULT_NETWORK, HALF_WIDTH_NETWORK, STACKED_NETWORK
 from rwgen.optimize.config import OptimizerConfig
@@ -75,6 +76,7 @@ class StyleConfig:
             paper, None chooses by size and start (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: seed of the white noise that the search starts from if `init` is `noise`.
+        precision: number format of convolutions, see `rwgen.compute.device.Precision`.
         optimizer: settings of L-BFGS.
     """
 
@@ -108,6 +110,7 @@ class StyleConfig:
     octaves: int | None = None
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
+    precision: Precision = "float32"
     optimizer: OptimizerConfig = field(
         default_factory=lambda: OptimizerConfig(max_iterations=STYLE_ITERATIONS)
     )
@@ -130,6 +133,7 @@ class StyleConfig:
         check_choice("init", self.init, get_args(StyleStart))
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        check_choice("precision", self.precision, get_args(Precision))
         check_seed(self.seed)
 
     @classmethod
@@ -174,6 +178,7 @@ class TextureConfig:
             paper, None chooses by size (docs/math.md).
         parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: seed of the white noise that the search starts from.
+        precision: number format of convolutions, see `rwgen.compute.device.Precision`.
         optimizer: settings of L-BFGS.
     """
 
@@ -187,6 +192,7 @@ class TextureConfig:
     octaves: int | None = None
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
+    precision: Precision = "float32"
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
@@ -194,6 +200,7 @@ class TextureConfig:
         check_count("octaves", 0 if self.octaves is None else self.octaves)
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
+        check_choice("precision", self.precision, get_args(Precision))
         check_seed(self.seed)
 
     @classmethod

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from rwgen.compute.device import Precision, tensor_float_32
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import resize_image
@@ -82,6 +83,7 @@ class Task:
         content_layers: layers whose target features are kept during the search.
         objective: see `MakeObjective`.
         parameterization: what L-BFGS moves.
+        precision: see `ComputePlan`.
         propagate_differences: see `ComputePlan`.
         settings: further settings that decide the result, for checkpoints.
     """
@@ -95,6 +97,7 @@ class Task:
     content_layers: Sequence[str]
     objective: MakeObjective
     parameterization: ParameterizationName
+    precision: Precision = "float32"
     propagate_differences: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -160,7 +163,8 @@ def run(
     takes_any_size = None in network.inputs[0].shape[1:3]
     octaves = config.octaves if takes_any_size else 0
     sizes = image_sizes(task.size, octaves, min(sides), from_image=init is not None)
-    return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
+    with tensor_float_32(task.precision == "tf32"):
+        return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
 
 
 def task_network(
@@ -230,6 +234,7 @@ def _plan(
     plan = ComputePlan(
         jit_compile=work.compiled,
         winograd=optimizer.winograd,
+        precision=task.precision,
         propagate_differences=task.propagate_differences,
     )
     return plan.within(memory_limit, work)

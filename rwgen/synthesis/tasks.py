@@ -164,6 +164,7 @@ def synthesize_texture(
         content_layers=(),
         objective=objective,
         parameterization=config.parameterization,
+        precision=config.precision,
         settings={"size": result},
     )
     return run(task, init, callback, checkpoint, memory_limit)
@@ -240,6 +241,7 @@ def transfer_style(
         content_layers=content_layers,
         objective=objective,
         parameterization=config.parameterization,
+        precision=config.precision,
     )
     return run(task, init, callback, checkpoint, memory_limit)
 
