@@ -133,7 +133,9 @@ def _run(
             *sizes,
         ]
         started = time.perf_counter()
-        process = subprocess.Popen([*command, "--seed", f"{seed}", "-q", "-o", str(path)])
+        process = subprocess.Popen(
+            [*command, "--seed", f"{seed}", "-q", "--force", "-o", str(path)]
+        )
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"{' '.join(command)} failed")

@@ -77,7 +77,17 @@ def _round(options: argparse.Namespace, folder: Path) -> dict[str, dict[str, Any
     images = [str(options.content), str(options.style)]
     size = ["--size", str(options.size)]
     trace = folder / "trace.json"
-    own = ["-m", "rwgen.cli.main", "style", *images, *size, "-q", "--profile", str(trace)]
+    own = [
+        "-m",
+        "rwgen.cli.main",
+        "style",
+        *images,
+        *size,
+        "-q",
+        "--force",
+        "--profile",
+        str(trace),
+    ]
     found = {
         "imports": _timed(["-c", IMPORTS]),
         "rwgen": _timed([*own, "-o", str(folder / "rwgen.png")]),

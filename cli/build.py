@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rwgen.cli import options
+from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.session import Lenience
@@ -86,6 +87,7 @@ def build(
             help="Save the scores there. The same command resumes from them.",
         ),
     ] = None,
+    force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
@@ -109,6 +111,7 @@ def build(
     kept = None
     if checkpoint is not None:
         kept = Checkpoint(checkpoint, on_failure=Lenience("--checkpoint"))
+    check_new("--output", output, force or (kept is not None and kept.is_saved))
 
     with native_stderr_hidden():
         from rwgen.selection import select_weights

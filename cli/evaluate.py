@@ -16,6 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.cli import options, resources
+from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
@@ -75,6 +76,7 @@ def evaluate(
         str,
         typer.Option("--output", "-o", metavar="FILE.json", help="Write all numbers to this file."),
     ] = "",
+    force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
@@ -113,6 +115,7 @@ def evaluate(
         raise InvalidInputError("expected standard input (-) once. Received: - twice")
     if output:
         _check_destination(output, [path for _, path in named])
+        check_new("--output", output, force)
     config = EvaluationConfig(seed=seed)
     notes: list[str] = []
     loaded = [load_input(InputImage(*item), notes) for item in named]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from rwgen.checks import unexpected
 from rwgen.cli import options
+from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
@@ -100,6 +101,7 @@ def features(
             metavar="FILE.pem", help="Certificate authorities to trust, for https and grpcs."
         ),
     ] = None,
+    force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
@@ -109,6 +111,7 @@ def features(
     files in folders are passed over.
     """
     path = _destination(output)
+    check_new("--output", output, force)
     sources = {"--server": server, "--model": model, "--network": network}
     given = [option for option, value in sources.items() if value is not None]
     if len(given) != 1:

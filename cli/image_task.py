@@ -23,12 +23,13 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.cli import resources
+from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.options import RunOptions
 from rwgen.cli.profile import profiling
 from rwgen.cli.provenance import InputImage, Provenance, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
-from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
 from rwgen.errors import InvalidInputError
 from rwgen.network.architecture import Architecture
@@ -137,6 +138,7 @@ class ImageCall(Generic[Settings, Config]):
         self._outputs = Outputs(
             output, run.save_every, run.history, run.logdir, run.quiet, run.json
         )
+        self._is_named = self.is_given("output")
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 
     def _setting(self, name: str) -> Any:
@@ -189,12 +191,18 @@ class ImageCall(Generic[Settings, Config]):
         stored = self._source.inputs if self._source and not self.is_given("init") else ()
         return next((image for image in stored if image.role == "init"), InputImage("init", init))
 
-    def check_outputs(self, images: Sequence[InputImage]) -> None:
+    def check_outputs(self, images: Sequence[InputImage], name: str) -> None:
         """Find out before any work whether everything can be written.
+
+        Args:
+            images: the inputs.
+            name: file to write the image to without `--output`.
 
         Raises:
             InvalidInputError: a destination is unusable, or would replace an input.
         """
+        if not self._is_named:
+            self._outputs = dataclasses.replace(self._outputs, image=name)
         self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
 
     def recipe(self) -> Recipe:
@@ -295,9 +303,15 @@ class ImageCall(Generic[Settings, Config]):
             RwgenError: the task was refused or failed, or a result could not be written.
         """
         options = self._run
-        print_notes(self.notes, options.quiet)
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
+        if not options.force and not (checkpoint is not None and checkpoint.is_saved):
+            # A run that is resumed replaces its own files.
+            self._outputs.check_new(options.from_image)
+            check_new("--profile", options.profile, force=False)
+        print_notes(self.notes, options.quiet)
+        if not self._is_named and not options.quiet:
+            say(f"no --output given; writing {self._outputs.image}")
 
         with native_stderr_hidden():
             with phase("import TensorFlow"):

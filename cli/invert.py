@@ -45,7 +45,7 @@ class InversionSettings:
     unit_activations: options.UnitActivations = False
 
 
-@image_command(InversionSettings, InversionConfig, options.Output)
+@image_command(InversionSettings, InversionConfig, options.image_output("IMAGE-LAYER.png"))
 def invert(
     call: ImageCall[InversionSettings, InversionConfig],
     image: Annotated[
@@ -59,11 +59,11 @@ def invert(
         raise InvalidInputError("expected an IMAGE, or --from. Received: none")
     if not settings.layer:
         raise InvalidInputError("--layer: expected a layer, such as conv4_1. Received: none")
-    call.check_outputs(images[:1])
 
     recipe = call.recipe()
     config = call.config(recipe)
     spec = recipe.topology.layer(settings.layer)
+    call.check_outputs(images[:1], f"{images[0].stem}-{spec.name}.png")
     source, original = load_input(images[0], call.notes)
     if spec.kind == "dense":
         if call.is_given("size") and settings.size != DENSE_INPUT_SIZE:

@@ -6,7 +6,7 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,15 +22,22 @@ MAX_SIDE = 16_384
 """Longest side, in pixels, that can be asked for."""
 
 
-Output = Annotated[
-    str,
-    typer.Option(
+def image_output(default: str) -> Any:
+    """The option of the image to write.
+
+    Args:
+        default: what the file is called without it, for `--help`.
+    """
+    option = typer.Option(
         "--output",
         "-o",
         metavar="FILE",
         help="Image to write: .png, .jpg, .webp or .tif; - writes a PNG to standard output.",
-    ),
-]
+        show_default=default,
+    )
+    return Annotated[str, option]
+
+
 LongestSide = Annotated[
     int,
     typer.Option(min=1, max=MAX_SIDE, metavar="PIXELS", help="Longest side of the result."),
@@ -128,6 +135,10 @@ UnitActivations = Annotated[
         "Gatys et al. do with trained weights.",
     ),
 ]
+Force = Annotated[
+    bool,
+    typer.Option("--force", "-f", help="Replace files that exist; otherwise they are refused."),
+]
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Print no progress on standard error."),
@@ -214,6 +225,7 @@ class RunOptions:
             help="Iterations between two writes of --checkpoint.",
         ),
     ] = DEFAULT_EVERY
+    force: Force = False
     quiet: Quiet = False
     json: Json = False
 

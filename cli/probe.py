@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rwgen.cli import options
+from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
@@ -67,11 +68,14 @@ def probe(
             metavar="FILE", help='PNG plot of PSNR by resolution; needs pip install "rwgen[plots]".'
         ),
     ] = None,
+    force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
     """Draw the weights of architectures, invert a photo from their layers, and rank them."""
     _check_destinations(output, plot)
+    # A record that is continued belongs to the plot, which is drawn anew.
+    check_new("--plot", plot, force or Path(output).exists())
     notes: list[str] = []
     photo, pixels = load_input(InputImage("image", image), notes)
     pixels = central_square(pixels)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from rwgen.errors import ImageError, InvalidInputError
@@ -32,6 +33,11 @@ class InputImage:
     role: str
     path: str
     sha256: str | None = None
+
+    @property
+    def stem(self) -> str:
+        """Its name without folder and suffix, to name results after it."""
+        return "stdin" if self.path == "-" else Path(self.path).stem
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.cli.events import event_log
+from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.cli.stderr import say
@@ -100,14 +101,34 @@ class Outputs:
                 f"--history: expected a file other than the images. Received: {self.history}"
             )
 
+    def check_new(self, source: str | None) -> None:
+        """Check before any work that no file is replaced.
+
+        Args:
+            source: file that may be replaced by the image that is made from it, or None.
+
+        Raises:
+            InvalidInputError: a file exists.
+        """
+        if source is None or not _is_same(source, self.image):
+            check_new("--output", self.image, force=False)
+        check_new("--history", self.history, force=False)
+        if self.save_every:
+            for other in sorted(Path(self.image).parent.iterdir()):
+                if self._is_intermediate(other.name):
+                    check_new("--save-every", str(other), force=False)
+
     def _is_image(self, path: str) -> bool:
         """Whether the result or an intermediate image is written to a path."""
         if self.image == "-" or _is_same(path, self.image):
             return self.image != "-"
-        output, other = Path(self.image), Path(path)
+        beside = _is_same(str(Path(self.image).parent), str(Path(path).parent))
+        return bool(self.save_every and beside and self._is_intermediate(Path(path).name))
+
+    def _is_intermediate(self, name: str) -> bool:
+        output = Path(self.image)
         pattern = rf"{re.escape(output.stem)}-\d{{6,}}{re.escape(output.suffix)}"
-        beside = _is_same(str(output.parent), str(other.parent))
-        return bool(self.save_every and beside and re.fullmatch(pattern, other.name))
+        return re.fullmatch(pattern, name) is not None
 
     def intermediate(self, iteration: int) -> Path:
         """File of the intermediate image of an iteration."""

@@ -77,7 +77,7 @@ class StyleSettings:
     unit_activations: options.UnitActivations = False
 
 
-@image_command(StyleSettings, StyleConfig, options.Output)
+@image_command(StyleSettings, StyleConfig, options.image_output("CONTENT-in-STYLE.png"))
 def style(
     call: ImageCall[StyleSettings, StyleConfig],
     content: Annotated[
@@ -98,7 +98,11 @@ def style(
             f"Received: {len([path for _, path in named if path is not None])} image(s)"
         )
     start = call.init_image(settings.init)
-    call.check_outputs((*images, *((start,) if start else ())))
+    content_name, *style_names = (image.stem for image in images)
+    call.check_outputs(
+        (*images, *((start,) if start else ())),
+        f"{content_name}-in-{'-and-'.join(style_names)}.png",
+    )
 
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)

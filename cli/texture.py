@@ -57,7 +57,7 @@ class TextureSettings:
     unit_activations: options.UnitActivations = False
 
 
-@image_command(TextureSettings, TextureConfig, options.Output)
+@image_command(TextureSettings, TextureConfig, options.image_output("SOURCE-texture.png"))
 def texture(
     call: ImageCall[TextureSettings, TextureConfig],
     source: Annotated[
@@ -69,7 +69,7 @@ def texture(
     images = call.inputs(("source", source or None))
     if not images:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
-    call.check_outputs(images[:1])
+    call.check_outputs(images[:1], f"{images[0].stem}-texture.png")
 
     recipe = call.recipe()
     config = call.config(recipe)

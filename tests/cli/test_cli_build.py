@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen import build_network, load_recipe, network_names
+from rwgen import Checkpoint, build_network, load_recipe, network_names
 from rwgen.images import read_image, resize_image
 from rwgen.optimize.checkpoint import fingerprint
 
@@ -99,6 +99,26 @@ def test_wrong_calls_are_refused_in_one_line_before_any_work(
     assert word in run.err
     assert len(run.err.splitlines()) == 1
     assert not output.exists()
+
+
+def test_a_recipe_is_replaced_with_force_or_by_the_run_that_began_it(
+    call, refused, reference, tmp_path, monkeypatch
+):
+    output, state = tmp_path / "stack.json", tmp_path / "state"
+
+    def select(_pixels, *, recipe, checkpoint, **_):
+        if checkpoint is not None:
+            checkpoint.save(scores={"conv1_1": [[0.5, 20.0]]})
+        return recipe
+
+    monkeypatch.setattr("rwgen.selection.select_weights", select)
+    arguments = ("build", "--reference", reference, "-o", output, *FAST)
+    assert call(*arguments).code == 0
+    line = refused(*arguments, "--checkpoint", state)
+    assert "--output: expected a new file, or --force. Received: " in line
+    assert call(*arguments, "--force").code == 0
+    Checkpoint(state).save(scores={"conv1_1": [[0.5, 20.0]]})
+    assert call(*arguments, "--checkpoint", state).code == 0
 
 
 def test_networks_are_listed_for_people_and_for_programs(call):

@@ -83,7 +83,7 @@ def test_a_run_killed_in_both_sizes_ends_with_the_same_image(
     kill_after(3, arguments)  # at the first size's end, when it is done, and in the second size
     assert Checkpoint(folder).get("sizes") is not None
     assert not out.exists()
-    run = call(*arguments, "--json")
+    run = call(*arguments, "--json", "--quiet")
     assert (run.code, run.err) == (0, "")
     assert ITERATIONS / 2 <= run.json["resumed_from"] < run.json["iterations"] == ITERATIONS
     np.testing.assert_array_equal(read_pixels(out), read_pixels(uninterrupted))
@@ -163,7 +163,7 @@ def test_every_command_gives_its_task_the_checkpoint(
     assert run.json["resumed_from"] is None
     checkpoint = fake_tasks.last["checkpoint"]
     assert (checkpoint.path, checkpoint.every) == (tmp_path / "state" / FILE_NAME, 7)
-    run = call(*common, "--json")
+    run = call(*common, "--json", "--force")
     assert fake_tasks.last["checkpoint"] is None
     assert "resumed_from" not in run.json
 
@@ -208,8 +208,8 @@ def test_the_state_outlives_a_run_that_fails_and_not_one_that_ends(
     assert list((tmp_path / "state").iterdir()) == []
 
 
-def test_control_c_after_the_last_iteration_keeps_the_state(
-    arguments: tuple[object, ...], call: Call, fake_tasks: Any, tmp_path: Path
+def test_control_c_after_the_last_iteration_keeps_the_state_and_the_command_resumes(
+    arguments: tuple[object, ...], call: Call, refused: Call, fake_tasks: Any, tmp_path: Path
 ) -> None:
     save_at(fake_tasks, 1)
     write = fake_tasks.on_step
@@ -220,8 +220,12 @@ def test_control_c_after_the_last_iteration_keeps_the_state(
             os.kill(os.getpid(), signal.SIGINT)
 
     fake_tasks.on_step = press
+    arguments = (*arguments, "--save-every", 1, "--history", tmp_path / "h.csv")
     assert call(*arguments).code == 130
     assert (tmp_path / "state" / FILE_NAME).exists()
+    fake_tasks.on_step = lambda iteration: None
+    assert call(*arguments).code == 0  # and what the run itself has written is replaced
+    assert "which exists" in refused(*arguments)  # another run
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,14 @@ def test_a_table_of_styles_has_a_column_for_each(call: Call, pictures: Any) -> N
         (("A", "--source", "A", "-o", "link.json"), "Expected a writable place"),
         (("loop", "--source", "A", "-o", "out.json"), "'loop' (Too many levels"),
         (("A.json", "--source", "A", "-o", "A.json"), "expected a file other than the inputs"),
+        (
+            ("A", "--source", "A", "-o", "A.json"),
+            "expected a new file, or --force. Received: A.json",
+        ),
+        (
+            ("A", "--source", "A", "-o", "A.json", "--force", "--size", "31"),
+            "at least 32 pixels a side",
+        ),
         (("A", "--source", "A", "--size", "31"), "at least 32 pixels a side"),
         (("small.png", "--source", "A"), "small.png: expected an image [height, width, 3]"),
         (("B", "--content", "A", "--style", "B"), "aspect ratio. Received: '36x48'"),

@@ -35,8 +35,8 @@ def test_an_optimisation_that_fails_is_one_line_and_writes_nothing(
     images = [pictures.content] * (2 if command == "style" else 1)
     layer = ["--layer", "conv1_1"] if command == "invert" else []
     (tmp_path / "out.png").write_bytes(b"an earlier result")
-    line = refused(command, *images, *layer, "-o", tmp_path / "out.png", "--json", "--history",
-                   tmp_path / "h.csv", code=1)  # fmt: skip
+    line = refused(command, *images, *layer, "-o", tmp_path / "out.png", "--force", "--json",
+                   "--history", tmp_path / "h.csv", code=1)  # fmt: skip
     assert line == "rwgen: expected a finite loss. Received: NaN\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
     assert (tmp_path / "out.png").read_bytes() == b"an earlier result"

@@ -95,6 +95,20 @@ def test_folders_are_searched_and_json_is_written(
     assert np.shape(values["features"]["pool1"]) == (2, 64)
 
 
+def test_features_are_replaced_with_force_alone(
+    call: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "f.npz"
+    output.write_bytes(b"earlier features")
+    arguments = (PHOTOS[0], "--model", model, "--signature", "pooled", "--size", 16, "-o", output)
+    run = call("features", *arguments)
+    assert (run.code, run.err.count("\n")) == (2, 1)
+    assert "--output: expected a new file, or --force. Received: " in run.err
+    assert output.read_bytes() == b"earlier features"
+    assert call("features", *arguments, "--force").code == 0
+    assert set(np.load(output)) == {"files", "conv1_1", "pool1"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -152,7 +166,9 @@ def test_several_layers_in_one_array_are_refused_before_any_image_is_read(
     for source in (("--model", model), ("--network", "ranvgg19", *LAYERS)):
         run = call("features", tmp_path / "none.png", "-o", tmp_path / "f.npy", *source)
         assert (run.code, run.out) == (2, b"")
-        assert "several layers. Received: .npy for conv1_1, pool1" in run.err
+        assert re.search(
+            r"several layers\. Received: \.npy for (conv1_1, pool1|pool1, conv1_1)\n$", run.err
+        )
         assert run.err.count("\n") == 1, run.err
 
 

@@ -36,7 +36,7 @@ def made(
             (folder / original.name).write_bytes(original.read_bytes())
             names[name] = str(folder / original.name)
         arguments = [argument.format(**names) for argument in COMMANDS[command]]
-        run = call(*arguments, "-o", folder / "made.png", "--seed", 11, "--iterations", 4)
+        run = call(*arguments, "-o", folder / "made.png", "--seed", 11, "--iterations", 4, "-fq")
         assert (run.code, run.err) == (0, "")
         return folder / "made.png", fake_tasks.last
 
@@ -57,7 +57,7 @@ def test_everything_is_taken_from_the_image(
     command: str, made: Call, call: Call, fake_tasks: Any, tmp_path: Path
 ) -> None:
     image, first = made(command)
-    run = call(command, "--from", image, "-o", tmp_path / "again.png")
+    run = call(command, "--from", image, "-o", tmp_path / "again.png", "--quiet")
     assert (run.code, run.err) == (0, "")
     assert same(first, fake_tasks.last)
     assert (tmp_path / "again.png").read_bytes() == image.read_bytes()
@@ -173,9 +173,15 @@ def test_an_image_of_another_command_is_refused(
     assert not (tmp_path / "out.png").exists()
 
 
-def test_from_does_not_replace_the_output(made: Call, refused: Call) -> None:
+def test_from_does_not_replace_the_output(
+    made: Call, call: Call, refused: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     image, _ = made("texture")
-    assert "--output" in refused("texture", "--from", image)
+    monkeypatch.chdir(tmp_path)
+    assert call("texture", "--from", image).code == 0
+    again = tmp_path / "style-texture.png"  # named after the input
+    assert again.read_bytes() == image.read_bytes()
+    assert str(again) in refused("texture", "--from", image, "-o", again)
 
 
 def test_from_needs_all_images_or_none(made: Call, refused: Call, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations", "--paper")  # fmt: skip
+          "--unit-activations", "--paper", "--force")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
@@ -30,22 +30,22 @@ OPTIONS = {
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer"),
     "invert": (*SHARED, "--layer"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
-                 "--output", "--quiet", "--json"),
+                 "--output", "--force", "--quiet", "--json"),
     "probe": ("--image", "--output", "--layers", "--size", "--seeds", "--iterations", "--plot",
-              "--quiet", "--json"),
+              "--force", "--quiet", "--json"),
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
     "build": ("--reference", "--output", "--candidates", "--layers", "--name", "--network",
               "--width", "--size", "--iterations", "--seed", "--workers", "--ray", "--checkpoint",
-              "--quiet", "--json"),
+              "--force", "--quiet", "--json"),
     "export": ("--output", "--layers", "--signatures", "--size", "--quiet", "--json"),
     "inspect": ("--json",),
     "serve": ("--name", "--server", "--host", "--rest-port", "--grpc-port", "--label",
               "--max-batch-size", "--request-timeout", "--drain-timeout", "--tls-key",
               "--tls-certificate", "--quiet"),
     "features": ("--output", "--server", "--model", "--network", "--layers", "--signature",
-                 "--size", "--batch-size", "--timeout", "--root-certificates", "--quiet",
-                 "--json"),
+                 "--size", "--batch-size", "--timeout", "--root-certificates", "--force",
+                 "--quiet", "--json"),
     "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.
@@ -111,7 +111,7 @@ PANELS = {
                     "tv_weight"],
         "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "profile", "checkpoint", "checkpoint_every", "quiet", "json"],
+                    "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "precision",
                      "shift_features", "whiten_gram", "unit_activations"],
     },

@@ -27,7 +27,7 @@ def test_every_option_of_style_reaches_the_task(
         "--tv-weight", 1e-3, "--content-layer", "conv1_2", "--content-layer", "block1_pool",
         "--style-layer", "conv2_1", "--style-blend", "3,1", "--network", "ranvgg19",
         "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--no-match-colors",
-        "--octaves", 2, "--parameterization", "fourier",
+        "--octaves", 2, "--parameterization", "fourier", "--quiet",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
     assert fake_tasks.last["config"] == StyleConfig(
@@ -71,7 +71,7 @@ def test_every_option_of_texture_reaches_the_task(
         "texture", pictures.style, "-o", tmp_path / "out.png", "--size", "50x20", "--seed", 3,
         "--source-size", 33, "--iterations", 5, "--layer", "pool1", "--layer", "conv1_1",
         "--network", "ranvgg19", "--weighting", "signed", "--no-shift-features",
-        "--no-whiten-gram", "--octaves", 0, "--parameterization", "box",
+        "--no-whiten-gram", "--octaves", 0, "--parameterization", "box", "--quiet",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
     assert fake_tasks.last["config"] == TextureConfig(
@@ -106,7 +106,7 @@ def test_any_layer_can_be_inverted_by_both_its_names(
     for name in (spec.name, spec.keras_name):
         out = tmp_path / f"{name}.png"
         size = () if spec.kind == "dense" else ("--size", 48)
-        run = call("invert", pictures.content, "--layer", name, "-o", out, *size)
+        run = call("invert", pictures.content, "--layer", name, "-o", out, *size, "-q")
         assert (run.code, run.err) == (0, "")
         assert fake_tasks.last["config"] == InversionConfig()
         assert fake_tasks.last["layer"] == spec.name
@@ -132,13 +132,13 @@ def test_what_changes_an_image_is_said(
     Image.new("RGBA", (48, 36), (9, 9, 9, 254)).save(clear)
     frames = [Image.new("RGB", (48, 36), (9, gray, 9)) for gray in (9, 200)]
     frames[0].save(moving, save_all=True, append_images=frames[1:])
-    arguments = ("style", clear, moving, "-o", tmp_path / "out.png")
+    arguments = ("style", clear, moving, "-o", tmp_path / "out.png", "--force")
     assert call(*arguments, "--size", 48).notes == (
         f"{clear}: transparent pixels are blended with white",
         f"{moving}: only the first of several frames is used",
     )
     assert call(*arguments, "--size", 48, "--quiet").notes == ()
-    arguments = ("style", pictures.content, pictures.style, "-o", tmp_path / "out.png")
+    arguments = ("style", pictures.content, pictures.style, *arguments[3:])
     assert call(*arguments, "--size", 44).notes == ()
     assert call(*arguments, "--size", 45).notes == (
         f"{pictures.style}: enlarged from 40x44 to 41x45 pixels, which adds no detail",
@@ -148,7 +148,16 @@ def test_what_changes_an_image_is_said(
 def test_the_search_can_start_from_the_content_or_from_a_file(
     call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path, read_pixels: Call
 ) -> None:
-    common = ("style", pictures.content, pictures.style, "-o", tmp_path / "out.png", "--size", 48)
+    common = (
+        "style",
+        pictures.content,
+        pictures.style,
+        "-o",
+        tmp_path / "out.png",
+        "--size",
+        48,
+        "-f",
+    )
     assert call(*common, "--init", "content").code == 0
     assert (fake_tasks.last["config"].init, fake_tasks.last["init"]) == ("content", None)
     assert call(*common, "--init", pictures.start).code == 0
@@ -182,6 +191,45 @@ def test_intermediate_images_are_there_while_the_search_goes_on(
     assert seen == [[], [], ["out-000001.png"], ["out-000001.png", "out-000002.png"]]
 
 
+def test_intermediate_images_of_another_run_are_not_replaced(
+    call: Call, refused: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    (tmp_path / "out-000100.png").write_bytes(b"an earlier image")
+    arguments = ("texture", pictures.style, "-o", tmp_path / "out.png", "--size", 16)
+    line = refused(*arguments, "--save-every", 1)
+    assert line.startswith("rwgen: --save-every: expected a new file, or --force. Received: ")
+    assert "out-000100.png" in line
+    assert call(*arguments).code == 0  # which writes none
+    assert call(*arguments, "--save-every", 1, "--force").code == 0
+    assert (tmp_path / "out-000100.png").read_bytes() == b"an earlier image"
+    assert (tmp_path / "out-000003.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "name"),
+    [
+        ("style", ("{content}", "{style}"), "content-in-style.png"),
+        ("style", ("{content}", "{style}", "{second}"), "content-in-style-and-second.png"),
+        ("style", ("-", "{style}", "--init", "{start}"), "stdin-in-style.png"),
+        ("texture", ("{style}", "--size", "16"), "style-texture.png"),
+        ("invert", ("{content}", "--layer", "block4_conv1"), "content-conv4_1.png"),
+    ],
+)
+def test_without_output_the_image_is_named_after_the_inputs(
+    command: str, arguments: tuple[str, ...], name: str, call: Call, refused: Call, pictures: Any,
+    fake_tasks: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    words = [command, *(word.format(**vars(pictures)) for word in arguments)]
+    stdin = pictures.content.read_bytes()
+    run = call(*words, "--json", stdin=stdin)
+    assert run.err.splitlines()[0] == f"rwgen: no --output given; writing {name}"
+    assert run.json["output"] == name
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert f"{name}, which exists" in refused(*words, stdin=stdin)
+    assert call(*words, "--force", "--quiet", stdin=stdin).err == ""
+
+
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".tif"])
 def test_other_formats_are_written_without_settings(
     suffix: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path, refused: Call
@@ -193,14 +241,16 @@ def test_other_formats_are_written_without_settings(
     assert str(out) in refused("texture", "--from", out, "-o", tmp_path / "again.png")
 
 
-def test_an_earlier_result_is_replaced(
-    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+def test_an_earlier_result_is_replaced_with_force_alone(
+    call: Call, refused: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
 ) -> None:
     (tmp_path / "out.png").write_bytes(b"an earlier result")
     (tmp_path / "h.csv").write_text("an earlier history")
-    run = call("texture", pictures.style, "-o", tmp_path / "out.png", "--history",
-               tmp_path / "h.csv", "--size", 16)  # fmt: skip
-    assert run.code == 0
+    arguments = ("texture", pictures.style, "-o", tmp_path / "out.png", "--history",
+                 tmp_path / "h.csv", "--size", 16)  # fmt: skip
+    assert "out.png, which exists" in refused(*arguments)
+    assert fake_tasks.recipes == []
+    assert call(*arguments, "--force").code == 0
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (16, 16)
     header, *rows = (tmp_path / "h.csv").read_text().splitlines()

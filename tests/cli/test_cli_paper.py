@@ -33,7 +33,7 @@ def run(call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path) -> Callable[
     def made(command: str, *options: Any, given: bool = True) -> Any:
         arguments = inputs[command] if given else []
         output = tmp_path / f"{command}.png"
-        done = call(command, *arguments, "--iterations", 2, *options, "-o", output)
+        done = call(command, *arguments, "--iterations", 2, *options, "-o", output, "-fq")
         assert (done.code, done.err) == (0, "")
         return fake_tasks.last["config"]
 

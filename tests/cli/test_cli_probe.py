@@ -19,7 +19,7 @@ def model_file(tmp_path_factory):
     return path
 
 
-def test_a_file_is_probed_once_and_plotted(call, pictures, model_file, tmp_path):
+def test_a_file_is_probed_once_and_plotted(call, refused, pictures, model_file, tmp_path):
     output, plot = tmp_path / "probe.json", tmp_path / "probe.png"
     arguments = ("probe", model_file, "--image", pictures.content, "--size", 16, "--iterations", 0,
                  "--seeds", 1, "-o", output)  # fmt: skip
@@ -41,6 +41,11 @@ def test_a_file_is_probed_once_and_plotted(call, pictures, model_file, tmp_path)
     with Image.open(plot) as image:
         assert image.size == (1280, 840)
         assert len(image.convert("RGB").getcolors(1 << 20)) > 10
+    assert call(*arguments, "--plot", plot).code == 0  # it is drawn anew, of the same record
+    output.unlink()
+    line = refused(*arguments, "--plot", plot)
+    assert "--plot: expected a new file, or --force" in line
+    assert call(*arguments, "--plot", plot, "--force", "--quiet").code == 0
 
 
 @pytest.mark.parametrize(

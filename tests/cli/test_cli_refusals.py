@@ -135,7 +135,16 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no source": (["texture", "-o", "out.png"], "expected a SOURCE image"),
     "no image to invert": (["invert", "--layer", "conv1_1", "-o", "out.png"], "expected an IMAGE"),
     "an image too many": (["texture", "style.png", "content.png", "-o", "out.png"], "content.png"),
-    "no output": (STYLE[:3], "--output: expected an image file"),
+    "no output": ([*STYLE[:3], "-o", ""], "--output: expected an image file"),
+    "an output that exists": (STYLE, "expected a new file, or --force. Received: out.png"),
+    "a history that exists": (
+        [*STYLE[:4], "new.png", "--history", "text.json"],
+        "--history: expected a new file, or --force. Received: text.json",
+    ),
+    "a profile that exists": (
+        [*STYLE[:4], "new.png", "--profile", "text.json"],
+        "--profile: expected a new file, or --force. Received: text.json",
+    ),
     "no number": (style("--iterations", "many"), "'--iterations'"),
     "half an iteration": (style("--iterations", "1.5"), "'--iterations'"),
     "fewer than no iterations": (style("--iterations", "-1"), "'--iterations'"),
