@@ -33,7 +33,18 @@ DEFAULT_SIDE = 224
 DEFAULT_BATCH = 8
 SUFFIXES = (".npz", ".npy", ".json")
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".gif", ".bmp", ".ppm")
+IMAGE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".bmp",
+    ".ppm",
+    ".avif",
+)
 """Suffixes of the images in a folder. Files given by name may have any suffix."""
 
 _EXPORT = ExportConfig()

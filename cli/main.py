@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except typer.TyperException as error:
-        return _report(f"{error.format_message()} (see rwgen --help)", EXIT_USAGE)
+        return _report(f"{_usage_message(error)} (see rwgen --help)", EXIT_USAGE)
     except InvalidInputError as error:
         return _report(str(error), EXIT_USAGE)
     except RwgenError as error:
@@ -109,6 +110,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
             message += "; rwgen --debug COMMAND ... shows where it arose"
         return _report(message, EXIT_FAILED)
     return int(code or 0)
+
+
+def _usage_message(error: typer.TyperException) -> str:
+    """Say what an option expects and what it received, where Typer's parser knows both."""
+    parameter, cause = getattr(error, "param", None), error.__cause__
+    problems: list[Any] = getattr(cause, "errors", list)()
+    if parameter is None or not problems:
+        return error.format_message()
+    kind, received = problems[0]["type"], str(problems[0]["input"])
+    limits = [parameter.min, parameter.max]
+    numbers = [value for value in (*limits, parameter.default) if value is not None]
+    if kind.startswith("float") or any(isinstance(value, float) for value in numbers):
+        expected = "a number"
+    elif kind.startswith("int") or any(isinstance(value, int) for value in numbers):
+        expected = "a whole number"
+    else:
+        return error.format_message()
+    for word, limit in zip(("from", "to"), limits, strict=True):
+        expected += "" if limit is None else f" {word} {limit}"
+    name = parameter.opts[0] if parameter.opts[0].startswith("-") else parameter.metavar
+    is_pair = "size" in name and re.fullmatch(r"\d+x\d+", received)
+    hint = "; give one side, the other follows" if is_pair else ""
+    return f"{name}: expected {expected}. Received: {received!r:.60}{hint}"
 
 
 def _report(message: str, code: int) -> int:

@@ -193,6 +193,8 @@ def open_checkpoint(folder: str | None, every: int, provenance: Provenance) -> C
     if folder is None:
         return None
     checkpoint = Checkpoint(folder, every, Lenience("--checkpoint"))
+    for image in provenance.inputs:
+        checkpoint.names[str(image.sha256)] = f"the {image.role} image {image.path}"
     checkpoint.expect(
         command=provenance.command,
         # Pixels matter, paths do not.

@@ -64,7 +64,7 @@ def check_writable(destination: FileName) -> None:
 def failure_reported(
     kind: type[Exception], expected: str, place: Any, advice: str
 ) -> Iterator[None]:
-    """Convert any exception to a one-line error.
+    """Convert any exception, except one of class `kind`, to a one-line error.
 
     Args:
         kind: Class of the error.
@@ -75,13 +75,21 @@ def failure_reported(
     Raises:
         Exception: of class `kind`, if the body of the `with` statement failed.
     """
-    name = os.fspath(place) if isinstance(place, os.PathLike) else getattr(place, "name", place)
     try:
         yield
+    except kind:
+        raise
     except Exception as error:  # decoders of damaged data raise exceptions of almost any class
         reason = getattr(error, "strerror", None) or str(error) or repr(error)
         reason = " ".join(reason.split())
-        raise kind(f"Expected {expected}. Received: {name!r} ({reason}). {advice}") from error
+        raise kind(f"Expected {expected}. Received: {shown(place)} ({reason}). {advice}") from error
+
+
+def shown(place: Any) -> str:
+    """Return what a message shows of a source or destination: a path, a stream, or `"-"`."""
+    return repr(
+        os.fspath(place) if isinstance(place, os.PathLike) else getattr(place, "name", place)
+    )
 
 
 def _replace(target: Path, data: bytes | memoryview, label: str) -> None:

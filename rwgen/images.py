@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -13,12 +14,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
 from rwgen.checks import check_count
 from rwgen.errors import ImageError, InvalidInputError, OutputError
-from rwgen.files import FileName, atomic_write, check_writable, failure_reported
+from rwgen.files import FileName, atomic_write, check_writable, failure_reported, shown
 
 DEFAULT_MAX_PIXELS: int = 100_000_000
 """Largest number of pixels read by default, 1.2 GB as float32. A forged header may claim more."""
@@ -42,8 +43,9 @@ def read_image(
     animation gives its first frame.
 
     Args:
-        source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP or PPM: a file name, `"-"` for standard
-            input, or a binary stream, which is read to its end.
+        source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP, PPM or, where the installed Pillow reads
+            it, AVIF: a file name, `"-"` for standard input, or a binary stream, which is read to
+            its end.
         max_pixels: Maximum number of pixels. Larger images are refused before decoding.
         report: Called with a phrase for each part of the file that the result leaves out:
             transparency, or frames of an animation.
@@ -57,7 +59,7 @@ def read_image(
         InvalidInputError: `max_pixels` is not positive.
     """
     _check_positive(max_pixels=max_pixels)
-    with _open_image(source, max_pixels, _READABLE) as image:
+    with _open_image(source, max_pixels, _readable()) as image:
         _fix_transparency(image)
         image.load()
         with contextlib.suppress(Exception):  # damaged EXIF data may raise anything; it is ignored
@@ -239,12 +241,17 @@ def _fix_transparency(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = key * (85 if raw_mode == "L;2" else 17)
 
 
+def _readable() -> tuple[str, ...]:
+    """Return the formats that are read; Pillow has AVIF since 11.3, where its library was found."""
+    has_avif = "avif" in features.modules and features.check_module("avif")
+    return (*_READABLE, "AVIF") if has_avif else _READABLE
+
+
 @contextlib.contextmanager
 def _open_image(source: Any, limit: int, formats: tuple[str, ...]) -> Iterator[ImageFile.ImageFile]:
     """Open an image of permitted size without decoding it. Any failure raises an ImageError."""
-    failure = failure_reported(
-        ImageError, f"an intact {'/'.join(formats)} file", source, "Check the file."
-    )
+    kinds = " or ".join([", ".join(formats[:-1]), formats[-1]] if formats[1:] else formats)
+    failure = failure_reported(ImageError, f"an intact {kinds} file", source, "Check the file.")
     with failure, warnings.catch_warnings(action="ignore"), contextlib.ExitStack() as stack:
         stream = sys.stdin.buffer if source == "-" else source
         if is_file := isinstance(stream, (str, os.PathLike)):
@@ -258,10 +265,20 @@ def _open_image(source: Any, limit: int, formats: tuple[str, ...]) -> Iterator[I
         try:
             image = Image.open(stream, formats=formats)
         except UnidentifiedImageError:
-            raise ValueError("in no known format") from None
-        if not 0 < image.width * image.height <= limit:
-            raise ValueError(f"{image.width}x{image.height} pixels; shrink to max_pixels={limit}")
+            raise ValueError("it is in another format, or damaged") from None
+        except Image.DecompressionBombError as error:  # Pillow's own, larger limit
+            (count,) = re.findall(r"\((\d+) pixels\)", str(error)) or ["too many"]
+            raise _too_large(source, f"{count} pixels", limit) from None
+        if image.width * image.height > limit:
+            raise _too_large(source, f"{image.width}x{image.height} pixels", limit)
+        if not image.width * image.height:
+            raise ValueError("it has no pixels")
         yield image
+
+
+def _too_large(source: Any, size: str, limit: int) -> ImageError:
+    expected = f"Expected an image of at most {limit:,} pixels"
+    return ImageError(f"{expected}. Received: {shown(source)} of {size}. Make it smaller first.")
 
 
 def _writer_of(destination: FileName) -> str:

@@ -16,13 +16,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, features
 
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_image, read_metadata
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY_16 = np.array([[0, 1, 128, 257, 40000, 65535]], np.uint16)
+
+HAS_AVIF = "avif" in features.modules and features.check_module("avif")
 
 
 def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -237,10 +239,24 @@ def test_standard_input_and_streams(monkeypatch: pytest.MonkeyPatch) -> None:
         read_image("-")
 
 
+@pytest.mark.skipif(not HAS_AVIF, reason="needs a Pillow that reads AVIF")
+def test_avif_is_read_where_pillow_reads_it(tmp_path: Path) -> None:
+    flat = Image.new("RGB", (16, 12), (200, 100, 50))
+    np.testing.assert_allclose(read(encode(flat, "AVIF")), np.asarray(flat), atol=3)
+    half = Image.new("RGBA", (16, 12), (0, 0, 0, 128))
+    np.testing.assert_allclose(read(encode(half, "AVIF")), 127, atol=3)
+
+
+def test_another_format_is_not_called_unknown_where_it_is_only_not_read(tmp_path: Path) -> None:
+    data = encode(Image.fromarray(RGB), "ICO")
+    with pytest.raises(ImageError, match=r"intact PNG, JPEG, .*in another format, or damaged"):
+        read(data)
+
+
 def test_size_limits() -> None:
     data = encode(Image.fromarray(RGB), "PNG")
     assert read(data, max_pixels=35).shape == (5, 7, 3)
-    with pytest.raises(ImageError, match="7x5 pixels; shrink to max_pixels=34"):
+    with pytest.raises(ImageError, match=r"at most 34 pixels\. Received: .* of 7x5 pixels"):
         read(data, max_pixels=34)
     sizes = {"PNG": 16, "BMP": 18}
     for side in (10_001, 2**30):  # beyond our limit and Pillow's warning; beyond Pillow's error
@@ -263,7 +279,7 @@ def test_sources_that_cannot_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
     reasons = {"missing": "No such file", ".": "Is a directory", "empty": "empty",
-               "text": "no known format", "nul\0": "null", "new\nline": "No such file"}  # fmt: skip
+               "text": "another format", "nul\0": "null", "new\nline": "No such file"}  # fmt: skip
     for name, reason in reasons.items():
         path = tmp_path / name
         for reader in (read_image, read_metadata):
@@ -317,6 +333,8 @@ def sample_files() -> dict[str, bytes]:
 
 
 FILES = sample_files()
+if HAS_AVIF:
+    FILES["avif"] = encode(Image.fromarray(RGB), "AVIF")
 RELAXED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -6,6 +6,7 @@ They allow comparing an untrained VGG with a trained one, as the paper does.
 from __future__ import annotations
 
 import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,23 @@ def load_trained_weights(recipe: Recipe, specs: tuple[LayerSpec, ...]) -> dict[s
     return found
 
 
+def load_keras_file(path: str) -> keras.Model:
+    """Load a `.keras` file without compiling the model.
+
+    Raises:
+        RecipeError: The file cannot be read, is damaged, or holds something else.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            if not zipfile.is_zipfile(file):  # Keras would say that there is no such file
+                raise ValueError("it is damaged, or no .keras file")
+        return keras.models.load_model(path, compile=False)
+    except Exception as error:  # a damaged file may raise anything
+        raise RecipeError(
+            f"expected a model saved by Keras. Received: {path!r} ({_one_line(error)})"
+        ) from None
+
+
 def _for_rgb_in_0_to_1(kernel: NDArray[Any]) -> NDArray[Any]:
     """Convert the first kernel from BGR input in 0..255 to RGB input in 0..1."""
     converted: NDArray[Any] = kernel[:, :, ::-1] * np.asarray(PIXEL_RANGE, kernel.dtype)
@@ -92,10 +110,7 @@ def _from_file(path: str, sha256: str | None) -> keras.Model:
             "the file was changed"
         )
     if path.endswith(".keras"):
-        try:
-            return keras.models.load_model(path, compile=False)
-        except Exception as error:  # a damaged file may raise anything
-            raise _unreadable(path, error) from None
+        return load_keras_file(path)
     reasons = []
     for include_top in (False, True):
         model = keras.applications.VGG19(include_top=include_top, weights=None)
@@ -116,4 +131,5 @@ def _unreadable(path: str, error: Exception) -> RecipeError:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return " ".join(reason.split())[:200]

@@ -13,6 +13,7 @@ import importlib.metadata
 import io
 import json
 import os
+import re
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping
@@ -41,6 +42,7 @@ Part = Mapping[str, Any]
 
 _PACKAGES = ("numpy", "scipy", "pillow", "keras", "tensorflow", "tensorflow-probability")
 _JSON = "json"
+_FINGERPRINT = re.compile(r"\b[0-9a-f]{64}\b")
 _LABEL = "checkpoint-"  # distinguishes temporary files of checkpoints from those of images
 
 
@@ -74,6 +76,8 @@ class Checkpoint:
         self.every = every
         self._on_failure = on_failure
         self.path = Path(directory) / FILE_NAME
+        self.names: dict[str, str] = {}
+        """What messages call fingerprints: words by fingerprint. They are saved too."""
         self._facts: dict[str, Any] = {}
         self._parts: dict[str, Part] = {}
         _prepare(self.path.parent)
@@ -94,7 +98,8 @@ class Checkpoint:
         values = json.loads(json.dumps(facts, default=str))
         for name, value in values.items():
             if self._parts and self._facts.get(name) != value:
-                raise self.refused(_difference(name, self._facts.get(name), value))
+                found = self._facts.get(name)
+                raise self.refused(_difference(name, found, value, self.names))
         self._facts |= values
 
     @property
@@ -126,7 +131,8 @@ class Checkpoint:
             for key, value in part.items():
                 is_array = isinstance(value, np.ndarray)
                 (arrays if is_array else values[name])[f"{name}/{key}" if is_array else key] = value
-        text = json.dumps({"schema_version": SCHEMA_VERSION, "facts": self._facts, "parts": values})
+        content = {"schema_version": SCHEMA_VERSION, "facts": self._facts, "parts": values}
+        text = json.dumps(content | {"names": self.names})
         buffer = io.BytesIO()
         arrays[_JSON] = np.frombuffer(text.encode(), np.uint8)
         np.savez(buffer, **arrays)
@@ -165,7 +171,7 @@ class Checkpoint:
             content = json.loads(arrays.pop(_JSON).tobytes())
             version = content["schema_version"]
             if version == SCHEMA_VERSION:
-                facts = dict(content["facts"])
+                facts, names = dict(content["facts"]), dict(content.get("names", {}))
                 parts: dict[str, Any] = {
                     name: dict(part) for name, part in content["parts"].items()
                 }
@@ -177,7 +183,7 @@ class Checkpoint:
             raise self.refused(f"damaged: {what:.100}") from None
         if version != SCHEMA_VERSION:
             raise self.refused(f"schema version {version!r:.40}, now {SCHEMA_VERSION}")
-        self._facts, self._parts = facts, parts
+        self._facts, self._parts, self.names = facts, parts, names
 
 
 def fingerprint(array: NDArray[Any] | None) -> str | None:
@@ -225,10 +231,19 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _difference(name: str, saved: Any, now: Any) -> str:
-    """Describe the first difference between two values."""
+def _difference(name: str, saved: Any, now: Any, names: Mapping[str, str]) -> str:
+    """Describe the first difference between two values, with words for fingerprints."""
     if isinstance(saved, dict) and isinstance(now, dict):
         for key in sorted({*saved, *now}):
             if saved.get(key) != now.get(key):
-                return _difference(f"{name}.{key}", saved.get(key), now.get(key))
-    return f"{name}: {saved!r:.40}, now {now!r:.40}"
+                return _difference(f"{name}.{key}", saved.get(key), now.get(key), names)
+    if isinstance(now, str) and now in names:
+        before, after = names.get(str(saved), "another one"), names[now]
+        return f"begun with {before}, now {after}" if before != after else f"{after} has changed"
+    if not any(_FINGERPRINT.search(repr(value)) for value in (saved, now)):
+        return f"{name}: {saved!r:.40}, now {now!r:.40}"
+    if isinstance(saved, list) and isinstance(now, list) and len(saved) == len(now):
+        for number, (old, new) in enumerate(zip(saved, now, strict=True)):
+            if old != new:
+                return _difference(f"{name}.{number}", old, new, names)
+    return f"other {name}"

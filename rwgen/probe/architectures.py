@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from rwgen.errors import InvalidInputError
+from rwgen.network.trained import load_keras_file
 
 ALEXNET = "alexnet"
 _RESCALING = (keras.layers.Rescaling, keras.layers.Normalization)
@@ -39,7 +40,7 @@ def load_architecture(name: str, size: int) -> keras.Model:
         InvalidInputError: the name is unknown, the file cannot be read, the model is not functional
             or has another input, or it does not accept images of this size.
     """
-    model = _read(name) if Path(name).suffix == ".keras" else _build(name, size)
+    model = load_keras_file(name) if Path(name).suffix == ".keras" else _build(name, size)
     _check_input(model, name)
     return _of_size(model, name, size)
 
@@ -98,16 +99,6 @@ def _build(name: str, size: int) -> keras.Model:
         message = " ".join(str(error).split())
         raise InvalidInputError(
             f"expected a size that {name} accepts. Received: {size} ({message})"
-        ) from None
-
-
-def _read(path: str) -> keras.Model:
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise InvalidInputError(
-            f"expected a model that Keras can read. Received: {path} ({reason})"
         ) from None
 
 

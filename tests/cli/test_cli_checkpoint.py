@@ -262,8 +262,22 @@ def test_other_pixels_are_refused_and_another_place_is_not(
     crash_at(fake_tasks, 1)
     refused(*arguments, code=1)
     fake_tasks.on_step = lambda iteration: None
-    assert "inputs" in refused("texture", pictures.content, *arguments[2:])
+    line = refused("texture", pictures.content, *arguments[2:])
+    begun = f"begun with the source image {pictures.style}"
+    assert f"({begun}, now the source image {pictures.content})" in line
     assert call("texture", moved, *arguments[2:]).code == 0
+
+
+def test_an_input_that_changed_meanwhile_is_named(
+    arguments: tuple[object, ...], refused: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.png"
+    source.write_bytes(pictures.style.read_bytes())
+    crash_at(fake_tasks, 1)
+    refused("texture", source, *arguments[2:], code=1)
+    source.write_bytes(pictures.content.read_bytes())
+    line = refused("texture", source, *arguments[2:])
+    assert f"(the source image {source} has changed)" in line
 
 
 def test_a_damaged_file_and_an_unusable_folder_are_one_line(

@@ -160,6 +160,25 @@ def test_another_schema_version_is_refused(tmp_path):
         Checkpoint(tmp_path)
 
 
+def test_no_message_shows_a_fingerprint(tmp_path):
+    old, new = (fingerprint(np.full(3, value)) for value in (1.0, 2.0))
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.names[old] = "the photo"
+    checkpoint.expect(images=[old, old], weights={"conv1_1": old})
+    checkpoint.save(search={"kept": 1})
+    for facts, expected in (
+        ({"images": [old, new]}, "other images.1"),
+        ({"images": [old]}, "other images"),
+        ({"weights": {"conv1_1": new}}, "other weights.conv1_1"),
+    ):
+        with pytest.raises(CheckpointError, match=rf"\({expected}\)"):
+            Checkpoint(tmp_path).expect(**facts)
+    again = Checkpoint(tmp_path)
+    again.names[new] = "the painting"
+    with pytest.raises(CheckpointError, match="begun with the photo, now the painting"):
+        again.expect(images=[old, new])
+
+
 def test_fingerprints_tell_values_types_and_shapes_apart():
     arrays = [np.zeros(4), np.zeros((2, 2)), np.zeros(4, np.float32), np.array([0, 0, 0, 1.0])]
     assert len({fingerprint(array) for array in arrays}) == 4
