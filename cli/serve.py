@@ -77,6 +77,12 @@ def serve(
             min=1, metavar="N", help="Maximum number of images in a batch of several requests."
         ),
     ] = _DEFAULTS.max_batch_size,
+    enable_cors: Annotated[
+        bool,
+        typer.Option(
+            "--enable-cors", help="Let pages of any origin read REST responses in a browser."
+        ),
+    ] = _DEFAULTS.enable_cors,
     max_message_size: Annotated[
         str,
         typer.Option(
@@ -115,6 +121,7 @@ def serve(
         rest_port=rest_port,
         grpc_port=grpc_port,
         enable_batching=enable_batching,
+        enable_cors=enable_cors,
         max_request_bytes=max_bytes,
         # A request holds its message and its tensors.
         max_pending_bytes=max(_DEFAULTS.max_pending_bytes, 4 * max_bytes),

@@ -108,6 +108,8 @@ def write_configuration(
             "--enable_batching=true",
             f"--batching_parameters_file={folder / 'batching.config'}",
         ]
+    if config.enable_cors:
+        arguments.append("--rest_api_enable_cors_support=true")
     if config.tls_key is not None and config.tls_certificate is not None:
         files["tls.config"] = _tls_config_text(config.tls_key, config.tls_certificate)
         arguments.append(f"--ssl_config_file={folder / 'tls.config'}")

@@ -108,12 +108,19 @@ def test_options_reach_the_server(
     monkeypatch.setattr("rwgen.serving.server.serve_until_signal", lambda server: 0)
     options = ("--server", "embedded", "--quiet")
     assert call("serve", models, *options).code == 0
-    arguments = ("--enable-batching", "--max-message-size", "1.5GiB", "--max-batch-size", 3)
+    arguments = (
+        "--enable-batching",
+        "--enable-cors",
+        "--max-message-size",
+        "1.5GiB",
+        "--max-batch-size",
+        3,
+    )
     assert call("serve", models, *options, *arguments).code == 0
     default, given = seen
     assert default == ServerConfig()
     assert default.max_request_bytes == 32 * 2**20
-    assert (given.enable_batching, given.max_batch_size) == (True, 3)
+    assert (given.enable_batching, given.enable_cors, given.max_batch_size) == (True, True, 3)
     assert given.max_request_bytes == 3 * 2**29
     assert given.max_pending_bytes >= 2 * given.max_request_bytes  # a message and its tensors
 
@@ -168,6 +175,7 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     certificate.write_text("a certificate\n")
     config = ServerConfig(
         enable_batching=True,
+        enable_cors=True,
         max_batch_size=5,
         batch_timeout=0.25,
         tls_key=str(key),
@@ -175,6 +183,7 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     )
     arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")])
     assert "--enable_batching=true" in arguments
+    assert "--rest_api_enable_cors_support=true" in arguments
     text = (tmp_path / "batching.config").read_text()
     assert "max_batch_size { value: 5 }" in text
     assert "batch_timeout_micros { value: 250000 }" in text
