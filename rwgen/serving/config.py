@@ -104,6 +104,8 @@ class ServerConfig:
         }
         for key, (least, most) in limits.items():
             check_count(key, getattr(self, key), least, most)
+        if self.rest_port == self.grpc_port != 0:
+            raise unexpected("rest_port, grpc_port", "two different ports", self.rest_port)
         for key in ("batch_timeout", "drain_timeout"):
             check_number(key, getattr(self, key), most=_WEEK, unit="seconds")
         for key in ("request_timeout", "read_timeout", "poll_interval"):
