@@ -15,13 +15,24 @@ from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.errors import InvalidInputError
 from rwgen.export.manifest import version_folders
 from rwgen.serving.config import MAX_REQUEST_BYTES, ModelConfig, ServerConfig
-from rwgen.serving.tensorflow_server import PROGRAM, find_program, run_program
+from rwgen.serving.tensorflow_server import (
+    ALL_ADDRESSES,
+    PROGRAM,
+    find_program,
+    run_program,
+    with_free_ports,
+)
 
 _DEFAULTS = ServerConfig()
 SERVERS = ("auto", "embedded", "tensorflow")
 
 
+_EMBEDDED_ONLY = ("host", "max_message_size", "request_timeout", "drain_timeout")
+"""Options that TF Serving's program cannot honor, or only for one interface."""
+
+
 def serve(
+    context: typer.Context,
     folder: Annotated[
         str,
         typer.Argument(
@@ -45,7 +56,7 @@ def serve(
         str,
         typer.Option(
             metavar="ADDRESS",
-            help=f"Address to listen on; {PROGRAM} always listens on all addresses.",
+            help=f"Address to listen on; {PROGRAM} can only listen on all of them (0.0.0.0).",
         ),
     ] = _DEFAULTS.host,
     rest_port: Annotated[
@@ -77,6 +88,12 @@ def serve(
             min=1, metavar="N", help="Maximum number of images in a batch of several requests."
         ),
     ] = _DEFAULTS.max_batch_size,
+    enable_cors: Annotated[
+        bool,
+        typer.Option(
+            "--enable-cors", help="Let pages of any origin read REST responses in a browser."
+        ),
+    ] = _DEFAULTS.enable_cors,
     max_message_size: Annotated[
         str,
         typer.Option(
@@ -115,6 +132,7 @@ def serve(
         rest_port=rest_port,
         grpc_port=grpc_port,
         enable_batching=enable_batching,
+        enable_cors=enable_cors,
         max_request_bytes=max_bytes,
         # A request holds its message and its tensors.
         max_pending_bytes=max(_DEFAULTS.max_pending_bytes, 4 * max_bytes),
@@ -128,8 +146,15 @@ def serve(
     if server == "tensorflow" and program is None:
         raise InvalidInputError(f"expected {PROGRAM} on PATH. Received: none")
     if program is not None:
+        for key in _EMBEDDED_ONLY:
+            _refuse_unless_default(context, key)
+        config = with_free_ports(config)
         if not quiet and sys.stderr is not None:
-            print(f"{program} listens on all addresses of this machine", file=sys.stderr)
+            print(
+                f"{program} listens on all addresses of this machine, "
+                f"REST on port {config.rest_port}, gRPC on port {config.grpc_port}",
+                file=sys.stderr,
+            )
         return run_program(program, config, models)
     if not quiet:
         logger = logging.getLogger("rwgen.serving")
@@ -146,6 +171,16 @@ def serve(
             "expected REST and gRPC to be served until a signal. Received: a failure of one of them"
         )
     return code
+
+
+def _refuse_unless_default(context: typer.Context, key: str) -> None:
+    """Refuse an option that would have no effect on TF Serving's program."""
+    source, value = context.get_parameter_source(key), context.params[key]
+    if source is not None and source.name != "DEFAULT" and value not in ALL_ADDRESSES:
+        raise InvalidInputError(
+            f"--{key.replace('_', '-')}: expected no such option, because {PROGRAM} cannot honor "
+            f"it. Received: {value}; omit it, or choose --server embedded"
+        )
 
 
 def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[ModelConfig]:

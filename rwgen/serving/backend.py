@@ -82,7 +82,9 @@ class Backend:
         finally:
             seconds = time.monotonic() - record.start
             if record.model is not None:
-                self.metrics.request(record.model, status.name, "predict", interface, seconds)
+                # As in TensorFlow Serving: the end of the path, or the name of the method.
+                api = "predict" if interface == "REST" else "Predict"
+                self.metrics.request(record.model, status.name, api, interface, seconds)
             log(
                 logging.ERROR if status == Code.INTERNAL else logging.DEBUG,
                 "request",

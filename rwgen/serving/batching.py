@@ -28,6 +28,8 @@ Arrays = Mapping[str, NDArray[Any]]
 class Runnable(Protocol):
     """A loaded version of a model, which runs signatures."""
 
+    name: str
+
     def run(self, signature: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return all outputs of a signature, or raise `ServingError`."""
         ...
@@ -87,7 +89,8 @@ class Batcher:
         batch_timeout: maximum waiting time in seconds.
         max_queued: maximum number of waiting requests.
         threads: number of batches that run concurrently.
-        observe: called after every run with the number of requests and the seconds it took.
+        observe: called after every run with the name of the model, the number of requests, and the
+            seconds it took.
     """
 
     def __init__(
@@ -98,7 +101,7 @@ class Batcher:
         batch_timeout: float,
         max_queued: int,
         threads: int,
-        observe: Callable[[int, float], None],
+        observe: Callable[[str, int, float], None],
     ) -> None:
         self._max_rows = max_batch_size
         self._max_bytes = max_batch_bytes
@@ -224,7 +227,7 @@ class Batcher:
         return batch
 
 
-def _run(batch: list[Task], observe: Callable[[int, float], None]) -> None:
+def _run(batch: list[Task], observe: Callable[[str, int, float], None]) -> None:
     """Run a batch, and give each request its outputs or its error."""
     now = time.monotonic()
     live = []
@@ -242,7 +245,7 @@ def _run(batch: list[Task], observe: Callable[[int, float], None]) -> None:
             # One request may be invalid: run each alone, so that only that one fails.
             log(logging.DEBUG, "batch_failed", requests=len(live))
         else:
-            observe(len(live), time.monotonic() - now)
+            observe(live[0].target.name, len(live), time.monotonic() - now)
             for task, outputs in zip(live, results, strict=True):
                 task.future.set_result(outputs)
             return
@@ -253,7 +256,7 @@ def _run(batch: list[Task], observe: Callable[[int, float], None]) -> None:
         except Exception as error:
             task.future.set_exception(error)
         else:
-            observe(1, time.monotonic() - start)
+            observe(task.target.name, 1, time.monotonic() - start)
             task.future.set_result(outputs)
 
 

@@ -33,6 +33,7 @@ class ServerConfig:
         enable_batching: whether to combine requests for every signature with a batch in dimension
             0, as TensorFlow Serving does with the flag of this name. Otherwise only requests for
             signatures that are per image are combined, according to the manifest of the export.
+        enable_cors: whether browsers may show REST responses to pages of other origins.
         max_batch_size: maximum number of rows in a batch of several requests. A single request
             may have more rows; it then runs alone.
         batch_timeout: maximum time in seconds that a request waits for others to share its batch
@@ -66,6 +67,7 @@ class ServerConfig:
     rest_port: int = 8501
     grpc_port: int = 8500
     enable_batching: bool = False
+    enable_cors: bool = False
     max_batch_size: int = 16
     batch_timeout: float = 0.002
     batch_threads: int = 2
@@ -86,8 +88,9 @@ class ServerConfig:
         """Validate the fields."""
         if not isinstance(self.host, str) or not self.host:
             raise unexpected("host", "an address", self.host)
-        if not isinstance(self.enable_batching, bool):
-            raise unexpected("enable_batching", "True or False", self.enable_batching)
+        for key in ("enable_batching", "enable_cors"):
+            if not isinstance(getattr(self, key), bool):
+                raise unexpected(key, "True or False", getattr(self, key))
         limits: dict[str, tuple[int, int | None]] = {
             "rest_port": (0, 65535),
             "grpc_port": (0, 65535),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
@@ -15,10 +18,36 @@ from rwgen.serving.config import ModelConfig, ServerConfig, read_pem
 
 PROGRAM = "tensorflow_model_server"
 
+ALL_ADDRESSES = ("0.0.0.0", "::")
+"""Hosts that stand for all addresses, on which the program listens."""
+
 
 def find_program() -> str | None:
     """Return the path of the program, or None if it is not on PATH."""
     return shutil.which(PROGRAM)
+
+
+def with_free_ports(config: ServerConfig) -> ServerConfig:
+    """Return settings whose ports the program can use.
+
+    It takes port 0 literally: as no REST at all, and for gRPC as an error. And if the port of REST
+    is taken, it goes on without REST.
+
+    Raises:
+        InvalidInputError: a port is not available.
+    """
+    with contextlib.ExitStack() as stack:
+        ports = {}
+        for key, name in (("rest_port", "REST"), ("grpc_port", "gRPC")):
+            port = getattr(config, key)
+            try:
+                listener = stack.enter_context(socket.create_server(("", port)))
+            except OSError as error:
+                raise InvalidInputError(
+                    f"expected a free port for {name}. Received: {port} ({error.strerror})"
+                ) from None
+            ports[key] = listener.getsockname()[1]
+        return replace(config, **ports)
 
 
 def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig]) -> int:
@@ -28,8 +57,8 @@ def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig
 
     Args:
         program: path of the program.
-        config: settings, of which ports, batching, request timeout, poll interval, TLS and the
-            metrics path are used. The other limits only apply to the embedded server.
+        config: settings, of which ports, batching, the timeout of REST requests, poll interval,
+            TLS, CORS and the metrics path are used. The others only apply to the embedded server.
         models: models to serve.
 
     Returns:
@@ -108,6 +137,8 @@ def write_configuration(
             "--enable_batching=true",
             f"--batching_parameters_file={folder / 'batching.config'}",
         ]
+    if config.enable_cors:
+        arguments.append("--rest_api_enable_cors_support=true")
     if config.tls_key is not None and config.tls_certificate is not None:
         files["tls.config"] = _tls_config_text(config.tls_key, config.tls_certificate)
         arguments.append(f"--ssl_config_file={folder / 'tls.config'}")

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -108,12 +109,19 @@ def test_options_reach_the_server(
     monkeypatch.setattr("rwgen.serving.server.serve_until_signal", lambda server: 0)
     options = ("--server", "embedded", "--quiet")
     assert call("serve", models, *options).code == 0
-    arguments = ("--enable-batching", "--max-message-size", "1.5GiB", "--max-batch-size", 3)
+    arguments = (
+        "--enable-batching",
+        "--enable-cors",
+        "--max-message-size",
+        "1.5GiB",
+        "--max-batch-size",
+        3,
+    )
     assert call("serve", models, *options, *arguments).code == 0
     default, given = seen
     assert default == ServerConfig()
     assert default.max_request_bytes == 32 * 2**20
-    assert (given.enable_batching, given.max_batch_size) == (True, 3)
+    assert (given.enable_batching, given.enable_cors, given.max_batch_size) == (True, True, 3)
     assert given.max_request_bytes == 3 * 2**29
     assert given.max_pending_bytes >= 2 * given.max_request_bytes  # a message and its tensors
 
@@ -140,7 +148,8 @@ def test_tensorflow_model_server_is_taken_where_it_is_on_path(models: Path, tmp_
     program.write_text(FAKE.format(python=sys.executable, told=str(told)))
     program.chmod(0o755)
     environment = {**os.environ, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}
-    command = [*SERVE, models / "one", "--name", "mine", "--label", "stable=1", "--grpc-port", "7"]
+    command = [*SERVE, models / "one", "--name", "mine", "--label", "stable=1"]
+    command += ["--grpc-port", "0", "--rest-port", "0", "--host", "0.0.0.0"]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
@@ -148,11 +157,16 @@ def test_tensorflow_model_server_is_taken_where_it_is_on_path(models: Path, tmp_
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 0
-    assert "listens on all addresses" in err
     number, arguments, text = json.loads(told.read_text())
     assert number == signal.SIGTERM
-    assert "--port=7" in arguments
-    assert "--rest_api_port=8501" in arguments
+    flags = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    # Port 0 would mean no REST, and an error for gRPC.
+    rest, grpc = int(flags["rest_api_port"]), int(flags["port"])
+    assert 0 < rest != grpc > 0
+    assert (
+        f"listens on all addresses of this machine, REST on port {rest}, gRPC on port {grpc}" in err
+    )
+    assert "enable_batching" not in flags
     config = text_format.Parse(text, model_server_config_pb2.ModelServerConfig())
     (entry,) = config.model_config_list.config
     assert (entry.name, entry.base_path) == ("mine", str(models / "one"))
@@ -162,12 +176,51 @@ def test_tensorflow_model_server_is_taken_where_it_is_on_path(models: Path, tmp_
     assert not any(Path(place.split("=")[1]).exists() for place in left)
 
 
+@pytest.fixture
+def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program of TensorFlow Serving's name on PATH, which does nothing."""
+    path = tmp_path / "tensorflow_model_server"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("program")
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--host", "127.0.0.1"),
+        ("--max-message-size", "64MiB"),
+        ("--request-timeout", "5.0"),
+        ("--drain-timeout", "30.0"),
+    ],
+)
+def test_what_tensorflow_model_server_cannot_honor_is_refused(
+    refused: Callable[..., str], models: Path, option: str, value: str
+) -> None:
+    message = refused("serve", models / "one", option, value)
+    assert f"{option}: expected no such option" in message
+    assert f"Received: {value}; omit it, or choose --server embedded" in message
+
+
+@pytest.mark.usefixtures("program")
+def test_ports_of_tensorflow_model_server_must_be_free(
+    refused: Callable[..., str], models: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        for option, name in (("--rest-port", "REST"), ("--grpc-port", "gRPC")):
+            message = refused("serve", models / "one", option, port)
+            assert f"expected a free port for {name}. Received: {port}" in message
+
+
 def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
     key.write_text('a "key"\n')
     certificate.write_text("a certificate\n")
     config = ServerConfig(
         enable_batching=True,
+        enable_cors=True,
         max_batch_size=5,
         batch_timeout=0.25,
         tls_key=str(key),
@@ -175,6 +228,7 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     )
     arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")])
     assert "--enable_batching=true" in arguments
+    assert "--rest_api_enable_cors_support=true" in arguments
     text = (tmp_path / "batching.config").read_text()
     assert "max_batch_size { value: 5 }" in text
     assert "batch_timeout_micros { value: 250000 }" in text
@@ -208,6 +262,7 @@ def test_a_server_that_ends_on_its_own_is_a_failure(
         ((".", "--label", "stable=1"), "--name, --label"),
         ((".", "--name", "x"), "--name, --label"),
         (("one", "--tls-key", "x"), "tls_key"),
+        (("one", "--rest-port", "7", "--grpc-port", "7"), "two different ports"),
         (("one", "--max-message-size", "64"), "--max-message-size: expected a number with a unit"),
         (("one", "--max-message-size", "2GiB"), "--max-message-size"),
         (("one", "--server", "tensorflow"), "tensorflow_model_server on PATH"),
@@ -223,7 +278,7 @@ def test_bad_calls_get_one_line(
     monkeypatch.chdir(models)
     monkeypatch.setenv("PATH", "")
     ports = ("--rest-port", "0", "--grpc-port", "0", "--quiet")
-    run = call("serve", *arguments, *ports)
+    run = call("serve", *ports, *arguments)
     assert run.code == 2
     assert message in run.err
     assert run.err.count("\n") == 1, run.err

@@ -22,6 +22,8 @@ def signature(first=None, name="s"):
 class Model:
     """Doubles its input. While `gate` is closed, runs block."""
 
+    name = "m"
+
     def __init__(self):
         self.sizes = []
         self.gate = threading.Event()
@@ -58,7 +60,7 @@ def make():
             "batch_timeout": 0.0,
             "max_queued": 100,
             "threads": 1,
-            "observe": lambda requests, seconds: None,
+            "observe": lambda model, requests, seconds: None,
         }
         made.append(Batcher(**{**defaults, **values}))
         return made[-1]

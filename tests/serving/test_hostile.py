@@ -69,11 +69,15 @@ def test_names_are_never_paths(server, path):
     assert "Servable not found" in content["error"]
 
 
+@pytest.mark.parametrize("path", ["/", "//v1/models/hp2:predict", "/v2/models/hp2:predict"])
+def test_other_paths_are_not_found(server, path):
+    status, content = rest(server, "POST", path, '{"instances": [1]}')
+    assert (status, content) == (404, {"error": f"Not found: {path}"})
+
+
 @pytest.mark.parametrize(
     "path",
     [
-        "/",
-        "//v1/models/hp2:predict",
         "/v1/models/../models/hp2:predict",
         "/v1/models/hp2/../hp2:predict",
         "/v1/models/hp2:predict/",

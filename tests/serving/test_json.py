@@ -33,8 +33,12 @@ def decode(body, **infos):
         ('{"instances": [1], }', {"x": FLOAT}, "Missing a name for object member"),
         ('{"instances": [1', {"x": FLOAT}, "Missing a comma"),
         ('{"instances": [1]} 2', {"x": FLOAT}, "must not be followed by other values"),
-        (b'{"instances": ["\xff"]}', {"x": STRING}, "Invalid encoding"),
-        ('{"instances": ["\\ud800"]}', {"x": STRING}, "not of expected type: string"),
+        (b"\xff\xfe{\x00}\x00", {"x": STRING}, "Invalid value"),  # UTF-16
+        ('{"instances": ["\n"]}', {"x": STRING}, "Invalid encoding in string"),
+        ('{"instances": ["\\ud800"]}', {"x": STRING}, "surrogate pair in string is invalid"),
+        ('{"instances": ["\\udc80"]}', {"x": STRING}, "surrogate pair in string is invalid"),
+        ('{"instances": ["\\ud83d\\\\ude00"]}', {"x": STRING}, "surrogate pair .*offset: 16"),
+        ('{"instances": ["\\ud83"]}', {"x": STRING}, "Incorrect hex digit"),
         ('{"instances": [' + "9" * 5000 + "]}", {"x": INT32}, "Number too big"),
         ('{"instances": [' + "9" * 500 + "]}", {"x": FLOAT}, "not of expected type: float"),
         ('{"instances": [3000000000]}', {"x": INT32}, "not of expected type: int32"),
@@ -62,7 +66,8 @@ def decode(body, **infos):
         ('{"instances": [{"x": 1}, 2]}', {"x": FLOAT}, "Expecting object but got list"),
         ('{"inputs": [1]}', {"x": FLOAT, "y": FLOAT}, "inputs is a plain value/list"),
         ('{"inputs": {"x": 1}}', {"x": FLOAT, "y": FLOAT}, "Missing named input: y"),
-        ('{"inputs": {"x": 1, "z": 1}}', {"x": FLOAT}, "does not have named input: z"),
+        ('{"inputs": {"z": 1}}', {"x": FLOAT}, "Missing named input: x"),
+        ('{"instances": [{"x": 1, "z": 1}]}', {"x": FLOAT}, "does not have named input: z"),
         ('{"inputs": [[1, 2], [3]]}', {"x": FLOAT}, "list at unexpected size: 1 at level: 1"),
         ('{"inputs": [[1, 2], 3]}', {"x": FLOAT}, "value at unexpected level: 1 expected: 2"),
         ('{"inputs": [1, [2]]}', {"x": FLOAT}, "list at unexpected level: 1 expected < 1"),
@@ -93,6 +98,24 @@ def test_what_is_wrong_is_told(body, infos, message):
             STRING,
             np.array([b"\xc3\xbc", b"\xff"], object),
         ),
+        # Names that a signature does not have are ignored in columns.
+        ('{"inputs": {"z": [[]], "x": 1}, "z": {}}', FLOAT, np.float32(1)),
+        # The first of several values with one name counts.
+        ('{"inputs": [1], "inputs": [2], "inputs": 3}', FLOAT, np.array([1], np.float32)),
+        ('{"inputs": {"x": 1, "y": 2, "x": "none"}}', FLOAT, np.float32(1)),
+        ('{"instances": [{"x": 1, "x": 2}, {"x": 3}]}', FLOAT, np.array([1, 3], np.float32)),
+        # Bytes that are not UTF-8 are part of a string, and an escaped pair is one character.
+        (
+            b'{"inputs": ["caf\xe9", "\xff\x80"]}',
+            STRING,
+            np.array([b"caf\xe9", b"\xff\x80"], object),
+        ),
+        (
+            b'{"inputs": ["\\ud83d\\ude00\xe9", "\\\\ud800"]}',
+            STRING,
+            np.array(["\U0001f600".encode() + b"\xe9", b"\\ud800"], object),
+        ),
+        (b'\xef\xbb\xbf{"inputs": ["\xc3\xbc"]}', STRING, np.array([b"\xc3\xbc"], object)),
     ],
 )
 def test_values_become_arrays(body, info, expected):

@@ -1,6 +1,7 @@
 """A running server: what it answers, its limits, health, metrics and TLS."""
 
 import json
+import re
 import shutil
 import subprocess
 import threading
@@ -13,6 +14,7 @@ import pytest
 import tensorflow as tf
 from google.protobuf.json_format import Parse
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from prometheus_client.parser import text_string_to_metric_families
 from serving_clients import (
     GUARD,
     code_of,
@@ -35,6 +37,7 @@ from tensorflow_serving.apis import (
 
 from rwgen.export.manifest import Manifest, write_manifest
 from rwgen.serving.batching import Batcher
+from rwgen.serving.metrics import Metrics
 
 
 def test_both_interfaces_give_the_same(server, stubs):
@@ -120,20 +123,58 @@ def test_health(service, stubs):
     assert response.status == health_pb2.HealthCheckResponse.SERVING
 
 
-def test_metrics_have_tensorflow_servings_names(server):
+def test_metrics_are_those_of_tensorflow_serving(saved, server, stubs):
     assert rest_predict(server, [1.0])[0] == 200
+    assert stubs.y([2.0]) == [3.0]
     assert rest_predict(server, ["x"])[0] == 400
     assert rest(server, "POST", "/v1/models/a-name-of-a-client:predict", "{}")[0] == 404
     text = raw(
         server,
         b"GET /monitoring/prometheus/metrics HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n",
     ).decode()
-    assert ':tensorflow:serving:request_count{model_name="hp2",status="OK"}' in text
-    assert ':tensorflow:serving:request_count{model_name="hp2",status="INVALID_ARGUMENT"}' in text
-    assert ':tensorflow:serving:request_latency_bucket{API="predict"' in text
-    assert ":tensorflow:serving:runtime_latency_count" in text
-    assert ":tensorflow:cc:saved_model:load_attempt_count" in text
     assert "a-name-of-a-client" not in text  # otherwise clients could fill the memory with names
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(text.partition("\r\n\r\n")[2])
+    }
+    samples = {
+        # The parser adds `_total` to the names of counters.
+        (sample.name.rpartition(":")[2].removesuffix("_total"), *sample.labels.values())
+        for family in families.values()
+        for sample in family.samples
+    }
+    # Names, types and labels as in TensorFlow Serving's exporter.
+    assert "# TYPE :tensorflow:serving:request_count counter\n" in text
+    assert '\n:tensorflow:serving:request_count{model_name="hp2",status="OK"} ' in text
+    types = {name.rpartition(":")[2]: family.type for name, family in families.items()}
+    counters = {"request_count", "load_attempt_count", "load_latency"}
+    assert counters == {name for name, kind in types.items() if kind == "counter"}
+    assert {"request_latency", "runtime_latency"} < set(types)
+    path = str(saved / str(VERSION))
+    assert samples >= {
+        ("request_count", "hp2", "OK"),
+        ("request_count", "hp2", "INVALID_ARGUMENT"),
+        ("request_latency_count", "predict", "REST", "hp2"),
+        ("request_latency_count", "Predict", "GRPC", "hp2"),
+        ("runtime_latency_count", "Predict", "hp2", "TF1"),
+        ("load_attempt_count", path, "success"),
+        ("load_latency", path),
+    }
+    # Only what succeeds has a latency.
+    count = ':tensorflow:serving:request_latency_count{API="predict",entrypoint="REST"'
+    assert re.findall(re.escape(count) + r',model_name="(.*)"', text) == ["hp2"]
+
+
+def test_metrics_escape_their_labels():
+    metrics = Metrics()
+    metrics.load('a"b\\c\nd', success=False, seconds=1.0)
+    (sample,) = next(
+        family.samples
+        for family in text_string_to_metric_families(metrics.text().decode())
+        if family.name.endswith("load_attempt_count")
+    )
+    assert sample.labels == {"model_path": 'a"b\\c\nd', "status": "fail"}
+    assert sample.value == 1
 
 
 PER_IMAGE = Manifest("m", {}, (), {}, (1, 1), {}, {}, per_image=("batched",))

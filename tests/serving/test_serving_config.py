@@ -17,6 +17,9 @@ from rwgen.serving import ModelConfig, ServerConfig
         {"grpc_port": 65536},
         {"rest_port": True},
         {"rest_port": 8500, "grpc_port": 8500},
+        {"rest_port": 8500},  # the default of gRPC
+        {"enable_batching": 1},
+        {"enable_cors": "yes"},
         {"max_batch_size": 0},
         {"batch_threads": 0},
         {"max_queued_requests": 0},

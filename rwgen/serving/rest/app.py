@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
 from google.protobuf.json_format import MessageToDict
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -20,12 +22,20 @@ from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.spec import ModelSpec, TensorInfo
 from rwgen.serving.predict import total_bytes
 from rwgen.serving.rest.bodies import Body, ClientGoneError
+from rwgen.serving.rest.encodings import COMPRESSED_FROM, accepts_gzip, compress, decompress
 from rwgen.serving.rest.json_request import decode_request
 from rwgen.serving.rest.json_response import encode_response
-from rwgen.serving.rest.paths import Route, find_route
+from rwgen.serving.rest.paths import Route, check_prefix, find_route
 from rwgen.serving.status import Code, ServingError, invalid
 
 _JSON = "application/json"
+
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "POST, GET",
+    "access-control-allow-headers": "Content-Type",
+}
+"""Headers that allow browsers to show responses to pages of any origin, as TensorFlow Serving's."""
 
 
 class RestApp:
@@ -37,6 +47,7 @@ class RestApp:
 
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
+        self._headers = _CORS if backend.config.enable_cors else {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -44,6 +55,7 @@ class RestApp:
             return
         # Still percent-encoded: an encoded slash must not become part of the path.
         method, path = scope["method"], scope["raw_path"].decode("latin-1")
+        headers = Headers(scope=scope)
         config = self._backend.config
         if method == "GET" and path == config.metrics_path:
             metrics = self._backend.metrics.text()
@@ -52,16 +64,28 @@ class RestApp:
         body = Body(scope, receive, config.max_request_bytes, config.read_timeout)
         try:
             try:
+                if method == "OPTIONS":
+                    _check_preflight(path, headers.get("origin", ""))
+                    await Response(headers=self._headers)(scope, receive, send)
+                    return
                 with self._backend.gate.admit() as slot:
                     with self._backend.record("REST", method=method, path=path[:200]) as record:
                         content = await self._content(find_route(method, path), body, slot, record)
+                    extra = dict(self._headers)
+                    if len(content) >= COMPRESSED_FROM and accepts_gzip(headers):
+                        extra |= {"content-encoding": "gzip", "vary": "accept-encoding"}
+                        size = len(content)
+                        content = await self._backend.predictor.convert(size, compress, content)
                     # Within the slot: a response that the client has not read yet takes memory.
-                    await Response(content, media_type=_JSON)(scope, receive, send)
+                    answer = Response(content, headers=extra, media_type=_JSON)
+                    await answer(scope, receive, send)
             except ClientGoneError:
                 raise
             except ServingError as error:
                 await body.discard()
-                await _error(error, close=not body.ended)(scope, receive, send)
+                # After a request that was not read to its end, the start of the next is unknown.
+                ending = {} if body.ended else {"connection": "close"}
+                await _error(error, {**self._headers, **ending})(scope, receive, send)
         except ClientGoneError:
             log(logging.DEBUG, "client_gone", path=path[:200])
 
@@ -72,7 +96,7 @@ class RestApp:
             record.model = self._backend.served_name(route.spec)
             with manager.lease(route.spec) as servable:
                 deadline = record.start + self._backend.config.request_timeout
-                return await self._predict(servable, await body.read(slot), slot, deadline)
+                return await self._predict(servable, await self._read(body, slot), slot, deadline)
         if route.action == "status":
             content = _status_json(manager, route.spec)
         elif route.action == "metadata":
@@ -82,6 +106,15 @@ class RestApp:
             raise ServingError(Code.UNIMPLEMENTED, f"{route.action} is not implemented")
         await body.read(slot)
         return content
+
+    async def _read(self, body: Body, slot: Slot) -> bytes:
+        data = await body.read(slot)
+        if body.is_gzip:
+            limit = self._backend.config.max_request_bytes
+            # A short body may become a long one.
+            data = await self._backend.predictor.convert(limit, decompress, data, limit)
+            slot.grow(len(data))
+        return data
 
     async def _predict(self, servable: Servable, body: bytes, slot: Slot, deadline: float) -> bytes:
         def inputs_of(name: str) -> Mapping[str, TensorInfo]:
@@ -104,9 +137,14 @@ class RestApp:
         return await predictor.convert(total_bytes(outputs), encode)
 
 
-def _error(error: ServingError, *, close: bool = False) -> Response:
-    # After a request that was not read to its end, the start of the next one is unknown.
-    headers = {"connection": "close"} if close else None
+def _check_preflight(path: str, origin: str) -> None:
+    """Check the request that a browser sends before one from a page of another origin."""
+    check_prefix(path)
+    if re.search("https?://", origin) is None:
+        raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
+
+
+def _error(error: ServingError, headers: Mapping[str, str]) -> Response:
     content = json.dumps({"error": error.message})
     return Response(content, status_code=error.http, media_type=_JSON, headers=headers)
 

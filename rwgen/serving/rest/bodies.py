@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from http import HTTPStatus
 
+from starlette.datastructures import Headers
 from starlette.types import Message, Receive, Scope
 
 from rwgen.serving.admission import Slot, too_large
@@ -32,6 +33,7 @@ class Body:
         timeout: seconds within which the whole body must arrive.
 
     Attributes:
+        is_gzip: whether the body is in gzip format.
         ended: whether the whole body has been read.
     """
 
@@ -39,26 +41,33 @@ class Body:
         self._receive = receive
         self._max_bytes = max_bytes
         self._due = asyncio.get_running_loop().time() + timeout
-        lengths = [value for key, value in scope["headers"] if key == b"content-length"]
+        headers = Headers(scope=scope)
         # h11 has checked that it is a number of at most 20 digits.
-        self._declared = int(lengths[0]) if lengths else 0
+        self._declared = int(headers.get("content-length", 0))
         # Such a client sends the body once the server begins to read it.
-        self._awaited = (b"expect", b"100-continue") in [
-            (key, value.lower()) for key, value in scope["headers"]
-        ]
+        self._awaited = headers.get("expect", "").lower() == "100-continue"
+        self._encoding = headers.get("content-encoding", "identity").strip().lower()
+        self.is_gzip = self._encoding in ("gzip", "x-gzip")
         self.ended = False
 
     async def read(self, slot: Slot) -> bytes:
-        """Read the whole body.
+        """Read the whole body, as it was sent.
 
         Args:
             slot: the request's share of the limits.
 
         Raises:
-            ServingError: with HTTP status 413 for a body that is too large and 408 for one that
-                arrives too late; UNAVAILABLE if the server holds too many bytes.
+            ServingError: with HTTP status 413 for a body that is too large, 415 for an encoding
+                other than gzip, and 408 for one that arrives too late; UNAVAILABLE if the server
+                holds too many bytes.
             ClientGoneError: the client disconnects.
         """
+        if not self.is_gzip and self._encoding != "identity":
+            raise ServingError(
+                Code.INVALID_ARGUMENT,
+                f"expected a body in gzip format, or not encoded. Received: {self._encoding:.60}",
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            )
         if self._declared > self._max_bytes:
             raise too_large("The request body", self._max_bytes)
         chunks: list[bytes] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.serving.models.spec import DEFAULT_SIGNATURE, TensorInfo
-from rwgen.serving.rest.json_values import dense_shape, format_error, is_base64, to_array
+from rwgen.serving.rest.json_values import (
+    TEXT_ERRORS,
+    dense_shape,
+    format_error,
+    is_base64,
+    to_array,
+)
 from rwgen.serving.status import ServingError, invalid
 
 # Python's messages, and those of RapidJSON, which TensorFlow Serving uses, for the same errors.
@@ -28,6 +35,12 @@ _PARSE_ERRORS = {
     "Invalid \\escape": "Invalid escape character in string.",
     "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
 }
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+# The group matches a surrogate that is not half of a pair.
+_ESCAPE = re.compile(
+    r"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", flags=re.DOTALL
+)
 
 
 @dataclass(frozen=True)
@@ -77,21 +90,34 @@ def decode_request(
 
 
 def _parse(body: bytes) -> Any:
-    if not body.strip():
+    # Like TensorFlow Serving's parser, this takes bytes that are not UTF-8 as part of a string.
+    text = body.decode("utf-8-sig", TEXT_ERRORS)
+    if not text.strip():
         raise invalid("JSON Parse error: The document is empty.")
+    if _SURROGATE.search(text):
+        for escape in _ESCAPE.finditer(text):
+            if escape[1]:
+                raise invalid(
+                    "JSON Parse error: The surrogate pair in string is invalid. at offset: "
+                    f"{escape.start()}"
+                )
     try:
-        return json.loads(body)
+        return json.loads(text, object_pairs_hook=_first_wins)
     except json.JSONDecodeError as error:
         reason = _PARSE_ERRORS.get(error.msg, error.msg + ".")
         raise invalid(f"JSON Parse error: {reason} at offset: {error.pos}") from None
-    except UnicodeDecodeError as error:
-        raise invalid(
-            f"JSON Parse error: Invalid encoding in string. at offset: {error.start}"
-        ) from None
     except ValueError:  # Python does not parse integers of thousands of digits
         raise invalid("JSON Parse error: Number too big to be stored in double.") from None
     except RecursionError:
         raise invalid("JSON Parse error: The document is nested too deeply.") from None
+
+
+def _first_wins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make an object, in which the first of several values with the same name is the one found."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        found.update(reversed(pairs))
+    return found
 
 
 class _Reader:
@@ -119,7 +145,8 @@ class _Reader:
             if not _is_object(element):
                 raise format_error(element, "Expecting object but got list at input")
             for name in element:
-                self._check_name(name)
+                if name not in self._infos:
+                    raise invalid(f"JSON object: does not have named input: {name}")
             if element.keys() != self._infos.keys():
                 raise invalid(
                     f"Failed to process element: {position} of 'instances' list. JSON object: "
@@ -131,7 +158,10 @@ class _Reader:
         }
 
     def columns(self, inputs: Any) -> dict[str, NDArray[Any]]:
-        """Decode whole tensors: the single one, or an object with each of them by name."""
+        """Decode whole tensors: the single one, or an object with each of them by name.
+
+        Other names in the object are ignored, as by TensorFlow Serving, but not those in rows.
+        """
         if not _is_object(inputs):
             if len(self._infos) > 1:
                 raise invalid(
@@ -139,16 +169,10 @@ class _Reader:
                     "tensors required as per tensorinfo_map"
                 )
             return {name: self._array(name, inputs) for name in self._infos}
-        for name in inputs:
-            self._check_name(name)
         for name in self._infos:
             if name not in inputs:
                 raise invalid(f"Missing named input: {name} in 'inputs' object.")
         return {name: self._array(name, inputs[name]) for name in self._infos}
-
-    def _check_name(self, name: str) -> None:
-        if name not in self._infos:
-            raise invalid(f"JSON object: does not have named input: {name}")
 
     def _array(self, name: str, value: Any) -> NDArray[Any]:
         return to_array(value, self._infos[name].dtype)

@@ -24,6 +24,9 @@ MAX_SHOWN = 120
 
 _WHITE_SPACE = b" \t\n\v\f\r"
 
+TEXT_ERRORS = "surrogateescape"
+"""Representation of bytes that are not UTF-8 in a `str`, for `bytes.decode` and `str.encode`."""
+
 _MAX_FLOAT = int(np.finfo(np.float64).max)
 
 _KINDS: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}
@@ -133,10 +136,7 @@ def _element(value: Any, dtype: DType) -> Any:
         if isinstance(value, dict):
             return _from_base64(value)
         if isinstance(value, str):
-            try:
-                return value.encode()
-            except UnicodeEncodeError:  # a lone surrogate
-                raise _type_error(value, dtype) from None
+            return value.encode(errors=TEXT_ERRORS)
     elif dtype.numpy.kind == "b":
         if isinstance(value, bool):
             return value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 from rwgen.serving.models.spec import ModelSpec
-from rwgen.serving.status import invalid
+from rwgen.serving.status import Code, ServingError, invalid
 
 _MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
 # ASCII digits only, and letters of either case, as in TensorFlow Serving.
@@ -31,6 +31,16 @@ class Route:
     spec: ModelSpec
 
 
+def check_prefix(path: str) -> None:
+    """Check that a path belongs to the interface at all.
+
+    Raises:
+        ServingError: NOT_FOUND.
+    """
+    if not path.lower().startswith("/v1/"):
+        raise ServingError(Code.NOT_FOUND, f"Not found: {path}")
+
+
 def find_route(method: str, path: str) -> Route:
     """Parse the path of a request.
 
@@ -40,8 +50,10 @@ def find_route(method: str, path: str) -> Route:
             that an encoded slash cannot change the path.
 
     Raises:
-        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
+        ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message, or NOT_FOUND, see
+            `check_prefix`.
     """
+    check_prefix(path)
     found = {"POST": _POST, "GET": _GET}.get(method)
     match = found.fullmatch(path) if found else None
     if match is None:
