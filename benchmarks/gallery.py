@@ -60,16 +60,16 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "A photo in the style of a painting",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg -o style.png",
-            "Paint in every part: brushwork on the suit, the painting's clouds and greens in the "
-            "background, the flag's stripes as strokes. Face, patch and shuttle are crisp, and "
-            "there are no dots. The hair is as green as the painting's trees.",
+            "Paint in every part: brushwork on the suit, the painting's clouds behind, greens in "
+            "the helmet, the flag's stripes as strokes. Face, patch, name tag and shuttle are "
+            "crisp, and there are no dots. The hair is as green as the painting's trees.",
         ),
         Picture(
             "A still life in the same style",
             "rwgen style examples/coffee.jpg examples/village-street-in-auvers.jpg --size 256 "
             "-o style-coffee.png",
-            "The cup is white as the painting's houses, the saucer orange as a roof, the table a "
-            "meadow. Strokes are short at this size.",
+            "The cup is white as the painting's houses, the saucer orange as a roof, the wood "
+            "strokes of yellow, green and blue. Strokes are short at this size.",
         ),
         Picture(
             "Less of the scene",
