@@ -15,7 +15,7 @@ from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.session import Lenience
-from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.errors import InvalidInputError
 from rwgen.files import atomic_write
 from rwgen.images import central_square, resize_image
@@ -131,6 +131,8 @@ def build(
     atomic_write(path, chosen.to_json().encode())
     if kept is not None:
         kept.remove()
+    if not quiet:
+        say(f"wrote {output}")
     if json and chosen.selection is not None:
         values: dict[str, Any] = {
             "output": output,

@@ -19,7 +19,7 @@ from rwgen.cli import options, resources
 from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes
 from rwgen.cli.provenance import InputImage
-from rwgen.cli.stderr import native_stderr_hidden
+from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.evaluation.config import EvaluationConfig
@@ -169,6 +169,8 @@ def evaluate(
     }
     if output:
         atomic_write(output, (json_module.dumps(values, indent=1) + "\n").encode())
+        if not quiet:
+            say(f"wrote {output}")
     if json:
         print(json_module.dumps(values))
     else:

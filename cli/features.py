@@ -178,7 +178,7 @@ def features(
     names = [str(file) for file in found.files]
     atomic_write(path, _encoded(path.suffix, names, outputs))
     complete = len(names) == len(files)
-    if not complete:
+    if not quiet or not complete:
         say(f"wrote {output} with {len(names)} of {len(files)} images")
     if json:
         shapes = {name: list(value.shape) for name, value in outputs.items()}

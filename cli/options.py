@@ -141,7 +141,7 @@ Force = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print no progress on standard error."),
+    typer.Option("--quiet", "-q", help="Print nothing but errors on standard error."),
 ]
 Json = Annotated[
     bool,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json as json_module
 import os
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rwgen.cli import options
+from rwgen.cli.progress import NARROW, live_console, narrow_columns
+from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError
 from rwgen.reproduction.scale import QUICK, SCALES
 from rwgen.workers import process_runner
@@ -106,22 +107,20 @@ def reproduce(
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
     """Show a progress bar on standard error if it is a terminal, else a line for each part."""
-    if quiet or sys.stderr is None:
+    if quiet:
         yield lambda advance: None
         return
-    if not sys.stderr.isatty():
+    console = live_console()
+    if console is None:
         yield _print_line
         return
-    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (
-        TextColumn("parts"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    columns = narrow_columns()
+    if console.width >= NARROW:
+        text = TextColumn("{task.description}")
+        columns = [TextColumn("parts"), BarColumn(), MofNCompleteColumn(), text]
+    with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=None)
 
         def show(advance: Advance) -> None:
@@ -133,9 +132,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Advance], None]]:
 
 
 def _print_line(advance: Advance) -> None:
-    print(
-        f"rwgen: parts {advance.done} of {advance.total} {_left(advance)}".rstrip(), file=sys.stderr
-    )
+    say(f"parts {advance.done} of {advance.total} {_left(advance)}")
 
 
 def _left(advance: Advance) -> str:

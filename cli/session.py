@@ -9,7 +9,6 @@ import json
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 from rwgen.cli.events import event_log
 from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
+from rwgen.cli.progress import progress
 from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError, OutputError
@@ -237,7 +237,7 @@ def run_task(
     previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
     with _interruptible() as signals:
         with (
-            _progress(outputs, max_iterations) as show,
+            progress(max_iterations, outputs.quiet) as show,
             event_log(outputs.logdir, max_iterations, events) as log,
         ):
 
@@ -259,6 +259,8 @@ def run_task(
                 atomic_write(outputs.history, _history_csv(solution).encode())
     if checkpoint is not None and not signals:
         checkpoint.remove()
+    if not outputs.quiet:
+        say(_outcome(outputs.image, solution, max_iterations, bool(signals), checkpoint))
     if outputs.json:
         pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
         values = {
@@ -315,40 +317,23 @@ def _interruptible() -> Iterator[list[int]]:
             signal.signal(number, handler)
 
 
-@contextlib.contextmanager
-def _progress(outputs: Outputs, total: int) -> Iterator[Callable[[Step], None]]:
-    """A progress bar on standard error if that is a terminal."""
-    if outputs.quiet or sys.stderr is None or not sys.stderr.isatty():
-        yield lambda step: None
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("loss {task.fields[loss]}"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("preparing", total=total, loss="-")
-
-        def show(step: Step) -> None:
-            progress.update(
-                bar,
-                completed=step.iteration,
-                loss=f"{step.loss:.4g}",
-                description="optimizing",
-            )
-
-        yield show
+def _outcome(
+    image: str, solution: Solution, total: int, interrupted: bool, checkpoint: Checkpoint | None
+) -> str:
+    """What was written, how large it is, how long it took, and at what loss."""
+    height, width = solution.image.shape[:2]
+    minutes, seconds = divmod(round(solution.seconds), 60)
+    took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
+    iterations = f"{solution.iterations} iterations"
+    place = "a PNG to standard output" if image == "-" else image
+    text = f"wrote {place}, {width}x{height} pixels, after {iterations} in {took}"
+    if interrupted:
+        text = f"interrupted after {solution.iterations} of {total} iterations and {took}; wrote "
+        text += f"the best image so far, {place}, {width}x{height} pixels"
+    text += f", loss {solution.loss:.4g}"
+    if interrupted and checkpoint is not None and checkpoint.path.exists():
+        text += "; the same command resumes"
+    return text
 
 
 def _history_csv(solution: Solution) -> str:

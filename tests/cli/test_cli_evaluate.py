@@ -71,7 +71,9 @@ def test_a_table_has_results_before_baselines_and_stars_for_the_best(
     assert results.count("*") == results.count("0.00*") == 4
     assert "1.00*" not in results
     assert not any("*" in line for line in lines[below:])
-    assert run.stderr.splitlines() == [
+    *judged, wrote = run.stderr.splitlines()
+    assert wrote.startswith("rwgen: wrote ")
+    assert judged == [
         f"judged {name}"
         for name in (pictures.second, pictures.style, *TEXTURE_BASELINES, "another crop")
     ]

@@ -39,7 +39,9 @@ def events(folder: Path) -> tuple[dict[str, dict[int, float]], dict[int, np.ndar
 def test_a_run_is_logged_as_in_its_history(call: Callable[..., Any], tmp_path: Path) -> None:
     output, history, folder = tmp_path / "i.png", tmp_path / "h.csv", tmp_path / "log" / "run"
     arguments = ("--layer", "conv1_1", "--size", 24, "--iterations", 7, "--octaves", 0)
-    run = call("invert", PHOTO, "-o", output, *arguments, "--history", history, "--logdir", folder)
+    run = call(
+        "invert", PHOTO, "-o", output, *arguments, "--history", history, "--logdir", folder, "-q"
+    )
     assert (run.code, run.err) == (0, "")
     scalars, images = events(folder)
     assert set(scalars) == {"loss", "gradient_norm", "evaluations", "seconds", "terms/content"}

@@ -57,7 +57,10 @@ def test_a_model_and_a_network_give_the_same(
     ]
     assert [run.code for run in runs] == [0, 0], runs
     assert runs[0].out == b""
-    assert runs[0].err.splitlines()[-1] == "3/3 images"
+    assert runs[0].err.splitlines()[-2:] == [
+        "3/3 images",
+        f"rwgen: wrote {tmp_path / 'a.npz'} with 3 of 3 images",
+    ]
     first, second = (dict(np.load(tmp_path / name)) for name in ("a.npz", "b.npz"))
     assert list(first.pop("files")) == list(second.pop("files")) == [str(p) for p in PHOTOS]
     assert set(first) == set(second) == {"conv1_1", "pool1"}

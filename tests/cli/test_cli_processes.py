@@ -44,10 +44,13 @@ def test_an_image_is_piped_in_and_a_png_out(
         assert json.loads(image.text["rwgen"])["inputs"][0]["path"] == "-"
 
 
-def test_a_successful_run_prints_nothing_where_no_terminal_is(
+def test_a_short_run_prints_one_line_where_no_terminal_is(
     piped: subprocess.CompletedProcess[bytes],
 ) -> None:
-    assert piped.stderr == b""
+    *_, last = piped.stderr.decode().splitlines()
+    start = "rwgen: wrote a PNG to standard output, 48x36 pixels, after 2 iterations in "
+    assert last.startswith(start)
+    assert re.search(r"\d s, loss \d[\d.e+-]*$", last), last
 
 
 def test_a_piped_image_is_made_again_by_another_process(
@@ -59,7 +62,7 @@ def test_a_piped_image_is_made_again_by_another_process(
 ) -> None:
     made, named = tmp_path / "made.png", tmp_path / "named.png"
     made.write_bytes(piped.stdout)
-    again = call("invert", "--from", made, "-o", "-", stdin=pictures.content.read_bytes())
+    again = call("invert", "--from", made, "-o", "-", "-q", stdin=pictures.content.read_bytes())
     assert (again.code, again.err) == (0, "")
     assert again.out == piped.stdout
     assert call("invert", pictures.content, "--from", made, "-o", named).code == 0
@@ -76,7 +79,7 @@ from rwgen.cli.main import main
 arguments = sys.argv[1:]
 assert main(arguments) == 0
 print("{"=" * 8}", file=sys.stderr)
-assert main([*arguments, "--quiet"]) == 0
+assert main([*arguments, "--quiet", "--force"]) == 0
 """
     out = tmp_path_factory.mktemp("terminal") / "out.png"
     controller, terminal = pty.openpty()
@@ -107,8 +110,11 @@ assert main([*arguments, "--quiet"]) == 0
 def test_a_terminal_shows_loss_and_remaining_time(shown: list[str]) -> None:
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown[0])
     assert re.search(r"\d+/30 loss \d[\d.e+-]* +\d+:\d\d:\d\d", text), text
-    # The estimate, then one line that is drawn anew, and cleared in the end.
-    assert text.count("\n") <= 2
+    assert re.search(r"targets .*0/30", text), text
+    assert re.search(r"compiling .*0/30", text), text
+    # The estimate, one line that is drawn anew and cleared in the end, and what was written.
+    assert text.count("\n") <= 3
+    assert re.search(r"rwgen: wrote \S+out\.png, 48x36 pixels, after \d+ iterations in .*\n$", text)
     assert re.match(r"rwgen: memory: about [\d.]+ [GM]iB of [\d.]+ GiB\r?\n", text), text
 
 
@@ -142,7 +148,10 @@ def test_control_c_ends_a_long_run_with_its_best_image(pictures: Any, tmp_path: 
          "--save-every", 1, "--history", history, "--json"],
         lambda _: (tmp_path / "out-000001.png").exists(),
     )  # fmt: skip
-    assert (code, errors) == (130, b"")
+    assert code == 130
+    last = errors.decode().splitlines()[-1]
+    assert last.startswith("rwgen: interrupted after "), errors
+    assert f"wrote the best image so far, {out}, 32x24 pixels, loss " in last
     values = json.loads(printed)
     assert values["stop_reason"] == "interrupted"
     assert 1 <= values["iterations"] < 100_000

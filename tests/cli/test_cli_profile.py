@@ -54,7 +54,8 @@ def test_a_command_writes_a_trace_of_its_sizes_and_prints_a_table(
     assert {"read images", "import TensorFlow", "weights", "write image"} <= set(names)
     starts = [event["ts"] for event in events]
     assert starts == sorted(starts)
-    table = run.err.splitlines()
+    wrote, *table = run.err.splitlines()
+    assert wrote.startswith("rwgen: wrote ")
     assert table[-1].split()[0] == "total"
     seconds = [float(re.search(r"([\d.]+) s", line)[1]) for line in table]  # type: ignore[index]
     assert sum(seconds[:-1]) == pytest.approx(seconds[-1], abs=0.01 * len(seconds))

@@ -136,7 +136,7 @@ def textured(
     run = call(
         "texture", pictures.style, "-o", folder / "out.png", "--size", "70x64", "--source-size",
         72, "--layer", "conv1_1", "--octaves", 1, "--iterations", 6, "--json",
-        "--history", folder / "history.csv",
+        "--history", folder / "history.csv", "--quiet",
     )  # fmt: skip
     assert (run.code, run.err) == (0, "")
     return run.json, folder
@@ -178,7 +178,7 @@ def inverted(
 ) -> tuple[dict[str, Any], Path]:
     out = tmp_path_factory.mktemp("inverted") / "out.png"
     run = call("invert", pictures.content, "--layer", "block1_pool", "-o", out, "--size", 48,
-               "--iterations", 3, "--json")  # fmt: skip
+               "--iterations", 3, "--json", "--quiet")  # fmt: skip
     assert (run.code, run.err) == (0, "")
     return run.json, out
 
@@ -232,7 +232,7 @@ def test_a_network_that_sees_nothing_cannot_be_weighted(
     recipe, out = tmp_path / "recipe.json", tmp_path / "out.png"
     recipe.write_text('{"schema_version": 1, "kernel_stddev": 0}')
     out.write_bytes(b"an earlier result")
-    line = refused(command, pictures.black, *options, "-o", out, "--network", recipe)
+    line = refused(command, pictures.black, *options, "-o", out, "--network", recipe, "--force")
     assert "conv1_1" in line
     assert out.read_bytes() == b"an earlier result"
 
@@ -289,7 +289,7 @@ def test_images_of_networks_of_any_width_are_made_again_from_themselves(
     recipe.write_text(json.dumps(stored))
     run = call(
         "invert", pictures.style, "-o", out, "--network", recipe, "--layer", layer, "--size", 40,
-        "--iterations", 3, "--octaves", 0, "--json", "--quiet",
+        "--iterations", 3, "--octaves", 0, "--json", "--quiet", "--force",
     )  # fmt: skip
     assert (run.code, run.err) == (0, "")
     assert run.json["loss"] < run.json["initial_loss"]

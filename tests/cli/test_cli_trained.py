@@ -35,7 +35,8 @@ def test_a_task_runs_on_a_file_and_again_from_its_image(
 ) -> None:
     out, again = tmp_path / "out.png", tmp_path / "again.png"
     run = call("invert", pictures.content, "--layer", "conv1_2", "--network", weights_file, "-o",
-               out, "--size", 32, "--iterations", 8, "--unit-activations", "--json")  # fmt: skip
+               out, "--size", 32, "--iterations", 8, "--unit-activations", "--json",
+               "--quiet")  # fmt: skip
     assert (run.code, run.err) == (0, "")
     assert run.json["loss"] < 0.8 * run.json["initial_loss"]
     found = read_provenance(str(out), "invert")
