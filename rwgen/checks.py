@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 import re
 import reprlib
 import sys
@@ -31,6 +32,31 @@ def unexpected(
         error: Class of the error.
     """
     return error(f"{key}: expected {expected}. Received: {_short_repr(received)}")
+
+
+def plain(value: Any) -> Any:
+    """Return the number of Python that a scalar of NumPy stands for, and other values unchanged.
+
+    `is_count` and `is_number` refuse NumPy's scalars, which JSON cannot hold.
+    """
+    return value.item() if isinstance(value, numbers.Number) and hasattr(value, "item") else value
+
+
+def normalize_fields(settings: Any, layers: Collection[str] = ()) -> None:
+    """Give the fields of a frozen dataclass the types that they are declared with.
+
+    NumPy's scalars become numbers of Python, and lists and arrays tuples.
+
+    Args:
+        settings: The dataclass, from its `__post_init__`.
+        layers: Names of fields that are tuples of layer names, where one name is accepted too.
+    """
+    for key, value in list(vars(settings).items()):
+        if key in layers and isinstance(value, str):
+            value = (value,)
+        elif isinstance(value, list) or (hasattr(value, "tolist") and hasattr(value, "__len__")):
+            value = tuple(map(plain, value))
+        object.__setattr__(settings, key, plain(value))
 
 
 def is_count(value: object, least: int = 0, most: int | None = None) -> bool:

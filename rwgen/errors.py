@@ -5,9 +5,20 @@ from __future__ import annotations
 import re
 from typing import Any
 
+MAX_CHARACTERS = 300
+"""Length of the longest message."""
+
 
 class RwgenError(Exception):
-    """Base class of all errors that rwgen raises."""
+    """Base class of all errors that rwgen raises.
+
+    Of a message longer than `MAX_CHARACTERS`, the middle is left out: the end says what to do.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        half = MAX_CHARACTERS // 2 - 3
+        short = len(message) <= MAX_CHARACTERS
+        super().__init__(message if short else f"{message[:half]} ... {message[-half:]}")
 
 
 class InvalidInputError(RwgenError, ValueError):

@@ -8,9 +8,9 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from PIL.PngImagePlugin import PngInfo
 from rwgen.checks import check_count
 from rwgen.errors import ImageError, InvalidInputError, OutputError
 from rwgen.files import FileName, atomic_write, check_writable, failure_reported, shown
+
+ImageLike: TypeAlias = "NDArray[Any] | Sequence[Any] | FileName | Image.Image"
+"""An image as an array, nested lists, a file name or an image of Pillow, see `as_pixels`."""
 
 DEFAULT_MAX_PIXELS: int = 100_000_000
 """Largest number of pixels read by default, 1.2 GB as float32. A forged header may claim more."""
@@ -59,15 +62,49 @@ def read_image(
         InvalidInputError: `max_pixels` is not positive.
     """
     _check_positive(max_pixels=max_pixels)
+    if isinstance(source, bytes | bytearray | memoryview):
+        raise ImageError(
+            f"Expected a file name or a binary stream. Received: {type(source).__name__}. Wrap "
+            "encoded images in io.BytesIO."
+        )
     with _open_image(source, max_pixels, _readable()) as image:
         _fix_transparency(image)
         image.load()
-        with contextlib.suppress(Exception):  # damaged EXIF data may raise anything; it is ignored
-            ImageOps.exif_transpose(image, in_place=True)
         if report is not None:
             for phrase in _left_out(image):
                 report(phrase)
-        return _grey16_to_rgb(image) if image.mode[0] in "IF" else _to_rgb(image)
+        return _pixels_of(image)
+
+
+def as_pixels(image: ImageLike) -> NDArray[Any]:
+    """Return the pixels of an image in any form.
+
+    Args:
+        image: [height, width, 3], RGB in 0..255, as an array or nested lists; a file name, see
+            `read_image`; or an image of Pillow, which is converted as `read_image` does.
+
+    Returns:
+        An array, whose shape is not checked.
+
+    Raises:
+        ImageError: The file or Pillow's image cannot be read, or the values are floats of a range
+            of 0..1.
+    """
+    if isinstance(image, str | os.PathLike):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        with failure_reported(ImageError, "an image of 8 or 16 bits", image.mode, "Convert it."):
+            return _pixels_of(image.copy())
+    try:
+        pixels = np.asarray(image)
+    except ValueError as error:  # NumPy: rows of different lengths
+        raise ImageError(f"Expected rows of equal length. Received: {error}") from None
+    if pixels.dtype.kind == "f" and pixels.size and 0 < np.abs(pixels).max() <= 1:
+        raise ImageError(
+            f"Expected pixels in 0..255. Received: floats from {pixels.min():.3g} to "
+            f"{pixels.max():.3g}. Multiply values in 0..1 by 255."
+        )
+    return pixels
 
 
 def read_metadata(source: FileName) -> dict[str, str]:
@@ -173,6 +210,13 @@ def central_square(image: NDArray[Any]) -> NDArray[Any]:
     return image[top : top + side, left : left + side]
 
 
+def _pixels_of(image: Image.Image) -> NDArray[np.float32]:
+    """Convert a loaded image to upright, opaque float32 RGB; the image may be changed."""
+    with contextlib.suppress(Exception):  # damaged EXIF data may raise anything; it is ignored
+        ImageOps.exif_transpose(image, in_place=True)
+    return _grey16_to_rgb(image) if image.mode[0] in "IF" else _to_rgb(image)
+
+
 def _left_out(image: ImageFile.ImageFile) -> Iterator[str]:
     """Say what an array of opaque pixels does not hold of a loaded image."""
     if image.has_transparency_data:
@@ -212,7 +256,7 @@ def _to_srgb(image: Image.Image, info: Mapping[Any, Any]) -> Image.Image:
     return image.convert("RGB")
 
 
-def _grey16_to_rgb(image: ImageFile.ImageFile) -> NDArray[np.float32]:
+def _grey16_to_rgb(image: Image.Image) -> NDArray[np.float32]:
     """Convert a loaded 16-bit gray image to float32 RGB in 0..255; refuse other deep samples."""
     if not image.mode.startswith("I;16") and (image.mode, image.format) != ("I", "PPM"):
         raise ValueError("signed, 32-bit or float samples have no agreed white; convert to 16 bits")

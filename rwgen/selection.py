@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from rwgen.checks import check_count, unexpected
 from rwgen.errors import InvalidInputError
+from rwgen.images import ImageLike, as_pixels
 from rwgen.metrics import psnr
 from rwgen.network.lookup import load_recipe
 from rwgen.network.preprocess import network_input
@@ -96,7 +97,7 @@ def judge_candidate(trial: CandidateTrial) -> CandidateScore:
 
 
 def select_weights(
-    image: NDArray[Any],
+    image: ImageLike,
     *,
     num_candidates: int = 5,
     recipe: Recipe | str | None = None,
@@ -109,7 +110,8 @@ def select_weights(
     """Select the weights of each layer that retain most of a reference image.
 
     Args:
-        image: Reference image, [height, width, 3], RGB in 0..255; 256x256 for dense layers.
+        image: Reference image, [height, width, 3], RGB in 0..255, or a file name or an image of
+            Pillow; 256x256 for dense layers.
         num_candidates: Number of draws per layer, at least 1.
         recipe: Recipe to start from, or its name or path. Layers that are not selected keep the
             candidates of this recipe.
@@ -139,6 +141,7 @@ def select_weights(
         )
     config = config or InversionConfig()
     check_count("num_candidates", num_candidates, 1)
+    image = as_pixels(image)
     network_input(image)  # raises for an invalid image
     names = _in_forward_order(base, layers)
     base.topology.check_image_size(names, image.shape, "a reference image")

@@ -62,7 +62,7 @@ def test_counts_are_the_integers_of_their_range(value, least, most):
     assert is_count(value, least, most) is (value in span)
 
 
-@pytest.mark.parametrize("value", [0, 1, 2**63, 10**400])
+@pytest.mark.parametrize("value", [0, 1, 2**63, 10**60])
 def test_counts_have_no_largest_value_unless_one_is_given(value):
     check_count("x", value)
     with pytest.raises(InvalidInputError, match=rf"an integer from -3 to {value - 1}\. Received"):

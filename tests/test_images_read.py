@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from rwgen.errors import ImageError, InvalidInputError
-from rwgen.images import read_image, read_metadata
+from rwgen.images import as_pixels, read_image, read_metadata
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY_16 = np.array([[0, 1, 128, 257, 40000, 65535]], np.uint16)
@@ -397,3 +397,15 @@ def test_what_the_pixels_leave_out_is_reported() -> None:
         assert reported(data) == ["only the first of several frames is used"]
     paletted = encode(Image.new("P", (4, 3)), "GIF", transparency=0)
     assert reported(paletted) == ["transparent pixels are blended with white"]
+
+
+def test_images_of_pillow_are_converted_as_files_are(tmp_path: Path) -> None:
+    for kind, data in FILES.items():
+        with Image.open(io.BytesIO(data)) as image:
+            if kind == "grey16" or image.mode == "RGBA":  # files have corrections of their own
+                continue
+            before = image.tobytes()
+            np.testing.assert_allclose(as_pixels(image), read(data), atol=1e-3, err_msg=kind)
+            assert image.tobytes() == before
+    with pytest.raises(ImageError, match="'F'"):
+        as_pixels(Image.new("F", (2, 2)))

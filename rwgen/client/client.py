@@ -6,13 +6,14 @@ UNAVAILABLE: overloaded, starting or shutting down. gRPC's retry policy and urll
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
-from rwgen.client.config import ClientConfig, Outputs, SignatureInput, check_batch, parse_url
+from rwgen.client.config import ClientConfig, Outputs, SignatureInput, as_batch, parse_url
 from rwgen.client.rest_transport import RestTransport
+from rwgen.errors import InvalidInputError
 
 
 class Transport(Protocol):
@@ -51,6 +52,7 @@ class FeaturesClient:
         """
         config = config or ClientConfig()
         served = parse_url(url)
+        self._closed = False
         self._transport: Transport
         if served.scheme.startswith("grpc"):
             # Imports TensorFlow, which REST does not need.
@@ -60,14 +62,14 @@ class FeaturesClient:
         else:
             self._transport = RestTransport(served, config)
 
-    def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
+    def predict(self, signature: str, images: NDArray[Any] | Sequence[Any]) -> Outputs:
         """Run a signature on a batch.
 
         Args:
             signature: name of the signature, such as `features`, see
                 `rwgen.export.signatures.signature`.
             images: [batch, height, width, 3], RGB in 0..255, in the signature's dtype; or encoded
-                images as [batch] `bytes` in an array of dtype object.
+                images as [batch] `bytes` in an array of dtype object. A list is converted.
 
         Returns:
             {layer: [batch, ...]}, float32.
@@ -78,16 +80,22 @@ class FeaturesClient:
             ServerError: the server refuses the request, fails, or cannot be reached.
         """
         name, dtype, _ = self.input_of(signature)
-        check_batch(signature, dtype, images)
-        return self._transport.predict(signature, {name: images})
+        batch = as_batch(signature, dtype, images)
+        return self._transport.predict(signature, {name: batch})
 
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype (object for strings) and shape (None for any size) of an input.
 
         Raises:
-            InvalidInputError: there is no such signature, or it does not have exactly one input.
+            InvalidInputError: there is no such signature, it does not have exactly one input, or
+                the client is closed.
             ServerError: the server refuses the request, fails, or cannot be reached.
         """
+        if self._closed:
+            raise InvalidInputError(
+                "expected an open client. Received: one that was closed; create another "
+                "FeaturesClient"
+            )
         return self._transport.input_of(signature)
 
     def outputs_of(self, signature: str) -> tuple[str, ...]:
@@ -101,6 +109,7 @@ class FeaturesClient:
 
     def close(self) -> None:
         """Close all connections."""
+        self._closed = True
         self._transport.close()
 
     def __enter__(self) -> Self:

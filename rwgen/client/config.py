@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -106,21 +106,33 @@ def parse_url(url: str) -> ServedModel:
     )
 
 
-def check_batch(signature: str, dtype: np.dtype[Any], images: NDArray[Any]) -> None:
-    """Check a batch of images for a signature.
+def as_batch(
+    signature: str, dtype: np.dtype[Any], images: NDArray[Any] | Sequence[Any]
+) -> NDArray[Any]:
+    """Return a batch of images for a signature as an array.
 
     Raises:
-        InvalidInputError: the dtype is wrong, or the batch is empty.
+        InvalidInputError: the dtype is wrong, the batch is empty, or its images differ in shape.
     """
-    if images.dtype != dtype:
-        raise InvalidInputError(
-            f"expected images of dtype {dtype} for {signature}. Received: {images.dtype}"
-        )
+    if not isinstance(images, np.ndarray):
+        given, images = images, np.empty(len(images), object)
+        try:
+            if dtype.hasobject:
+                images[:] = given
+            elif given:
+                images = np.stack(given)
+        except ValueError as error:
+            raise InvalidInputError(f"expected images of one shape. Received: {error}") from None
     if images.ndim == 0 or len(images) == 0:
         raise InvalidInputError(
             f"expected a batch of at least one image for {signature}. Received: shape "
             f"{images.shape}"
         )
+    if images.dtype != dtype:
+        raise InvalidInputError(
+            f"expected images of dtype {dtype} for {signature}. Received: {images.dtype}"
+        )
+    return images
 
 
 def unknown_signature(signature: str, known: Iterable[str]) -> InvalidInputError:

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.client.config import Outputs, SignatureInput, check_batch, unknown_signature
+from rwgen.client.config import Outputs, SignatureInput, as_batch, unknown_signature
 from rwgen.errors import InvalidInputError, reason_of
 from rwgen.export.config import SIGNATURE_NAMES, ExportConfig, SignatureName
 from rwgen.export.manifest import latest_version
@@ -51,8 +51,8 @@ class SavedModelSource:
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch of images."""
-        check_batch(signature, self.input_of(signature)[1], images)
-        return _run(self._model.signatures[signature], images)
+        batch = as_batch(signature, self.input_of(signature)[1], images)
+        return _run(self._model.signatures[signature], batch)
 
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype and shape of a signature's single input."""
@@ -82,8 +82,8 @@ class NetworkSource:
 
     def predict(self, signature: str, images: NDArray[Any]) -> Outputs:
         """Run a signature on a batch of images."""
-        check_batch(signature, self.input_of(signature)[1], images)
-        return _run(self._function(signature), images)
+        batch = as_batch(signature, self.input_of(signature)[1], images)
+        return _run(self._function(signature), batch)
 
     def input_of(self, signature: str) -> SignatureInput:
         """Return name, dtype and shape of a signature's single input."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rwgen.checks import unexpected
+from rwgen.checks import normalize_fields, unexpected
 from rwgen.errors import LayerError
 from rwgen.metrics.config import HELD_OUT_LAYERS, HELD_OUT_SEEDS
 from rwgen.network.architecture import VGG19
@@ -32,6 +32,7 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        normalize_fields(self, ("texture_layers", "style_layers", "content_layers"))
         if not self.held_out_seeds:
             raise unexpected("held_out_seeds", "at least one seed", self.held_out_seeds)
         for seed in (*self.held_out_seeds, self.seed):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rwgen.checks import check_choice, is_count, unexpected
+from rwgen.checks import check_choice, check_layers, is_count, normalize_fields, unexpected
 
 SignatureName = Literal["features", "features_float", "features_from_bytes", "gram", "pooled"]
 """Names of the signatures that an export can have, see `rwgen.export.signatures.signature`."""
@@ -37,10 +37,12 @@ class ExportConfig:
 
     def __post_init__(self) -> None:
         """Validate the fields."""
+        normalize_fields(self, ("layers", "signatures"))
         for key in ("layers", "signatures"):
             value = getattr(self, key)
-            if isinstance(value, str) or not value or len(set(value)) != len(value):
-                raise unexpected(key, "one or more distinct names", value)
+            check_layers(key, value)
+            if len(set(value)) != len(value):
+                raise unexpected(key, "distinct names", value)
         for name in self.signatures:
             check_choice("signatures", name, SIGNATURE_NAMES)
         if self.size is not None and (

@@ -15,12 +15,12 @@ POOLS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
 """Layers that halve an image."""
 
 
-def feature_extractor(model: keras.Model, layers: Sequence[str]) -> keras.Model:
+def feature_extractor(model: keras.Model, layers: str | Sequence[str]) -> keras.Model:
     """Create a model that computes the outputs of some layers, and nothing beyond them.
 
     Args:
         model: Keras functional model, such as `RanVGG19()`. The weights are shared with it.
-        layers: Names of layers of the model. A ranVGG also accepts the names of
+        layers: Names of layers of the model, or one name. A ranVGG also accepts the names of
             `keras.applications.VGG19`, and Keras' VGG-19 those of the paper.
 
     Returns:
@@ -34,12 +34,14 @@ def feature_extractor(model: keras.Model, layers: Sequence[str]) -> keras.Model:
     return keras.Model(model.inputs[0], outputs, name=f"{model.name}_features")
 
 
-def layer_names(model: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
-    """Return the model's names of `layers`, in the given order without duplicates.
+def layer_names(model: keras.Model, layers: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the model's names of `layers` or of one layer, in the given order without duplicates.
 
     Raises:
         LayerError: `layers` is empty or contains an unknown name.
     """
+    if isinstance(layers, str):
+        layers = (layers,)
     if not layers:
         raise LayerError("expected at least one layer name. Received: none")
     return tuple(dict.fromkeys(_own_name(model, layer) for layer in layers))

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.checks import check_count, check_number
+from rwgen.checks import check_count, check_number, plain
 from rwgen.seeds import check_seed, standard_normal
 
 
@@ -45,8 +45,8 @@ class SeededNormal(keras.initializers.Initializer):  # type: ignore[misc] # unty
         self.stddev = float(stddev)  # NumPy scalars too
         check_number("stddev", self.stddev)
         check_count("candidate", candidate)
-        check_seed(seed)
-        self.seed = seed
+        self.seed = plain(seed)
+        check_seed(self.seed)
         self.layer = layer
         self.variable = variable
         self.candidate = candidate

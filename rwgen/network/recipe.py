@@ -14,7 +14,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, get_args
 
-from rwgen.checks import check_choice, check_count, check_number, is_count, is_number, unexpected
+from rwgen.checks import (
+    check_choice,
+    check_count,
+    check_number,
+    is_count,
+    is_number,
+    plain,
+    unexpected,
+)
 from rwgen.errors import RecipeError
 from rwgen.network.architecture import (
     ARCHITECTURES,
@@ -251,6 +259,8 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Validate the fields."""
+        for key in ("width", "kernel_stddev", "bias_stddev", "seed"):
+            object.__setattr__(self, key, plain(getattr(self, key)))
         for key, check in _RECIPE_CHECKS.items():
             check(key, getattr(self, key))
         for key in ("width", "blocks", *_OMITTED):

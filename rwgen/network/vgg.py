@@ -10,6 +10,7 @@ from typing import Any
 import keras
 from numpy.typing import NDArray
 
+from rwgen.checks import plain, unexpected
 from rwgen.errors import InvalidInputError, RecipeError
 from rwgen.network.architecture import (
     DENSE_INPUT_SIZE,
@@ -25,6 +26,14 @@ from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
 from rwgen.network.trained import load_trained_weights
 
+_INSTEAD = {
+    "weights": "random weights have a seed=, and recipe='imagenet' or a file takes trained ones",
+    "input_tensor": "call the model with the tensor: RanVGG19()(tensor)",
+    "classes": "fc8 returns 1000 values; put another keras.layers.Dense on fc7 or pool5",
+    "classifier_activation": "fc8 returns values without one; add keras.layers.Softmax",
+}
+"""What takes the place of arguments of `keras.applications.VGG19`."""
+
 
 def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it replaces
     include_top: bool = False,
@@ -34,6 +43,11 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
     seed: int | None = None,
     name: str | None = None,
     width: float | None = None,
+    *,
+    weights: None = None,
+    input_tensor: None = None,
+    classes: None = None,
+    classifier_activation: None = None,
 ) -> keras.Model:
     """Instantiate a VGG-19 with random weights, as a replacement for `keras.applications.VGG19`.
 
@@ -56,6 +70,11 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
             most 4, like `alpha` of `keras.applications.MobileNet`. At 0.5, blocks have 32 to 256
             channels, fc6 and fc7 2048 features, and fc8 still 1000. If it changes any number, the
             recipe's candidates and fingerprints do not apply and are not used.
+        weights: Only None, as are the following arguments of `keras.applications.VGG19`; other
+            values raise an error that says what to use instead.
+        input_tensor: See `weights`.
+        classes: See `weights`.
+        classifier_activation: See `weights`.
 
     Returns:
         A Keras functional model. Its output is `pool5`, [batch, height // 32, width // 32, 512]
@@ -69,18 +88,28 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
         RecipeError: The recipe is unknown or malformed, its fingerprints do not match, or it has
             blocks or trained weights and a width is given.
     """
+    given = {
+        "weights": weights,
+        "input_tensor": input_tensor,
+        "classes": classes,
+        "classifier_activation": classifier_activation,
+    }
+    for key, value in given.items():
+        if value is not None:
+            raise unexpected(key, f"None; {_INSTEAD[key]}", value)
     chosen = recipe if isinstance(recipe, Recipe) else load_recipe(recipe or DEFAULT_NETWORK)
     if pooling is not None:
         chosen = dataclasses.replace(chosen, pooling=pooling)
     if width is not None:
         chosen = chosen.with_width(width)
+    seed = plain(seed)
     if seed is not None and seed != chosen.seed:
         chosen = dataclasses.replace(chosen, seed=seed, weights_sha256={})
     return build_network(chosen, include_top=include_top, input_shape=input_shape, name=name)
 
 
 def build_network(
-    recipe: Recipe,
+    recipe: Recipe | str,
     until: str | None = None,
     *,
     include_top: bool = False,
@@ -95,7 +124,7 @@ def build_network(
     has the weights of the whole one.
 
     Args:
-        recipe: Recipe that determines the weights.
+        recipe: Recipe that determines the weights, or a name or file as for `rwgen.load_recipe`.
         until: Name of the last layer to build; None means the last one that `include_top`
             allows. Dense layers require images of 256x256 pixels.
         include_top: Whether to include the dense layers if `until` is None.
@@ -114,6 +143,7 @@ def build_network(
         RecipeError: Weights cannot be loaded or do not match the fingerprints of the recipe, or
             there are more than `rwgen.network.architecture.MAX_PARAMETERS`.
     """
+    recipe = load_recipe(recipe) if isinstance(recipe, str) else recipe
     topology = architecture or recipe.topology
     layers = topology.layers()
     if until is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from rwgen.checks import check_choice, check_count, check_number
+from rwgen.checks import check_choice, check_count, check_number, normalize_fields
 
 LineSearch = Literal["wolfe_first", "hager_zhang"]
 """Line search of L-BFGS.
@@ -52,6 +52,7 @@ class OptimizerConfig:
     winograd: bool = True
 
     def __post_init__(self) -> None:
+        normalize_fields(self)
         for key in ("num_correction_pairs", "max_line_search_iterations", "iterations_per_chunk"):
             check_count(key, getattr(self, key), 1)
         for key in ("max_iterations", "max_restarts"):

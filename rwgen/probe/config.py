@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rwgen.checks import check_count, check_layers, check_number
+from rwgen.checks import check_count, check_layers, check_number, normalize_fields
 
 BIAS_STDDEV = 2.0
 """Scale of the half-normal biases, and of the offsets of normalizations, for kernels that keep the
@@ -31,6 +31,7 @@ class ProbeConfig:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        normalize_fields(self, ("layers",))
         if self.layers != ():
             check_layers("layers", self.layers)
         check_count("num_seeds", self.num_seeds, 1)

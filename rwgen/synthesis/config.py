@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, get_args
 
-from rwgen.checks import check_choice, check_count, check_layers, check_number
+from rwgen.checks import check_choice, check_count, check_layers, check_number, normalize_fields
 from rwgen.compute.device import Precision
 from rwgen.errors import InvalidInputError
 from rwgen.network.recipe import DEFAULT_NETWORK, HALF_WIDTH_NETWORK, STACKED_NETWORK
@@ -116,6 +116,7 @@ class StyleConfig:
     )
 
     def __post_init__(self) -> None:
+        normalize_fields(self, ("content_layers", "style_layers"))
         for key in ("content_weight", "style_weight", "tv_weight"):
             check_number(key, getattr(self, key))
         if self.content_weight == 0 and self.style_weight == 0:
@@ -196,6 +197,7 @@ class TextureConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
+        normalize_fields(self, ("layers",))
         check_layers("layers", self.layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
         check_choice("weighting", self.weighting, get_args(Weighting))
@@ -249,6 +251,7 @@ class InversionConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
 
     def __post_init__(self) -> None:
+        normalize_fields(self)
         check_choice("weighting", self.weighting, get_args(Weighting))
         if self.parameterization is not None:
             check_choice("parameterization", self.parameterization, get_args(ParameterizationName))

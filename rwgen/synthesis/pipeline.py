@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 from numpy.typing import NDArray
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from rwgen.compute.device import Precision, tensor_float_32
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
-from rwgen.images import resize_image
+from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.architecture import Architecture
 from rwgen.network.features import feature_extractor
 from rwgen.network.lookup import load_recipe
 from rwgen.network.preprocess import network_input
+from rwgen.network.recipe import Recipe
 from rwgen.network.vgg import build_network, weight_fingerprints
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
@@ -32,6 +33,9 @@ from rwgen.synthesis.config import (
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import Objective
 from rwgen.synthesis.pyramid import image_sizes, solve_coarse_to_fine
+
+Network: TypeAlias = keras.Model | Recipe | str | None
+"""A network, its recipe, or its name or file; None means that of the configuration."""
 
 Config = InversionConfig | TextureConfig | StyleConfig
 """Settings of any task."""
@@ -104,7 +108,7 @@ class Task:
 
 def run(
     task: Task,
-    init: NDArray[Any] | None,
+    init: ImageLike | None,
     callback: Callback | None,
     checkpoint: Checkpoint | None,
     memory_limit: int | None,
@@ -113,7 +117,7 @@ def run(
 
     Args:
         task: the task.
-        init: start of the search, [height, width, 3], RGB in 0..255; None means white noise.
+        init: start of the search, an image of the result's size; None means white noise.
         callback: receives RGB in 0..255.
         checkpoint: where to store the state, or None.
         memory_limit: bytes that the process may take; None means no limit.
@@ -129,9 +133,10 @@ def run(
         OptimizationError: the loss is not finite.
     """
     config, network = task.config, task.network
-    _check_init(init, (*task.size, 3))
+    first = None if init is None else as_pixels(init)
+    _check_init(first, (*task.size, 3))
     if checkpoint is not None:
-        _expect(checkpoint, task, init)
+        _expect(checkpoint, task, first)
     # The finest size needs the most: refuse what cannot fit before any work.
     finest = [target.pixels.shape for target in task.targets]
     _plan(task, task.size, finest, config.optimizer, memory_limit)
@@ -162,13 +167,13 @@ def run(
     sides = [*task.size, *(side for image in task.targets for side in image.pixels.shape[:2])]
     takes_any_size = None in network.inputs[0].shape[1:3]
     octaves = config.octaves if takes_any_size else 0
-    sizes = image_sizes(task.size, octaves, min(sides), from_image=init is not None)
+    sizes = image_sizes(task.size, octaves, min(sides), from_image=first is not None)
     with tensor_float_32(task.precision == "tf32"):
-        return solve_coarse_to_fine(solve, sizes, init, config.optimizer, callback, checkpoint)
+        return solve_coarse_to_fine(solve, sizes, first, config.optimizer, callback, checkpoint)
 
 
 def task_network(
-    network: keras.Model | None,
+    network: Network,
     config: Config,
     layers: Sequence[str],
     shapes: Mapping[str, Sequence[int]],
@@ -176,7 +181,7 @@ def task_network(
     """The network of a task: the caller's, or the configured one up to the deepest layer.
 
     Args:
-        network: the caller's; None builds the configured one.
+        network: the caller's, to build if it is a name or a recipe; None builds the configured one.
         config: names the network.
         layers: every layer that the task reads.
         shapes: (height, width, ...) of every image, by its name in messages.
@@ -187,10 +192,10 @@ def task_network(
     Raises:
         InvalidInputError: an image is too small, or of a size that the network does not accept.
         LayerError: a layer is unknown.
-        RecipeError: the configured network is unknown.
+        RecipeError: the network is unknown.
     """
-    if network is None:
-        recipe = load_recipe(config.network)
+    if network is None or isinstance(network, str | Recipe):
+        recipe = network if isinstance(network, Recipe) else load_recipe(network or config.network)
         topology: Architecture = recipe.topology
         for name, shape in shapes.items():
             topology.check_image_size(layers, shape, name)

@@ -1,7 +1,8 @@
 """The three tasks: feature inversion, texture synthesis and style transfer.
 
-Images are [height, width, 3], RGB in 0..255. Each task defines its targets, layers and objective;
-`rwgen.synthesis.pipeline` does the rest.
+Images are [height, width, 3], RGB in 0..255, or in any other form that `rwgen.images.as_pixels`
+takes: file names, images of Pillow, nested lists. Each task defines its targets, layers and
+objective; `rwgen.synthesis.pipeline` does the rest.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from rwgen.compute.plan import ComputePlan
 from rwgen.errors import InvalidInputError
+from rwgen.images import ImageLike, as_pixels
 from rwgen.network.features import num_pools
 from rwgen.network.preprocess import check_image
 from rwgen.optimize.checkpoint import Checkpoint
@@ -30,7 +32,7 @@ from rwgen.synthesis.objectives import (
     style_objective,
     texture_objective,
 )
-from rwgen.synthesis.pipeline import TargetImage, Task, run, task_network
+from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
@@ -39,12 +41,12 @@ a box and whitens features. For shallower layers, pixels and the paper's loss do
 
 
 def invert(
-    image: NDArray[Any],
+    image: ImageLike,
     layer: str | Sequence[str],
     *,
-    network: keras.Model | None = None,
+    network: Network = None,
     config: InversionConfig | None = None,
-    init: NDArray[Any] | None = None,
+    init: ImageLike | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
@@ -52,10 +54,10 @@ def invert(
     """Reconstruct an image from its features (paper, eq. 1).
 
     Args:
-        image: [height, width, 3], RGB in 0..255.
+        image: [height, width, 3], RGB in 0..255; or a file name or an image of Pillow.
         layer: the layer, or layers, whose features are kept: any conv, pool or dense layer.
-        network: a ranVGG, or a model with the same preprocessing; None builds the network of the
-            configuration, up to the layer.
+        network: a ranVGG, a model with the same preprocessing, a recipe, or a name or file as for
+            `rwgen.load_recipe`; None builds the network of the configuration.
         config: settings; None means the defaults.
         init: start of the search, of the image's shape; None means white noise.
         callback: see `rwgen.optimize.solution.Callback`; it receives RGB in 0..255.
@@ -77,7 +79,7 @@ def invert(
     """
     config = config or InversionConfig()
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
-    target = TargetImage("an image", check_image(image), has_result_size=True)
+    target = TargetImage("an image", _pixels(image), has_result_size=True)
     network = task_network(network, config, layers, {target.name: target.pixels.shape})
     deep = min(num_pools(network, name) for name in layers) >= DEEP_POOLS
     parameterization = config.parameterization or ("fourier-box" if deep else "pixel")
@@ -112,12 +114,12 @@ def invert(
 
 
 def synthesize_texture(
-    source: NDArray[Any],
-    size: tuple[int, int] | None = None,
+    source: ImageLike,
+    size: int | tuple[int, int] | None = None,
     *,
-    network: keras.Model | None = None,
+    network: Network = None,
     config: TextureConfig | None = None,
-    init: NDArray[Any] | None = None,
+    init: ImageLike | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
@@ -125,8 +127,8 @@ def synthesize_texture(
     """Synthesize a texture with the Gram matrices of a source (paper, eq. 5).
 
     Args:
-        source: [height, width, 3], RGB in 0..255, of any size.
-        size: (height, width) of the result; None means the source's.
+        source: [height, width, 3], RGB in 0..255, of any size; or see `invert`.
+        size: (height, width) of the result, or the side of a square; None means the source's.
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
@@ -141,7 +143,7 @@ def synthesize_texture(
         RwgenError: see `invert`.
     """
     config = config or TextureConfig()
-    target = TargetImage("a source image", check_image(source))
+    target = TargetImage("a source image", _pixels(source))
     result = _size(target.pixels) if size is None else _checked_size(size)
     shapes = {target.name: target.pixels.shape, "a result": result}
     network = task_network(network, config, config.layers, shapes)
@@ -171,12 +173,12 @@ def synthesize_texture(
 
 
 def transfer_style(
-    content: NDArray[Any],
-    styles: Sequence[NDArray[Any]],
+    content: ImageLike,
+    styles: ImageLike | Sequence[ImageLike],
     *,
-    network: keras.Model | None = None,
+    network: Network = None,
     config: StyleConfig | None = None,
-    init: NDArray[Any] | None = None,
+    init: ImageLike | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
@@ -184,9 +186,8 @@ def transfer_style(
     """Render the content of one image in the style of others (paper, eq. 9).
 
     Args:
-        content: [height, width, 3], RGB in 0..255; the result has its size.
-        styles: images [height, width, 3], RGB in 0..255, of any size; strokes keep their size
-            in pixels.
+        content: [height, width, 3], RGB in 0..255, or see `invert`; the result has its size.
+        styles: one image or several, of any size; strokes keep their size in pixels.
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means that of the configuration.
@@ -201,21 +202,19 @@ def transfer_style(
         RwgenError: see `invert`.
     """
     config = config or StyleConfig()
-    if not styles:
-        raise InvalidInputError("expected at least one style image. Received: none")
-    shares = config.blend(len(styles))  # refuses a wrong number of styles before any work
-    content = check_image(content)
-    styles = [check_image(style) for style in styles]
+    style_pixels = [_pixels(style) for style in _as_list(styles)]
+    shares = config.blend(len(style_pixels))
+    pixels = _pixels(content)
     if config.match_colors:
         with phase("match colors"):
-            content = match_colors(content, styles, shares)
+            pixels = match_colors(pixels, style_pixels, shares)
     if init is None and config.init == "content":
-        init = content
+        init = pixels
     targets = [
-        TargetImage("a content image", content, has_result_size=True),
+        TargetImage("a content image", pixels, has_result_size=True),
         *(
             TargetImage(f"style image {number}", style)
-            for number, style in enumerate(styles, start=1)
+            for number, style in enumerate(style_pixels, start=1)
         ),
     ]
     content_layers = config.content_layers if config.content_weight else ()
@@ -246,12 +245,31 @@ def transfer_style(
     return run(task, init, callback, checkpoint, memory_limit)
 
 
+def _pixels(image: ImageLike) -> NDArray[Any]:
+    return check_image(as_pixels(image))
+
+
+def _as_list(styles: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
+    """Style images as a list, whether one is given or several.
+
+    Raises:
+        InvalidInputError: there is none.
+    """
+    if not isinstance(styles, Sequence | np.ndarray) or isinstance(styles, str):
+        return [styles]  # a file name, or an image of Pillow
+    if len(styles) == 0:
+        raise InvalidInputError("expected at least one style image. Received: none")
+    first = styles[0]
+    is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
+    return [styles] if is_row else list(styles)
+
+
 def _size(image: NDArray[Any]) -> tuple[int, int]:
     return image.shape[0], image.shape[1]
 
 
-def _checked_size(size: Sequence[int]) -> tuple[int, int]:
-    sides = tuple(size)
+def _checked_size(size: int | Sequence[int]) -> tuple[int, int]:
+    sides = tuple(size) if isinstance(size, Sequence | np.ndarray) else (size, size)
     whole = all(isinstance(side, int | np.integer) and side >= 1 for side in sides)
     if len(sides) != 2 or not whole:
         raise InvalidInputError(f"expected a size (height, width) in pixels. Received: {size}")

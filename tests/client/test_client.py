@@ -132,6 +132,32 @@ def test_what_the_server_refuses_has_its_code(server, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_list_of_images_is_a_batch(server, model, scheme):
+    images, files = batch(2), encoded(2)
+    with FeaturesClient(url(server, scheme)) as client:
+        for source in (client, model):
+            for signature, whole in (("pooled", images), ("features_from_bytes", files)):
+                found, expected = (
+                    source.predict(signature, given) for given in (list(whole), whole)
+                )
+                np.testing.assert_array_equal(found["pool1"], expected["pool1"])
+            with pytest.raises(rwgen.InvalidInputError, match="images of one shape"):
+                source.predict("pooled", [images[0], images[0][1:]])
+            with pytest.raises(rwgen.InvalidInputError, match="at least one image"):
+                source.predict("pooled", [])
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_closed_client_says_so(server, scheme):
+    client = FeaturesClient(url(server, scheme))
+    client.predict("pooled", batch(1))
+    client.close()
+    client.close()
+    with pytest.raises(rwgen.InvalidInputError, match="one that was closed"):
+        client.predict("pooled", batch(1))
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_a_client_serves_several_threads(server, scheme):
     with FeaturesClient(url(server, scheme)) as client, ThreadPoolExecutor(8) as pool:
         batches = [batch(count % 3 + 1) for count in range(24)]

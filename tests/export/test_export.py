@@ -305,7 +305,7 @@ def test_versions_are_counted_and_a_failure_leaves_nothing(tmp_path, monkeypatch
     ("settings", "message"),
     [
         ({"layers": ()}, "layers: expected"),
-        ({"layers": "pool1"}, "layers: expected"),
+        ({"layers": (1,)}, "layers: expected"),
         ({"layers": ("pool1", "pool1")}, "layers: expected"),
         ({"signatures": ("features", "classify")}, "signatures: expected.*'classify'"),
         ({"size": (3,)}, "size: expected"),

@@ -402,3 +402,26 @@ def test_the_whole_convolutional_network_matches_its_shipped_fingerprints_and_sh
     pools = [layer for layer in model.layers if layer.name.startswith("pool")]
     assert all(type(layer) is keras.layers.AveragePooling2D for layer in pools)
     assert len(pools) == 5
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "instead"),
+    [
+        ("weights", "imagenet", "recipe='imagenet'"),
+        ("input_tensor", keras.Input((32, 32, 3)), "call the model"),
+        ("classes", 10, "keras.layers.Dense"),
+        ("classifier_activation", "softmax", "keras.layers.Softmax"),
+    ],
+)
+def test_arguments_of_keras_applications_say_what_to_use_instead(argument, value, instead):
+    with pytest.raises(InvalidInputError, match=f"^{argument}: expected None; .*{instead}"):
+        RanVGG19(**{argument: value})
+
+
+def test_arguments_of_keras_applications_may_be_none():
+    model = RanVGG19(weights=None, input_shape=(32, 32, 3), width=0.05, seed=np.int64(4))
+    same = RanVGG19(input_shape=(32, 32, 3), width=0.05, seed=4)
+    assert weight_fingerprints(model) == weight_fingerprints(same)
+    assert keras.Model.from_config(model.get_config()).name == model.name
+    one = rwgen.feature_extractor(model, "conv1_2")
+    assert list(one.output) == ["conv1_2"]

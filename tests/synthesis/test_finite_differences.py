@@ -173,5 +173,5 @@ def test_dividing_features_and_correcting_the_factor_leaves_the_product():
 
 
 def test_an_image_without_signal_is_refused():
-    with pytest.raises(InvalidInputError, match="uniform"):
+    with pytest.raises(InvalidInputError, match="single color"):
         inversion_objective(network(bias_stddev=0), np.zeros((1, 8, 8, 3)), ["conv2_1"])

@@ -243,7 +243,7 @@ def test_what_cannot_be_done_is_refused(call, error, message):
         lambda: StyleConfig(content_weight=0, style_weight=0),
         lambda: StyleConfig(style_blend=(0, 0)),
         lambda: StyleConfig(style_layers=()),
-        lambda: StyleConfig(style_layers="conv1_1"),
+        lambda: StyleConfig(style_layers=(1,)),
         lambda: StyleConfig(style_blend=(1,)).blend(2),
         lambda: TextureConfig(weighting="mean"),
         lambda: TextureConfig(octaves=-1),
