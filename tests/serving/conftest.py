@@ -7,7 +7,7 @@ import threading
 
 import pytest
 from serving_clients import GUARD, eventually, rest, running, stubs_of
-from serving_models import VERSION, save_model
+from serving_models import VERSION, save_model, save_tensorflow_1
 
 from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.versions import ServedModel
@@ -44,6 +44,20 @@ def impatient(saved):
 def stubs(server):
     with stubs_of(server) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def old(tmp_path_factory):
+    """Folder of a model of TensorFlow 1. Its asset was moved away, as on another machine."""
+    folder = save_tensorflow_1(tmp_path_factory.mktemp("old"), ["zero", "one", "two"])
+    (folder / "words.txt").unlink()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def old_server(old):
+    with running(old, {"Version_Label": VERSION}) as server:
+        yield server
 
 
 class Held:

@@ -89,12 +89,14 @@ def save_echo(folder, dtypes):
     return folder
 
 
-def save_tensorflow_1(folder, words):
-    """Write a model as programs for TensorFlow 1 do: y = 0.5 x + 2, with reference variables.
+def save_tensorflow_1(folder, words, *, as_text=False):
+    """Write a model as TensorFlow Serving's tests use: y = 0.5 x + 2, by TensorFlow 1.
 
-    Its signatures take `x` itself (declared as [?, 1]), serialized `tf.train.Example` protos that
-    contain it, or a value for the variable `a`; `ids` looks words up in an asset.
+    Its signatures take `x` itself (declared as [?, 1]), or serialized `tf.train.Example` protos
+    that contain it, for Predict, Regress and Classify. Others involve reference variables, as
+    inputs, outputs and state, and `ids` looks words up in an asset.
     """
+    constants = v1.saved_model.signature_constants
     vocabulary = folder / "words.txt"
     vocabulary.write_text("\n".join(words))
     with tf.Graph().as_default(), v1.Session() as session:
@@ -117,6 +119,8 @@ def save_tensorflow_1(folder, words):
             ),
             num_oov_buckets=1,
         )
+        counter = v1.get_variable("counter", initializer=0.0, use_resource=False)
+        delta = v1.placeholder(tf.float32, [], name="delta")
         session.run([v1.global_variables_initializer(), v1.tables_initializer()])
         builder = v1.saved_model.Builder(str(folder / str(VERSION)))
         builder.add_meta_graph_and_variables(
@@ -127,18 +131,32 @@ def save_tensorflow_1(folder, words):
                 "examples": _definition({"examples": examples}, {"y": y}),
                 "variable": _definition({"a": a, "x": x}, {"y": y}),
                 "ids": _definition({"texts": texts}, {"ids": table.lookup(texts)}),
+                "count": _definition({}, {"counter": counter}),
+                "add": _definition({"delta": delta}, {"counter": v1.assign_add(counter, delta)}),
+                "regress_x_to_y": _definition(
+                    {constants.REGRESS_INPUTS: examples},
+                    {constants.REGRESS_OUTPUTS: y},
+                    constants.REGRESS_METHOD_NAME,
+                ),
+                "classify_x_to_y": _definition(
+                    {constants.CLASSIFY_INPUTS: examples},
+                    {constants.CLASSIFY_OUTPUT_SCORES: y},
+                    constants.CLASSIFY_METHOD_NAME,
+                ),
             },
             assets_collection=v1.get_collection(v1.GraphKeys.ASSET_FILEPATHS),
             main_op=v1.tables_initializer(),
         )
-        builder.save()
+        builder.save(as_text)
     return folder
 
 
-def _definition(inputs, outputs):
+def _definition(
+    inputs, outputs, method_name=v1.saved_model.signature_constants.PREDICT_METHOD_NAME
+):
     info = v1.saved_model.build_tensor_info
     return v1.saved_model.build_signature_def(
         {name: info(tensor) for name, tensor in inputs.items()},
         {name: info(tensor) for name, tensor in outputs.items()},
-        v1.saved_model.signature_constants.PREDICT_METHOD_NAME,
+        method_name,
     )

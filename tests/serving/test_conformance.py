@@ -1,4 +1,7 @@
-"""TensorFlow Serving's own test cases. Those for Classify and Regress must be declined."""
+"""TensorFlow Serving's own test cases, with a model as its tests use and one of TensorFlow 2.
+
+Those for Classify and Regress must be declined.
+"""
 
 import json
 import re
@@ -8,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from serving_clients import GUARD, rest
+from serving_clients import GUARD, rest, stubs_of
 from tensorflow_serving.apis import get_model_metadata_pb2, get_model_status_pb2, predict_pb2
 
 from rwgen.serving.models.spec import DTYPES, TensorInfo
@@ -21,6 +24,17 @@ CASES = [
     for line in (Path(__file__).parent / "tf_serving_cases.jsonl").read_text().splitlines()
 ]
 DECLINED = {"g0", "g2", "c0"}  # successful Regress and Classify calls, not implemented here
+
+
+@pytest.fixture(params=["tf1", "tf2"])
+def served(request):
+    return request.getfixturevalue({"tf1": "old_server", "tf2": "server"}[request.param])
+
+
+@pytest.fixture
+def served_stubs(served):
+    with stubs_of(served) as stubs:
+        yield stubs
 
 
 def cases(kind):
@@ -38,8 +52,8 @@ def test_there_are_46_cases():
 
 
 @pytest.mark.parametrize("case", cases("rest"))
-def test_rest(case, server):
-    status, content = rest(server, case["method"], case["path"], case["body"])
+def test_rest(case, served):
+    status, content = rest(served, case["method"], case["path"], case["body"])
     if case["id"] in DECLINED:
         assert status == 501
         assert set(content) == {"error"}
@@ -98,15 +112,15 @@ def test_json_out(case):
 
 
 @pytest.mark.parametrize("case", cases("grpc"))
-def test_grpc(case, stubs):
+def test_grpc(case, served_stubs):
     call = {"Predict": predict, "GetModelMetadata": metadata, "GetModelStatus": model_status}
     if case["code"] != "OK":
         with pytest.raises(grpc.RpcError) as caught:
-            call[case["rpc"]](case, stubs)
+            call[case["rpc"]](case, served_stubs)
         assert caught.value.code().name == case["code"]
         assert case["error_has"] in caught.value.details()
         return
-    response = call[case["rpc"]](case, stubs)
+    response = call[case["rpc"]](case, served_stubs)
     expected = case["expect"]
     assert set(response.outputs) == set(expected["outputs"])
     for name, (dtype, shape, values) in expected["outputs"].items():

@@ -15,22 +15,6 @@ from tensorflow_serving.apis.predict_pb2 import PredictRequest
 from rwgen.errors import InvalidInputError
 from rwgen.serving import ModelConfig, Server
 
-WORDS = ("zero", "one", "two")
-
-
-@pytest.fixture(scope="module")
-def old(tmp_path_factory):
-    """Folder of a model of TensorFlow 1. Its asset is moved away, as on another machine."""
-    folder = save_tensorflow_1(tmp_path_factory.mktemp("old"), WORDS)
-    (folder / "words.txt").unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def old_server(old):
-    with running(old) as server:
-        yield server
-
 
 def by_session(folder, signature, **inputs):
     """Run a signature in a session of the test."""
@@ -88,6 +72,29 @@ def test_a_variable_of_tensorflow_1_is_an_input_over_rest(old_server):
     body = json.dumps({"signature_name": "variable", "inputs": inputs})
     status, content = rest(old_server, "POST", "/v1/models/hp2:predict", body)
     assert (status, content) == (200, {"outputs": [3.0 * 1 + 2, 3.0 * 2 + 2]})
+
+
+def test_variables_of_tensorflow_1_are_state(old_server):
+    (before,) = grpc_outputs(old_server, "count").values()  # without any input
+    (after,) = grpc_outputs(old_server, "add", delta=np.float32(2.5)).values()
+    assert after == before + 2.5
+    assert grpc_outputs(old_server, "count")["counter"] == after
+    status, content = rest_predict(old_server, [1.0], "count")
+    assert (status, content) == (400, {"error": "Failed to get input map for signature: count"})
+
+
+def test_a_saved_model_in_text_format(tmp_path):
+    folder = save_tensorflow_1(tmp_path, ["zero"], as_text=True)
+    assert (folder / str(VERSION) / "saved_model.pbtxt").is_file()
+    with running(folder) as server:
+        assert rest_predict(server, [1.0, 2.0, 5.0]) == (200, {"predictions": [2.5, 3.0, 4.5]})
+        (folder / "124").mkdir()
+        (folder / "124" / "saved_model.pbtxt").write_text("none")
+        path = "/v1/models/hp2/versions/124"
+        eventually(lambda: rest(server, "GET", path)[0] == 200)
+        eventually(
+            lambda: rest(server, "GET", path)[1]["model_version_status"][0]["state"] == "END"
+        )
 
 
 def test_shapes_of_tensorflow_2_are_hints_too(server):

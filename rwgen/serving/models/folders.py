@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rwgen.serving.config import MAX_VERSION
 
-MODEL_FILE = "saved_model.pb"
-"""File that every version folder contains."""
+MODEL_FILES = ("saved_model.pb", "saved_model.pbtxt")
+"""Files of which every version folder contains one."""
 
 Fingerprint = tuple[tuple[str, int, int], ...]
 """Paths, sizes and modification times of the files of a version."""
@@ -29,7 +29,7 @@ def find_versions(base_path: Path) -> dict[int, Path]:
         # TensorFlow Serving also accepts leading zeros, such as 00000123.
         if name.isascii() and name.isdigit() and len(name) <= 19:
             version, path = int(name), base_path / name
-            if version <= MAX_VERSION and (path / MODEL_FILE).is_file():
+            if version <= MAX_VERSION and any((path / file).is_file() for file in MODEL_FILES):
                 found[version] = path
     return found
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
+from google.protobuf import text_format
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow.core.protobuf import config_pb2, saved_model_pb2
@@ -20,7 +21,7 @@ from rwgen.errors import InvalidInputError, reason_of
 from rwgen.export.manifest import read_manifest
 from rwgen.export.warmup import WARMUP_FILE
 from rwgen.serving.logs import log
-from rwgen.serving.models.folders import MODEL_FILE
+from rwgen.serving.models.folders import MODEL_FILES
 from rwgen.serving.models.spec import DEFAULT_SIGNATURE, DTYPES, Signature, TensorInfo
 from rwgen.serving.models.tensor_proto import as_array, decode_inputs
 from rwgen.serving.status import Code, ServingError, invalid
@@ -167,9 +168,14 @@ def as_serving_error(error: Exception) -> ServingError:
 
 
 def _signature_defs(path: Path) -> dict[str, Any]:
+    binary, text = (path / name for name in MODEL_FILES)
+    model: Any = saved_model_pb2.SavedModel()
     try:
-        model = saved_model_pb2.SavedModel.FromString((path / MODEL_FILE).read_bytes())
-    except (OSError, DecodeError) as error:
+        if binary.is_file():
+            model.ParseFromString(binary.read_bytes())
+        else:
+            text_format.Parse(text.read_bytes(), model)
+    except (OSError, DecodeError, text_format.ParseError, UnicodeDecodeError) as error:
         raise invalid(f"expected a SavedModel in {path}. Received: {error}") from None
     for graph in model.meta_graphs:
         if TAG in graph.meta_info_def.tags:

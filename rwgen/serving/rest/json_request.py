@@ -82,7 +82,7 @@ def decode_request(
         raise invalid("Missing 'inputs' or 'instances' key")
     infos = inputs_of(name or DEFAULT_SIGNATURE)
     if not infos:
-        raise invalid(f"Signature {name!r} has no inputs")
+        raise invalid(f"Failed to get input map for signature: {name or 'DEFAULT'}")
     reader = _Reader(infos)
     row = "instances" in document
     inputs = reader.rows(document["instances"]) if row else reader.columns(document["inputs"])
