@@ -8,6 +8,7 @@ memory are recorded. Pictures that the folder already holds are not made again. 
 - `whitened`, `conv1_2`, `narrow`, `colors`: the steps from there, each with all earlier ones:
   whitened Gram matrices; content at conv1_2 too, styles up to conv4_1; the half-width network with
   its biases and padding; the content in the colors of the style;
+- `one-size`, `three-sizes`, `bfloat16`: the defaults but for that;
 - `now`: the defaults, which also start from the content, at half the size, and end after 60
   iterations.
 
@@ -57,6 +58,9 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "conv1_2": [*WIDE, *NOISE, "--no-match-colors"],
         "narrow": [*NOISE, "--no-match-colors", "--iterations", "200"],
         "colors": [*NOISE, "--iterations", "200"],
+        "one-size": ["--octaves", "0", "--iterations", "60"],
+        "three-sizes": ["--octaves", "2", "--iterations", "90"],
+        "bfloat16": ["--precision", "bfloat16"],
         "now": [],
     },
     "texture": {

@@ -52,7 +52,7 @@ def test_a_file_is_probed_once_and_plotted(call, refused, pictures, model_file, 
     ("arguments", "words"),
     [
         (["vgg99"], "near: vgg19, vgg16"),
-        (["missing.keras"], "a model that Keras can read"),
+        (["missing.keras"], "a model saved by Keras"),
         (["alexnet", "--layers", "conv1,conv9"], "Received: conv9"),
         (["alexnet", "-o", "probe.txt"], "--output: expected a .json file"),
         (["alexnet", "--plot", "plot.jpg"], "--plot: expected a .png file"),
