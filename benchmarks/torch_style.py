@@ -1,11 +1,12 @@
 """Style transfer by a VGG-19 of random weights in PyTorch, as a program of its own.
 
 Written as neural-style-pt is: `torch.optim.LBFGS` without line search at the final size, from the
-content image, one step an iteration. The objective is that of `rwgen style` (whitened Gram
-matrices, automatic weights, the content in the colors of the style), so that the pictures can be
-equally good; networks are of the recipe `ranvgg19-half-width` at any width, drawn by PyTorch. It
-imports nothing of rwgen. Every `--every` iterations it writes the picture and the seconds since
-its process began, which tells when it was as good as another.
+content image, one step an iteration, and eagerly: PyTorch 2.13 cannot compile the gradient of
+replication padding on a CPU (it expects other strides than it makes). The objective is that of
+`rwgen style` (whitened Gram matrices, automatic weights, the content in the colors of the style),
+so that the pictures can be equally good; networks are of the recipe `ranvgg19-half-width` at any
+width, drawn by PyTorch. It imports nothing of rwgen. Every `--every` iterations it writes the picture and the
+seconds since its process began, which tells when it was as good as another.
 """
 
 from __future__ import annotations
@@ -123,7 +124,6 @@ def main() -> None:
     parser.add_argument("--width", type=float, default=1.0)
     parser.add_argument("--iterations", type=int, default=300)
     parser.add_argument("--every", type=int, default=30)
-    parser.add_argument("--compile", action="store_true", help="torch.compile the loss")
     parser.add_argument("--channels-last", action="store_true")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("-o", "--output", type=Path, required=True, help="a folder")
@@ -137,13 +137,12 @@ def main() -> None:
     if options.channels_last:
         network = network.to(memory_format=torch.channels_last)
     objective = Loss(network, content, style)
-    loss = torch.compile(objective) if options.compile else objective
     image = content.clone(memory_format=torch.contiguous_format).requires_grad_()
     optimizer = torch.optim.LBFGS([image], max_iter=1, history_size=100)
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
-        value = loss(image)
+        value = objective(image)
         value.backward()
         image.grad = image.grad.contiguous()  # L-BFGS needs it
         return value

@@ -28,7 +28,6 @@ IMPORTS = "import tensorflow, keras, tensorflow_probability"
 PEERS = {
     "PyTorch, all widths": ["--width", "1"],
     "PyTorch, half of the widths": ["--width", "0.5"],
-    "PyTorch, half of the widths, compiled": ["--width", "0.5", "--compile"],
     "PyTorch, half of the widths, channels last": ["--width", "0.5", "--channels-last"],
 }
 
