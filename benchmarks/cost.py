@@ -7,11 +7,13 @@ times between runs or machines.
 from __future__ import annotations
 
 import argparse
+import functools
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from record import write_record
@@ -19,21 +21,28 @@ from record import write_record
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
 
-    def help_text() -> None:
-        command = [sys.executable, "-P", "-c", "from rwgen.cli.main import main; main(['--help'])"]
+    def run(program: str) -> None:
+        command = [sys.executable, "-P", "-c", program]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
-    results = {"help_seconds": _quartiles(help_text, options.repeats)}
+    programs = {
+        "help_seconds": "from rwgen.cli.main import main; main(['--help'])",
+        "typer_and_rich_seconds": "import typer, rich",
+        "typer_help_seconds": "import typer.rich_utils, rich.markdown",
+    }
+    results: dict[str, Any] = {
+        name: _quartiles(functools.partial(run, program), options.repeats)
+        for name, program in programs.items()
+    }
     began = time.perf_counter()
     import tensorflow as tf
 
     from rwgen import StyleConfig, build_network, load_recipe
-    from rwgen.compute.winograd import with_winograd
     from rwgen.network.preprocess import network_input
     from rwgen.noise import white_noise
     from rwgen.optimize.minimizer import Minimizer
@@ -42,14 +51,15 @@ def main() -> None:
     results["import_seconds"] = time.perf_counter() - began
     began = time.perf_counter()
     config = StyleConfig()
-    network = with_winograd(build_network(load_recipe(config.network), config.style_layers[-1]))
+    network = build_network(load_recipe(config.network), config.style_layers[-1])
     results["build_seconds"] = time.perf_counter() - began
     for size in options.sizes:
         images = [network_input(white_noise(seed, (size, size, 3))) for seed in range(3)]
         began = time.perf_counter()
         objective = style_objective(network, images[0], images[1:2], config)
         targets = time.perf_counter() - began
-        minimizer = Minimizer(objective, images[2].shape)
+        # Searches of the default network are not compiled.
+        minimizer = Minimizer(objective, images[2].shape, jit_compile=False)
         position = tf.reshape(tf.constant(images[2]), [-1])
         began = time.perf_counter()
         minimizer._objective.evaluate(position)

@@ -5,8 +5,8 @@ content image, one step an iteration, and eagerly: PyTorch 2.13 cannot compile t
 replication padding on a CPU (it expects other strides than it makes). The objective is that of
 `rwgen style` (whitened Gram matrices, automatic weights, the content in the colors of the style),
 so that the pictures can be equally good; networks are of the recipe `ranvgg19-half-width` at any
-width, drawn by PyTorch. It imports nothing of rwgen. Every `--every` iterations it writes the picture and the
-seconds since its process began, which tells when it was as good as another.
+width, drawn by PyTorch. It imports nothing of rwgen. Every `--every` iterations it writes the
+picture and the seconds since its process began, which tells when it was as good as another.
 """
 
 from __future__ import annotations
