@@ -21,7 +21,7 @@ from rwgen.optimize.config import OptimizerConfig
 BASE_BYTES = 980 * 2**20
 """The process with everything imported, without weights and features."""
 
-COMPILED_BYTES = {False: 260 * 2**20, True: 1000 * 2**20}
+COMPILED_BYTES = {False: 260 * 2**20, True: 700 * 2**20}
 """Memory that compilation leaves behind, keyed by `recompute`, which compiles every segment
 separately."""
 
