@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect as inspection
 import os
 import re
 import sys
@@ -15,6 +16,7 @@ from rwgen.cli.build import build
 from rwgen.cli.evaluate import evaluate
 from rwgen.cli.export import export, inspect
 from rwgen.cli.features import features
+from rwgen.cli.help import Command
 from rwgen.cli.invert import invert
 from rwgen.cli.layers import layers
 from rwgen.cli.networks import networks
@@ -33,12 +35,15 @@ EXIT_USAGE = 2
 MAX_REASON = 200
 """Number of characters of an unexpected error that are shown."""
 
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
 app = typer.Typer(
     name="rwgen",
     help="Images from a VGG-19 that was never trained.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
+    context_settings=_CONTEXT,
 )
 COMMANDS = (
     style,
@@ -56,7 +61,8 @@ COMMANDS = (
     reproduce,
 )
 for command in COMMANDS:
-    app.command()(command)
+    summary = inspection.cleandoc(command.__doc__ or "").partition("\n\n")[0]
+    app.command(cls=Command, short_help=summary, context_settings=_CONTEXT)(command)
 
 
 def _print_version(wanted: bool) -> None:
@@ -109,6 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exception: with `--debug`, an unexpected one.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's other programs compute with
     call = Call()
     try:
         code = app(arguments, prog_name="rwgen", standalone_mode=False, obj=call)
