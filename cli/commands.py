@@ -6,7 +6,12 @@ import importlib
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
+
+from rwgen.cli.help import Command
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
+"""Settings of the program and of every command."""
 
 COMMANDS = {
     "style": ("style", "Render the content of one image in the style of others."),
@@ -55,7 +60,7 @@ class CommandGroup(TyperGroup):
         """Create the group with a summary of every command."""
         super().__init__(**attributes)
         for name, (_, summary) in COMMANDS.items():
-            self.add_command(typer.core.TyperCommand(name, help=summary))
+            self.add_command(TyperCommand(name, short_help=summary, help=summary))
 
     def resolve_command(self, context: Any, arguments: list[str]) -> Any:
         """Find the command that is called, and import it."""
@@ -73,6 +78,7 @@ def load_command(name: str | None) -> Any:
         A `typer.core.TyperCommand`.
     """
     module, _ = COMMANDS[str(name)]
-    single = typer.Typer(add_completion=False, rich_markup_mode="markdown")
-    single.command(name)(getattr(importlib.import_module(f"rwgen.cli.{module}"), str(name)))
+    function = getattr(importlib.import_module(f"rwgen.cli.{module}"), str(name))
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, cls=Command, context_settings=CONTEXT_SETTINGS)(function)
     return typer.main.get_command(single)

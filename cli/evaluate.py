@@ -38,7 +38,7 @@ _DEFAULTS = EvaluationConfig()
 
 def evaluate(
     results: Annotated[
-        list[str], typer.Argument(metavar="RESULT...", help="Images to judge, of any program.")
+        list[str], typer.Argument(metavar="RESULT", help="Images to judge, of any program.")
     ],
     source: Annotated[
         str | None, typer.Option(metavar="TEXTURE", help="Source image of the textures.")
@@ -84,18 +84,26 @@ def evaluate(
 
     Columns for textures, lower is better:
 
-    - **gram**: relative distance between covariances of features, under three networks with seeds
-      that made no image
-    - **patches**: sliced Wasserstein distance of patches in levels of 0..255, mean over scales
-    - **spectrum**: difference of power spectra, in decibels
-    - **copies**: share of the image that is copied from the source
+    gram: how far the statistics of features are from those of the source, as a share, under three
+    networks with seeds that made no image
+
+    patches: how far small patches are from those of the source, in levels of 0..255, mean over
+    scales (sliced Wasserstein distance)
+
+    spectrum: difference of power spectra, in decibels
+
+    copies: share of the image that is copied from the source
 
     Columns for styles:
 
-    - **style**: as gram, from each style image; lower is better
-    - **content**: relative distance between features under the same networks; lower is better
-    - **patches**: as above, from each style image; lower is better
-    - **ssim**: structural similarity to the content; higher is better
+    style: as gram, from each style image; lower is better
+
+    content: how far features are from those of the content under the same networks, as a share;
+    lower is better
+
+    patches: as above, from each style image; lower is better
+
+    ssim: structural similarity to the content; higher is better
 
     With several results, a star marks the best in each column. Baselines get none: noise copies
     nothing, and a copy of the source has no distance from it. They show what a number is worth.

@@ -53,7 +53,7 @@ _EXPORT = ExportConfig()
 def features(
     images: Annotated[
         list[str],
-        typer.Argument(metavar="IMAGE...", help="Images, or folders to search for images."),
+        typer.Argument(metavar="IMAGE", help="Images, or folders to search for images."),
     ],
     output: Annotated[
         str,

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rwgen.cli.commands import CommandGroup
+from rwgen.cli.commands import CONTEXT_SETTINGS, CommandGroup
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError, RwgenError
@@ -26,7 +26,8 @@ app = typer.Typer(
     help="Images from a VGG-19 that was never trained.",
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode="markdown",
+    rich_markup_mode=None,
+    context_settings=CONTEXT_SETTINGS,
 )
 
 
@@ -81,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exception: with `--debug`, an unexpected one.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's other programs compute with
     call = Call()
     try:
         code = app(arguments, prog_name="rwgen", standalone_mode=False, obj=call)

@@ -58,7 +58,7 @@ Octaves = Annotated[
         min=0,
         max=10,
         metavar="N",
-        help="Coarse to fine: start on an image halved N times; 0 is the paper.",
+        help="Coarse to fine: start on an image halved N times; the paper does not (0).",
         show_default="by size",
     ),
 ]
@@ -74,7 +74,8 @@ WeightingName = Annotated[
     str,
     typer.Option(
         metavar="magnitude|signed",
-        help="How equations 4 and 8 average gradients; signed is the paper.",
+        help="How layers are brought to equal influence: by the mean size of their gradients or, "
+        "as in the paper, by the size of their mean.",
     ),
 ]
 _PARAMETERIZATION_HELP = (
@@ -100,14 +101,15 @@ ParameterizationByLayer = Annotated[
 ShiftFeatures = Annotated[
     bool,
     typer.Option(
-        help="Subtract the target's mean features before Gram matrices; --no-... is the paper.",
+        help="Compare how features vary together around their means; the paper compares them "
+        "around zero.",
     ),
 ]
 WhitenGram = Annotated[
     bool,
     typer.Option(
-        help="Compare Gram matrices with nearly equal weight for everything that varies in the "
-        "target's features; --no-... is the paper.",
+        help="Give weak patterns of the style or texture nearly the weight of strong ones; the "
+        "paper does not.",
     ),
 ]
 PrecisionName = Annotated[

@@ -31,7 +31,7 @@ def probe(
     models: Annotated[
         list[str],
         typer.Argument(
-            metavar="MODEL...",
+            metavar="MODEL",
             help="Architectures: names in keras.applications, alexnet, or .keras files.",
         ),
     ],

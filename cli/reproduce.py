@@ -25,9 +25,7 @@ if TYPE_CHECKING:
 def reproduce(
     figures: Annotated[
         list[int] | None,
-        typer.Argument(
-            metavar="[FIGURE]...", help="Figures of the paper, 2 to 10.", show_default="all"
-        ),
+        typer.Argument(metavar="FIGURE", help="Figures of the paper, 2 to 10.", show_default="all"),
     ] = None,
     output: Annotated[
         str,

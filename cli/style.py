@@ -28,13 +28,24 @@ class StyleSettings:
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     content_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of the scene (alpha of equation 9).")
+        float,
+        typer.Option(
+            min=0,
+            metavar="WEIGHT",
+            help="How much of the scene is kept: more is nearer to CONTENT.",
+        ),
     ] = _DEFAULTS.content_weight
     style_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of the style (beta of equation 9).")
+        float,
+        typer.Option(
+            min=0, metavar="WEIGHT", help="How strongly strokes and colors are those of STYLE."
+        ),
     ] = _DEFAULTS.style_weight
     tv_weight: Annotated[
-        float, typer.Option(min=0, help="Weight of smoothness (gamma of equation 9).")
+        float,
+        typer.Option(
+            min=0, metavar="WEIGHT", help="How smooth the image is: more removes fine noise."
+        ),
     ] = _DEFAULTS.tv_weight
     style_blend: Annotated[
         str,
@@ -47,7 +58,7 @@ class StyleSettings:
         bool,
         typer.Option(
             help="Map the scene to the colors of the styles first, so that only its shapes are "
-            "kept; --no-... is the paper.",
+            "kept; the paper does not.",
         ),
     ] = _DEFAULTS.match_colors
     octaves: options.Octaves = _DEFAULTS.octaves
@@ -85,7 +96,7 @@ def style(
     ] = None,
     styles: Annotated[
         list[str] | None,
-        typer.Argument(metavar="STYLE...", help="Images whose colors and strokes are taken."),
+        typer.Argument(metavar="STYLE", help="Images whose colors and strokes are taken."),
     ] = None,
 ) -> int:
     """Render the content of one image in the style of others."""

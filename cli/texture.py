@@ -42,7 +42,7 @@ class TextureSettings:
         list[str] | None,
         typer.Option(
             metavar="LAYER",
-            help="Layer whose Gram matrix is matched; may be repeated.",
+            help="Layer whose statistics are matched; may be repeated.",
             show_default=", ".join(_DEFAULTS.layers),
             rich_help_panel="Look",
         ),

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from rwgen.errors import LayerError
 from rwgen.network.architecture import MAX_CONVOLUTIONS, VGG19, Architecture
+from rwgen.network.keras_settings import check_backend
 
 POOLS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
 """Layers that halve an image."""
@@ -29,7 +30,9 @@ def feature_extractor(model: keras.Model, layers: str | Sequence[str]) -> keras.
 
     Raises:
         LayerError: `layers` is empty or contains an unknown name.
+        InvalidInputError: Keras has another backend than TensorFlow.
     """
+    check_backend()
     outputs = {name: model.get_layer(name).output for name in layer_names(model, layers)}
     return keras.Model(model.inputs[0], outputs, name=f"{model.name}_features")
 

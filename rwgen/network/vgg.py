@@ -22,6 +22,7 @@ from rwgen.network.architecture import (
 )
 from rwgen.network.convolution import SymmetricConv2D
 from rwgen.network.initializers import SeededNormal, fingerprint
+from rwgen.network.keras_settings import DTYPE, standard_settings
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
 from rwgen.network.trained import load_trained_weights
@@ -43,6 +44,7 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
     seed: int | None = None,
     name: str | None = None,
     width: float | None = None,
+    dtype: str | None = None,
     *,
     weights: None = None,
     input_tensor: None = None,
@@ -70,6 +72,8 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
             most 4, like `alpha` of `keras.applications.MobileNet`. At 0.5, blocks have 32 to 256
             channels, fc6 and fc7 2048 features, and fc8 still 1000. If it changes any number, the
             recipe's candidates and fingerprints do not apply and are not used.
+        dtype: Dtype of weights and computation, `float32` or `float64`, or a policy of Keras such
+            as `mixed_float16`. None means `float32`, whatever the global policy is.
         weights: Only None, as are the following arguments of `keras.applications.VGG19`; other
             values raise an error that says what to use instead.
         input_tensor: See `weights`.
@@ -78,9 +82,8 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
 
     Returns:
         A Keras functional model. Its output is `pool5`, [batch, height // 32, width // 32, 512]
-        (512 times the width of the network), or `fc8`, [batch, 1000], of dtype
-        `keras.config.floatx()`. With other blocks in the recipe, it is the last pooling or dense
-        layer.
+        (512 times the width of the network), or `fc8`, [batch, 1000]. With other blocks in the
+        recipe, it is the last pooling or dense layer.
 
     Raises:
         InvalidInputError: An argument is invalid.
@@ -105,7 +108,9 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
     seed = plain(seed)
     if seed is not None and seed != chosen.seed:
         chosen = dataclasses.replace(chosen, seed=seed, weights_sha256={})
-    return build_network(chosen, include_top=include_top, input_shape=input_shape, name=name)
+    return build_network(
+        chosen, include_top=include_top, input_shape=input_shape, dtype=dtype, name=name
+    )
 
 
 def build_network(
@@ -130,14 +135,15 @@ def build_network(
         include_top: Whether to include the dense layers if `until` is None.
         input_shape: (height, width, 3) as for `RanVGG19`.
         architecture: Architecture that replaces that of the recipe, such as a small one in tests.
-        dtype: Dtype of weights and computation; None means Keras' default.
+        dtype: See `RanVGG19`.
         name: Name of the model; None derives it from the recipe.
 
     Returns:
         A Keras functional model from [batch, height, width, 3] to the output of the last layer.
 
     Raises:
-        InvalidInputError: `input_shape` does not fit the layers.
+        InvalidInputError: `input_shape` does not fit the layers, or the weights would not be
+            float32 or float64.
         LayerError: `until` is not a layer.
         DownloadError: Keras cannot download the weights of `imagenet`.
         RecipeError: Weights cannot be loaded or do not match the fingerprints of the recipe, or
@@ -156,9 +162,26 @@ def build_network(
             f"{recipe.name}. Received: {parameters:,}"
         )
     shape = _complete_shape(topology, specs[-1], input_shape)
+    with standard_settings():
+        return _build(recipe, specs, topology, shape, dtype or DTYPE, name)
+
+
+def _build(
+    recipe: Recipe,
+    specs: tuple[LayerSpec, ...],
+    topology: Architecture,
+    shape: tuple[int | None, int | None, int],
+    dtype: str,
+    name: str | None,
+) -> keras.Model:
+    """Build some layers of a recipe under Keras' standard settings."""
+    policy = keras.dtype_policies.get(dtype)
+    if policy.variable_dtype not in ("float32", "float64"):
+        raise unexpected("dtype", "float32, float64 or mixed precision", dtype)
     trained = load_trained_weights(recipe, specs) if recipe.weights is not None else {}
 
-    inputs = tensor = keras.Input(shape, name="image", dtype=dtype)
+    layers = topology.layers()
+    inputs = tensor = keras.Input(shape, name="image", dtype=policy.variable_dtype)
     for spec in specs:
         common: dict[str, Any] = {"name": spec.name, "dtype": dtype}
         if spec.kind == "pool":

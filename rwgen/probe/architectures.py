@@ -10,6 +10,7 @@ from pathlib import Path
 import keras
 
 from rwgen.errors import InvalidInputError
+from rwgen.network.keras_settings import standard_settings
 from rwgen.network.trained import load_keras_file
 
 ALEXNET = "alexnet"
@@ -40,7 +41,8 @@ def load_architecture(name: str, size: int) -> keras.Model:
         InvalidInputError: the name is unknown, the file cannot be read, the model is not functional
             or has another input, or it does not accept images of this size.
     """
-    model = load_keras_file(name) if Path(name).suffix == ".keras" else _build(name, size)
+    with standard_settings():
+        model = load_keras_file(name) if Path(name).suffix == ".keras" else _build(name, size)
     _check_input(model, name)
     return _of_size(model, name, size)
 

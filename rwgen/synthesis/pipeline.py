@@ -16,6 +16,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.architecture import Architecture
 from rwgen.network.features import feature_extractor
+from rwgen.network.keras_settings import check_dtypes
 from rwgen.network.lookup import load_recipe
 from rwgen.network.preprocess import network_input
 from rwgen.network.recipe import Recipe
@@ -190,7 +191,8 @@ def task_network(
         A model that accepts all images.
 
     Raises:
-        InvalidInputError: an image is too small, or of a size that the network does not accept.
+        InvalidInputError: an image is too small, or of a size that the network does not accept, or
+            the network computes in half precision.
         LayerError: a layer is unknown.
         RecipeError: the network is unknown.
     """
@@ -202,6 +204,7 @@ def task_network(
         with phase("weights"):
             return build_network(recipe, topology.deepest(layers).name)
     extractor = feature_extractor(network, layers)
+    check_dtypes(extractor)
     for name, shape in shapes.items():
         try:
             outputs = extractor.compute_output_shape((1, *shape[:2], 3))

@@ -83,7 +83,7 @@ def test_the_version_is_the_one_that_is_installed(call: Callable[..., Any]) -> N
     assert (run.code, run.out, run.err) == (0, f"rwgen {version}\n".encode(), "")
 
 
-@pytest.mark.parametrize("arguments", [(), ("--help",)])
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("-h",)])
 def test_help_names_every_command(arguments: tuple[str, ...], call: Callable[..., Any]) -> None:
     run = call(*arguments)
     assert (run.code, run.err) == (0, "")
@@ -95,14 +95,33 @@ def test_help_names_every_command(arguments: tuple[str, ...], call: Callable[...
 def test_the_help_of_a_command_lists_every_option(
     command: str, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.setenv("TERMINAL_WIDTH", "200")
+    monkeypatch.setenv("COLUMNS", "80")
     run = call(command, "--help")
     assert (run.code, run.err) == (0, "")
+    assert run == call(command, "-h")
     words = set(run.out.decode().replace(",", " ").split())
     assert set(OPTIONS[command]) <= words
     shown = {name for item in parameters(command).values() for name in item.opts}
     assert {name for name in shown if name.startswith("--")} <= words
+
+
+@pytest.mark.parametrize("command", ["", *OPTIONS])
+def test_help_is_whole_at_80_columns_and_in_words(
+    command: str, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    text = call(*command.split(), "-h").out.decode()
+    assert max(map(len, text.splitlines())) <= 80
+    for fragment in ("…", "equation", "eq.", "**", "<=", "<str>", "<bool>", "range>", "9223372"):
+        assert fragment not in text
+    flowing = " ".join(text.split())
+    for item in parameters(command).values() if command else ():
+        assert " ".join(item.help.split()) in flowing
+        for name in (*item.opts, *item.secondary_opts):
+            if name.startswith("-"):
+                assert f"{name} " in flowing.replace(",", " ")
+        if item.metavar:
+            assert item.metavar in text
 
 
 PANELS = {
@@ -133,20 +152,19 @@ def test_options_are_in_panels_with_everyday_ones_first(
     for panel, names in PANELS[command].items():
         assert found[panel] == names
     text = call(command, "--help").out.decode()
-    places = [text.index(f" {panel} ─") for panel in found]
+    places = [text.index(f"\n{panel}:\n") for panel in found]
     assert places == sorted(places)
 
 
-def test_the_help_shows_the_layers_that_are_the_default(
-    call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    monkeypatch.setenv("TERMINAL_WIDTH", "300")
-    assert b"conv1_2, conv2_2" in call("style", "--help").out
-    for command in ("style", "texture"):
-        text = call(command, "--help").out
-        assert b"conv1_1, conv2_1, conv3_1, conv4_1" in text
-        assert b"conv5_1" not in text
+def test_the_help_shows_the_layers_that_are_the_default(call: Callable[..., Any]) -> None:
+    for command, layers in (
+        ("style", "conv1_2, conv2_2"),
+        ("style", "conv1_1, conv2_1, conv3_1, conv4_1"),
+        ("texture", "conv1_1, conv2_1, conv3_1, conv4_1"),
+    ):
+        text = " ".join(call(command, "--help").out.decode().split())
+        assert f"[default: {layers}]" in text
+        assert "conv5_1" not in text
 
 
 @pytest.mark.parametrize("command", CONFIGS)
