@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sys
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,11 @@ def load_input(
     Raises:
         InvalidInputError: The image cannot be read or does not match the fingerprint.
     """
+    if image.origin and image.path != "-" and not Path(image.path).exists():
+        raise InvalidInputError(
+            f"expected the {image.role} image that {image.origin} names. Received: no file "
+            f"{image.path}; give the images on the command line"
+        )
     left_out: list[str] = []
     with native_stderr_hidden():  # libtiff
         pixels = read_image(image.path, report=left_out.append)
@@ -37,11 +43,13 @@ def load_input(
     received = digest.hexdigest()
     if image.sha256 not in (None, received):
         raise InvalidInputError(
-            f"expected the {image.role} image recorded in the --from file. Received: "
+            f"expected the {image.role} image that {image.origin} was made from. Received: "
             f"{image.path}, which has other pixels; give the images on the command line to use it "
             "anyway"
         )
     if notes is not None:
+        if image.origin:
+            notes.append(f"{image.role} image: {image.path}, named by {image.origin}")
         notes += [f"{image.path}: {phrase}" for phrase in left_out]
     return InputImage(image.role, image.path, received), pixels
 

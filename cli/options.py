@@ -215,8 +215,8 @@ class RunOptions:
         typer.Option(
             metavar="FOLDER",
             help="Keep the state of the search in FOLDER/search.npz. After a crash or Ctrl-C the "
-            "same command resumes and ends with the same image. The file is removed once the image "
-            "is written.",
+            "same command resumes and ends with the same image, or, with more --iterations, "
+            "continues to them. The file is removed once the image is written.",
         ),
     ] = None
     checkpoint_every: Annotated[

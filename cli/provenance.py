@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_metadata
-from rwgen.network.recipe import Recipe
+from rwgen.network.recipe import IMAGENET, Recipe
 from rwgen.version import __version__
 
 METADATA_KEY = "rwgen"
@@ -26,13 +28,15 @@ class InputImage:
 
     Attributes:
         role: its role, such as `content`.
-        path: path as given, `-` for standard input.
+        path: path, `-` for standard input.
         sha256: expected fingerprint of its decoded pixels; None accepts any.
+        origin: the image of `--from` that names it, or None if the command line does.
     """
 
     role: str
     path: str
     sha256: str | None = None
+    origin: str | None = None
 
     @property
     def stem(self) -> str:
@@ -56,16 +60,26 @@ class Provenance:
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
 
-    def to_json(self) -> str:
-        """One line of JSON for the PNG."""
+    def to_json(self, output: str) -> str:
+        """One line of JSON for the PNG.
+
+        Paths of inputs are stored absolute and relative to the image, so that `--from` finds them
+        from any folder, also after all files, or the image alone, were moved.
+
+        Args:
+            output: path of the image, or `-`.
+        """
+        recipe = self.recipe.to_dict()
+        if self.recipe.weights not in (None, IMAGENET):
+            recipe["weights"] = str(Path(str(self.recipe.weights)).absolute())
         return json.dumps(
             {
                 "format_version": FORMAT_VERSION,
                 "rwgen_version": __version__,
                 "command": self.command,
-                "inputs": [vars(image) for image in self.inputs],
+                "inputs": [_stored(image, output) for image in self.inputs],
                 "options": dict(self.options),
-                "recipe": self.recipe.to_dict(),
+                "recipe": recipe,
             }
         )
 
@@ -90,7 +104,7 @@ def read_provenance(path: str, command: str) -> Provenance:
             raise ValueError(f"format_version {values['format_version']!r}")
         found = Provenance(
             command=str(values["command"]),
-            inputs=tuple(_input_image(image) for image in values["inputs"]),
+            inputs=tuple(_input_image(image, path) for image in values["inputs"]),
             options=dict(values["options"]),
             recipe=Recipe.from_dict(values["recipe"]),
         )
@@ -106,8 +120,21 @@ def read_provenance(path: str, command: str) -> Provenance:
     return found
 
 
-def _input_image(values: Any) -> InputImage:
-    image = InputImage(**values)
-    if not isinstance(image.path, str) or not image.path or "\0" in image.path:
-        raise ValueError(f"an input image {image.path!r:.60}")
-    return image
+def _stored(image: InputImage, output: str) -> dict[str, str | None]:
+    path, relative = image.path, None
+    if path != "-":
+        path = os.path.normpath(Path(path).absolute())
+        with contextlib.suppress(ValueError):  # on another drive
+            relative = None if output == "-" else os.path.relpath(path, Path(output).parent)
+    return {"role": image.role, "path": path, "relative": relative, "sha256": image.sha256}
+
+
+def _input_image(values: Any, origin: str) -> InputImage:
+    rest = dict(values)
+    relative = rest.pop("relative", None)
+    image = InputImage(**rest, origin=origin)
+    for path in (image.path, relative or image.path):
+        if not isinstance(path, str) or not path or "\0" in path:
+            raise ValueError(f"an input image {path!r:.60}")
+    beside = Path(origin).parent / (relative or "")
+    return replace(image, path=os.path.normpath(beside)) if beside.is_file() else image

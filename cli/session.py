@@ -194,8 +194,9 @@ def open_checkpoint(folder: str | None, every: int, provenance: Provenance) -> C
         return None
     checkpoint = Checkpoint(folder, every, Lenience("--checkpoint"))
     for image in provenance.inputs:
-        checkpoint.names[str(image.sha256)] = f"the {image.role} image {image.path}"
+        checkpoint.names[str(image.sha256)] = f"the {image.role} image {Path(image.path).name}"
     checkpoint.expect(
+        may_grow=("iterations",),
         command=provenance.command,
         # Pixels matter, paths do not.
         inputs=[[image.role, image.sha256] for image in provenance.inputs],
@@ -231,7 +232,7 @@ def run_task(
     Raises:
         OutputError: the image could not be written.
     """
-    metadata = {METADATA_KEY: provenance.to_json()}
+    metadata = {METADATA_KEY: provenance.to_json(outputs.image)}
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
     previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))

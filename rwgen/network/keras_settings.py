@@ -29,20 +29,26 @@ def check_backend() -> None:
         )
 
 
-def check_dtypes(model: keras.Model) -> None:
-    """Check that a model computes with enough digits for a search.
+def check_layers(model: keras.Model) -> None:
+    """Check that a search can use a model that the caller built under settings of their own.
 
     Raises:
         InvalidInputError: A layer computes in half precision, for example because Keras' global
-            dtype policy was `mixed_float16` when it was built.
+            dtype policy was `mixed_float16`, or has its channels first.
     """
     for layer in model.layers:
-        is_input = isinstance(layer, keras.layers.InputLayer)
-        if not is_input and layer.compute_dtype not in ("float32", "float64"):
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        received = None
+        if layer.compute_dtype not in ("float32", "float64"):
+            received = f"computes in {layer.compute_dtype}"
+        elif getattr(layer, "data_format", "channels_last") != "channels_last":
+            received = f"has {layer.data_format}"
+        if received:
             raise InvalidInputError(
-                f"expected a network that computes in float32 or float64. Received: {model.name}, "
-                f"whose layer {layer.name} computes in {layer.compute_dtype}; build it under "
-                "keras.config.set_dtype_policy('float32')"
+                "expected a network in float32 or float64 with channels last. Received: "
+                f"{model.name}, whose layer {layer.name} {received}; build it under other settings "
+                "of keras.config"
             )
 
 

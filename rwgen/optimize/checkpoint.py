@@ -16,14 +16,14 @@ import os
 import re
 import tempfile
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.checks import check_count
+from rwgen.checks import check_count, is_count
 from rwgen.errors import CheckpointError, InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.version import __version__
@@ -85,10 +85,11 @@ class Checkpoint:
             self._read()
         self.expect(versions=_versions())
 
-    def expect(self, **facts: Any) -> None:
+    def expect(self, may_grow: Collection[str] = (), **facts: Any) -> None:
         """State what decides the result of this run; a saved state must agree.
 
         Args:
+            may_grow: names of integers in `facts`, at any depth, that may be larger than saved.
             **facts: JSON-compatible values; pass the `fingerprint` of an array.
 
         Raises:
@@ -97,9 +98,10 @@ class Checkpoint:
         # As read back from the file: lists for tuples, strings for keys.
         values = json.loads(json.dumps(facts, default=str))
         for name, value in values.items():
-            if self._parts and self._facts.get(name) != value:
-                found = self._facts.get(name)
-                raise self.refused(_difference(name, found, value, self.names))
+            found = self._facts.get(name)
+            if self._parts and not is_same_or_grown(found, value, may_grow):
+                reason = _difference(name, found, value, self.names, may_grow)
+                raise self.refused(reason)
         self._facts |= values
 
     @property
@@ -186,6 +188,17 @@ class Checkpoint:
         self._facts, self._parts, self.names = facts, parts, names
 
 
+def is_same_or_grown(saved: Any, now: Any, may_grow: Collection[str]) -> bool:
+    """Whether JSON values are equal but for integers of some names, which may be larger now."""
+    if not isinstance(saved, dict) or not isinstance(now, dict) or saved.keys() != now.keys():
+        return bool(saved == now)
+    return all(
+        is_same_or_grown(value, now[key], may_grow)
+        or (key in may_grow and is_count(value) and is_count(now[key], value))
+        for key, value in saved.items()
+    )
+
+
 def fingerprint(array: NDArray[Any] | None) -> str | None:
     """SHA-256 of an array's dtype, shape and values; None for None."""
     if array is None:
@@ -231,12 +244,15 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _difference(name: str, saved: Any, now: Any, names: Mapping[str, str]) -> str:
+def _difference(
+    name: str, saved: Any, now: Any, names: Mapping[str, str], may_grow: Collection[str] = ()
+) -> str:
     """Describe the first difference between two values, with words for fingerprints."""
     if isinstance(saved, dict) and isinstance(now, dict):
         for key in sorted({*saved, *now}):
-            if saved.get(key) != now.get(key):
-                return _difference(f"{name}.{key}", saved.get(key), now.get(key), names)
+            old, new = saved.get(key), now.get(key)
+            if not is_same_or_grown({key: old}, {key: new}, may_grow):
+                return _difference(f"{name}.{key}", old, new, names, may_grow)
     if isinstance(now, str) and now in names:
         before, after = names.get(str(saved), "another one"), names[now]
         return f"begun with {before}, now {after}" if before != after else f"{after} has changed"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from rwgen.errors import InvalidInputError, OptimizationError
 from rwgen.optimize.best_so_far import BestSoFar, TermsFunction, graph_function
-from rwgen.optimize.checkpoint import Checkpoint, fingerprint
+from rwgen.optimize.checkpoint import Checkpoint, fingerprint, is_same_or_grown
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.lbfgs import PairProducts, ValueAndGradient, lbfgs_chunk, take_full_steps
 from rwgen.optimize.solution import Callback, Solution, Step, StopReason
@@ -186,7 +186,7 @@ class Minimizer:
         saved = checkpoint.get("search")
         if saved is None:
             return None
-        if saved.get("origin") != origin:
+        if not is_same_or_grown(saved.get("origin"), origin, ("max_iterations",)):
             raise checkpoint.refused("its search has another start or configuration")
         try:
             return Progress.from_values(saved, point, self._objective.variables)

@@ -16,7 +16,7 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.architecture import Architecture
 from rwgen.network.features import feature_extractor
-from rwgen.network.keras_settings import check_dtypes
+from rwgen.network.keras_settings import check_layers
 from rwgen.network.lookup import load_recipe
 from rwgen.network.preprocess import network_input
 from rwgen.network.recipe import Recipe
@@ -192,7 +192,7 @@ def task_network(
 
     Raises:
         InvalidInputError: an image is too small, or of a size that the network does not accept, or
-            the network computes in half precision.
+            the network computes in half precision or has its channels first.
         LayerError: a layer is unknown.
         RecipeError: the network is unknown.
     """
@@ -204,7 +204,7 @@ def task_network(
         with phase("weights"):
             return build_network(recipe, topology.deepest(layers).name)
     extractor = feature_extractor(network, layers)
-    check_dtypes(extractor)
+    check_layers(extractor)
     for name, shape in shapes.items():
         try:
             outputs = extractor.compute_output_shape((1, *shape[:2], 3))
@@ -259,6 +259,7 @@ def _expect(checkpoint: Checkpoint, task: Task, init: NDArray[Any] | None) -> No
     """State everything that decides the result."""
     images = [*(target.pixels for target in task.targets), init]
     checkpoint.expect(
+        may_grow=("max_iterations",),
         task=task.name,
         settings={**dataclasses.asdict(task.config), **task.settings},
         images=[fingerprint(image) for image in images],

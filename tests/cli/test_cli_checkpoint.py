@@ -263,8 +263,7 @@ def test_other_pixels_are_refused_and_another_place_is_not(
     refused(*arguments, code=1)
     fake_tasks.on_step = lambda iteration: None
     line = refused("texture", pictures.content, *arguments[2:])
-    begun = f"begun with the source image {pictures.style}"
-    assert f"({begun}, now the source image {pictures.content})" in line
+    assert "(begun with the source image style.png, now the source image content.png)" in line
     assert call("texture", moved, *arguments[2:]).code == 0
 
 
@@ -277,7 +276,18 @@ def test_an_input_that_changed_meanwhile_is_named(
     refused("texture", source, *arguments[2:], code=1)
     source.write_bytes(pictures.content.read_bytes())
     line = refused("texture", source, *arguments[2:])
-    assert f"(the source image {source} has changed)" in line
+    assert "(the source image source.png has changed)" in line
+
+
+def test_a_checkpoint_takes_more_iterations(
+    arguments: tuple[object, ...], refused: Call, call: Call, fake_tasks: Any
+) -> None:
+    crash_at(fake_tasks, 1)
+    refused(*arguments, code=1)
+    fake_tasks.on_step = lambda iteration: None
+    run = call(*arguments, "--iterations", 201, "--json")
+    assert (run.code, run.json["resumed_from"]) == (0, 0)  # where the stand-in begins
+    assert fake_tasks.last["config"].optimizer.max_iterations == 201
 
 
 def test_a_damaged_file_and_an_unusable_folder_are_one_line(

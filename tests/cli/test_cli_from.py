@@ -57,10 +57,61 @@ def test_everything_is_taken_from_the_image(
     command: str, made: Call, call: Call, fake_tasks: Any, tmp_path: Path
 ) -> None:
     image, first = made(command)
-    run = call(command, "--from", image, "-o", tmp_path / "again.png", "--quiet")
+    run = call(command, "--from", image, "-o", image.with_name("again.png"))
     assert (run.code, run.err) == (0, "")
     assert same(first, fake_tasks.last)
-    assert (tmp_path / "again.png").read_bytes() == image.read_bytes()
+    assert image.with_name("again.png").read_bytes() == image.read_bytes()
+
+
+def stored(image: Path) -> Any:
+    with Image.open(image) as picture:
+        return json.loads(picture.text["rwgen"])
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("moved", ["nothing", "all", "the image"])
+def test_inputs_are_found_from_any_folder(
+    command: str, moved: str, made: Call, call: Call, fake_tasks: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    image, first = made(command)
+    folder = image.parent
+    if moved == "all":
+        folder = folder.rename(tmp_path / "elsewhere")
+        image = folder / image.name
+    elif moved == "the image":
+        (tmp_path / "elsewhere").mkdir()
+        image = image.rename(tmp_path / "elsewhere" / image.name)
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    named = Path("..") / image.relative_to(tmp_path)
+    run = call(command, "--from", named, "-o", "again.png")
+    assert (run.code, run.err) == (0, "")
+    assert same(first, fake_tasks.last)
+    again = stored(Path("again.png"))
+    notes = [note for note in run.notes if " named by " in note]
+    for item, note in zip(again["inputs"], notes, strict=True):
+        assert Path(item["path"]).parent == folder
+        assert (tmp_path / "work" / item["relative"]).resolve() == Path(item["path"])
+        assert note.startswith(f"{item['role']} image: ")
+        assert note.endswith(f"{Path(item['path']).name}, named by {named}")
+    assert call(command, "--from", "again.png", "-o", "third.png").code == 0
+    assert same(first, fake_tasks.last)
+
+
+def test_an_image_that_stored_no_relative_paths_is_understood(
+    made: Call, call: Call, fake_tasks: Any, tmp_path: Path
+) -> None:
+    image, first = made("texture")
+    settings = stored(image)
+    for item in settings["inputs"]:
+        del item["relative"]
+    info = PngInfo()
+    info.add_itxt("rwgen", json.dumps(settings))
+    with Image.open(image) as picture:
+        picture.save(tmp_path / "old.png", pnginfo=info)
+    assert call("texture", "--from", tmp_path / "old.png", "-o", tmp_path / "out.png").code == 0
+    assert same(first, fake_tasks.last)
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -143,8 +194,8 @@ def test_an_input_of_the_same_pixels_is_the_same_input(
     source = image.with_name("style.png")
     with Image.open(source) as picture:
         picture.save(source, compress_level=0, dpi=(300, 300))
-    assert call("texture", "--from", image, "-o", tmp_path / "again.png").code == 0
-    assert (tmp_path / "again.png").read_bytes() == image.read_bytes()
+    assert call("texture", "--from", image, "-o", image.with_name("again.png")).code == 0
+    assert image.with_name("again.png").read_bytes() == image.read_bytes()
 
 
 def test_standard_input_is_read_again_or_named(
@@ -199,6 +250,11 @@ DAMAGES: dict[str, Any] = {
     "a number for an input": {"inputs": [5]},
     "a number for a path": {"inputs": [{"role": "source", "path": 5}]},
     "an impossible path": {"inputs": [{"role": "source", "path": "a\0b"}]},
+    "an impossible relative path": {
+        "inputs": [{"role": "source", "path": "a", "relative": "a\0b"}]
+    },
+    "a number for a relative path": {"inputs": [{"role": "source", "path": "a", "relative": 5}]},
+    "an origin": {"inputs": [{"role": "source", "path": "a", "origin": "b"}]},
     "an unknown key": {"inputs": [{"role": "source", "path": "a", "size": 3}]},
     "no inputs": {"inputs": []},
     "a recipe of words": {"recipe": "ranvgg19"},

@@ -85,6 +85,13 @@ def test_a_network_in_half_precision_is_refused_by_its_policy(image):
         build_network(RECIPE, "pool2", dtype="float16")
 
 
+def test_a_network_with_channels_first_is_refused_by_name(image):
+    inputs = keras.Input((3, 8, 12))
+    outputs = keras.layers.Conv2D(2, 3, data_format="channels_first", name="conv")(inputs)
+    with pytest.raises(InvalidInputError, match="layer conv has channels_first"):
+        rwgen.invert(image, "conv", network=keras.Model(inputs, outputs))
+
+
 def test_another_backend_is_named(monkeypatch, plain):
     monkeypatch.setattr(keras.config, "backend", lambda: "torch")
     for call in (

@@ -185,11 +185,12 @@ def test_the_terms_of_the_best_point_are_restored(tmp_path):
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("change", ["start", "config", "dtype"])
+@pytest.mark.parametrize("change", ["start", "config", "tolerance", "dtype"])
 def test_the_search_of_another_start_or_configuration_is_refused(change, tmp_path):
     rwgen.minimize(terms, start(), dataclasses.replace(CONFIG, max_iterations=1), None,
                    Checkpoint(tmp_path))  # fmt: skip
-    config = dataclasses.replace(CONFIG, max_iterations=2 if change == "config" else 1)
+    changed = {"config": {"max_iterations": 0}, "tolerance": {"gradient_tolerance": 0.5}}
+    config = dataclasses.replace(CONFIG, **{"max_iterations": 1, **changed.get(change, {})})
     point = start("float32" if change == "dtype" else "float64") + (change == "start")
     with pytest.raises(CheckpointError, match="another start or configuration"):
         rwgen.minimize(terms, point, config, None, Checkpoint(tmp_path))
@@ -294,3 +295,14 @@ def test_an_interruption_in_a_coarse_size_is_gone_on_from(small_network, tmp_pat
     assert (ended.iterations, ended.image.shape) == (2, (64, 64, 3))
     solution = rwgen.synthesize_texture(source, checkpoint=Checkpoint(tmp_path), **common)
     assert timeless(solution) == timeless(rwgen.synthesize_texture(source, **common))
+
+
+@pytest.mark.usefixtures("eager")
+def test_a_finished_search_continues_to_more_iterations(tmp_path):
+    for iterations in (3, 5):
+        config = dataclasses.replace(CONFIG, max_iterations=iterations)
+        found = rwgen.minimize(terms, start(), config, None, Checkpoint(tmp_path, every=1))
+        assert found.iterations == iterations
+    whole = rwgen.minimize(terms, start(), dataclasses.replace(CONFIG, max_iterations=5))
+    np.testing.assert_array_equal(found.image, whole.image)
+    assert (found.loss, found.evaluations) == (whole.loss, whole.evaluations)
