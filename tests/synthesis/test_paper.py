@@ -14,6 +14,7 @@ GRAM = {
     "octaves": 0,
     "parameterization": "pixel",
     "seed": 0,
+    "precision": "float32",
 }
 PAPER = {
     StyleConfig: {
