@@ -13,8 +13,8 @@ memory are recorded. Pictures that the folder already holds are not made again. 
   iterations.
 
 Each further seed draws the weights of another network of the same kind, and other noise to start
-from. The record also has the numbers of `rwgen evaluate` for every picture and, for each reference,
-the rank correlation of its distances with the judge's.
+from. With `--evaluate` the record also has the numbers of `rwgen evaluate` for every picture and,
+for each reference, the rank correlation of its distances with the judge's.
 
 The table names images by file, so that it applies to any folder of photos, paintings and textures;
 `--peers FILE` adds pictures made by other programs: a JSON list of objects with `result` (a file
@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--texture-size", type=int, default=256)
     parser.add_argument("--peers", type=Path)
+    parser.add_argument("--evaluate", action="store_true", help="with rwgen's metrics too (slow)")
     parser.add_argument("--only-pictures", action="store_true", help="judge nothing yet")
     parser.add_argument("--folder", type=Path, required=True, help="where pictures are kept")
     parser.add_argument("-o", "--output", type=Path, required=True)
@@ -105,7 +106,7 @@ def main() -> None:
         runs.append({"variant": peer["by"], "of": peer["of"], "file": str(path)})
     for run in runs:
         run |= _judged(judge, options, Path(run["file"]), run["of"])
-    correlations = _evaluate(options, runs)
+    correlations = _evaluate(options, runs) if options.evaluate else None
     for run in runs:
         del run["file"]
     values = {"runs": runs, "ratios": _ratios(runs), "rank_correlations": correlations}
