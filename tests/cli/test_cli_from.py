@@ -57,7 +57,7 @@ def test_everything_is_taken_from_the_image(
     command: str, made: Call, call: Call, fake_tasks: Any, tmp_path: Path
 ) -> None:
     image, first = made(command)
-    run = call(command, "--from", image, "-o", image.with_name("again.png"))
+    run = call(command, "--from", image, "-o", image.with_name("again.png"), "--quiet")
     assert (run.code, run.err) == (0, "")
     assert same(first, fake_tasks.last)
     assert image.with_name("again.png").read_bytes() == image.read_bytes()
@@ -86,7 +86,7 @@ def test_inputs_are_found_from_any_folder(
     monkeypatch.chdir(tmp_path / "work")
     named = Path("..") / image.relative_to(tmp_path)
     run = call(command, "--from", named, "-o", "again.png")
-    assert (run.code, run.err) == (0, "")
+    assert run.code == 0
     assert same(first, fake_tasks.last)
     again = stored(Path("again.png"))
     notes = [note for note in run.notes if " named by " in note]
@@ -228,9 +228,9 @@ def test_from_does_not_replace_the_output(
     made: Call, call: Call, refused: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image, _ = made("texture")
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(image.parent)
     assert call("texture", "--from", image).code == 0
-    again = tmp_path / "style-texture.png"  # named after the input
+    again = image.with_name("style-texture.png")  # named after the input
     assert again.read_bytes() == image.read_bytes()
     assert str(again) in refused("texture", "--from", image, "-o", again)
 
