@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.existing import check_new
+from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.session import Lenience
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rwgen.selection import CandidateScore
 
 _DEFAULTS = InversionConfig()
+_LAYERS: Any = options.layer_option(options.LAYER_NAMES, "Layer to select", "all convolutions")
 DEFAULT_CANDIDATES = 5
 DEFAULT_ITERATIONS = 100
 
@@ -45,14 +46,7 @@ def build(
     candidates: Annotated[
         int, typer.Option(min=1, metavar="K", help="Number of draws per layer to choose from.")
     ] = DEFAULT_CANDIDATES,
-    layers: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Comma-separated layers to select.",
-            show_default="all convolutions",
-        ),
-    ] = "",
+    layers: _LAYERS = None,
     name: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="file name")
     ] = "",
@@ -99,7 +93,7 @@ def build(
     if width is not None:
         base = base.with_width(width)
     recipe = dataclasses.replace(base, name=name or path.stem)
-    names = [word.strip() for word in layers.split(",")] if layers else None
+    names = options.split_layers(layers) or None
     for layer in names or ():
         recipe.topology.layer(layer)
     notes: list[str] = []
@@ -150,10 +144,9 @@ def build(
 
 def _destination(output: str) -> Path:
     path = Path(output)
-    if path.suffix != ".json" or path.is_dir():
+    if path.suffix != ".json":
         raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
-    if not path.parent.is_dir():
-        raise InvalidInputError(f"--output: expected an existing folder. Received: {output!r}")
+    check_place("--output", output)
     return path
 
 

@@ -16,7 +16,7 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 COMMANDS = {
     "style": ("style", "Render the content of one image in the style of others."),
     "texture": ("texture", "Synthesize a texture like that of an image, of any size."),
-    "invert": ("invert", "Reconstruct an image from the features of one layer."),
+    "invert": ("invert", "Reconstruct an image from the features of a layer, or of several."),
     "evaluate": (
         "evaluate",
         "Judge textures (--source) or stylized images (--content, --style), alongside baselines.",

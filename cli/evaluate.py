@@ -16,7 +16,7 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.cli import options, resources
-from rwgen.cli.existing import check_new
+from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.inputs import load_input, print_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden, say
@@ -24,7 +24,7 @@ from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.evaluation.config import EvaluationConfig
 from rwgen.evaluation.scale import scale_styles, scale_textures
-from rwgen.files import atomic_write, check_writable
+from rwgen.files import atomic_write
 from rwgen.seeds import MAX_SEED
 from rwgen.version import __version__
 
@@ -189,7 +189,7 @@ def evaluate(
 def _check_destination(output: str, inputs: Sequence[str]) -> None:
     if Path(output).suffix != ".json":
         raise InvalidInputError(f"--output: expected a file ending in .json. Received: {output!r}")
-    check_writable(output)
+    check_place("--output", output)
     # Unlike `Path.resolve`, this leaves loops of symbolic links to be reported on reading.
     if os.path.realpath(output) in map(os.path.realpath, inputs):
         raise InvalidInputError(

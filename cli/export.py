@@ -24,6 +24,9 @@ from rwgen.export.manifest import (
 from rwgen.network.lookup import load_recipe
 
 _DEFAULTS = ExportConfig()
+_LAYERS: Any = options.layer_option(
+    options.LAYER_NAMES, "Layer whose features to return", ", ".join(_DEFAULTS.layers)
+)
 
 
 def export(
@@ -42,10 +45,7 @@ def export(
             help="Folder of the model, in which the next version is created.",
         ),
     ],
-    layers: Annotated[
-        str,
-        typer.Option(metavar="NAMES", help="Layers whose features to return, separated by commas."),
-    ] = ",".join(_DEFAULTS.layers),
+    layers: _LAYERS = None,
     signatures: Annotated[
         str,
         typer.Option(
@@ -66,7 +66,7 @@ def export(
 ) -> int:
     """Export a network as a SavedModel, for TF Serving and other runtimes."""
     recipe = load_recipe(network)
-    names = _words(layers)
+    names = options.split_layers(layers) or _DEFAULTS.layers
     kinds = {recipe.topology.layer(name).kind for name in names}
     possible = [name for name in SIGNATURE_NAMES if name != "gram" or "dense" not in kinds]
     config = ExportConfig(

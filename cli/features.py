@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rwgen.checks import unexpected
 from rwgen.cli import options
-from rwgen.cli.existing import check_new
+from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
@@ -48,6 +48,11 @@ IMAGE_SUFFIXES = (
 """Suffixes of the images in a folder. Files given by name may have any suffix."""
 
 _EXPORT = ExportConfig()
+_LAYERS: Any = options.layer_option(
+    options.LAYER_NAMES,
+    "Layer of --network (models return those that they were exported with)",
+    ", ".join(_EXPORT.layers),
+)
 
 
 def features(
@@ -79,15 +84,7 @@ def features(
     network: Annotated[
         str | None, typer.Option(metavar="NAME|FILE", help="Network to build in this process.")
     ] = None,
-    layers: Annotated[
-        str,
-        typer.Option(
-            metavar="NAMES",
-            help="Layers of --network, separated by commas. Models return the layers they were "
-            "exported with.",
-            show_default=",".join(_EXPORT.layers),
-        ),
-    ] = "",
+    layers: _LAYERS = None,
     signature: Annotated[
         str, typer.Option(metavar="NAME", help="Signature to run, see rwgen export.")
     ] = "features",
@@ -131,10 +128,10 @@ def features(
             f"Received: {', '.join(given) or 'none'}"
         )
     if layers and network is None:
-        raise unexpected("--layers", "no layers without --network", layers)
+        raise unexpected("--layer", "no layers without --network", ",".join(layers))
     files = _files(images)
     wanted = options.parse_size(size) if size is not None else None
-    words = tuple(word.strip() for word in layers.split(",")) if layers else _EXPORT.layers
+    words = options.split_layers(layers) or _EXPORT.layers
     # The signatures of this configuration are not used.
     export = ExportConfig(layers=words, signatures=("features",), size=wanted)
     config = ClientConfig(timeout=timeout, root_certificates=root_certificates)
@@ -220,6 +217,7 @@ class _Features:
         self.left_out: list[tuple[Path, RwgenError]] = []
         self.failure: RwgenError | None = None
         self.failed_at = Path()
+        self._said = False
 
     def add(self, files: Sequence[Path]) -> None:
         """Compute the features of one batch, or note why there are none."""
@@ -256,6 +254,12 @@ class _Features:
             elif len(loaded) == 1:
                 self.left_out.append((loaded[0][0], error))
             else:
+                if getattr(error, "code", "") == "RESOURCE_EXHAUSTED" and not self._said:
+                    self._said = True
+                    say(
+                        f"a request of {len(loaded)} images is too large for the server; each is "
+                        "sent alone; a smaller --batch-size saves the attempts"
+                    )
                 for item in loaded:  # only one of them may be at fault
                     if self.failure is None:
                         self._predict([item])
@@ -291,10 +295,9 @@ def _source(
 
 def _destination(output: str) -> Path:
     path = Path(output)
-    if path.suffix not in SUFFIXES or path.is_dir():
+    if path.suffix not in SUFFIXES:
         raise unexpected("--output", f"a file ending in {', '.join(SUFFIXES)}", output)
-    if not path.parent.is_dir():
-        raise unexpected("--output", "a file in an existing folder", output)
+    check_place("--output", output)
     return path
 
 

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from rwgen.cli import resources
 from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
-from rwgen.cli.options import RunOptions
+from rwgen.cli.options import RunOptions, split_layers
 from rwgen.cli.profile import profiling
 from rwgen.cli.provenance import InputImage, Provenance, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
@@ -153,7 +153,11 @@ class ImageCall(Generic[Settings, Config]):
         stored = self._source.options.get(name)
         if stored is None:
             return value
-        parameters = {item.name: item for item in self._context.command.params}
+        parameters: dict[str | None, Any] = {
+            item.name: item for item in self._context.command.params
+        }
+        if parameters[name].multiple and isinstance(stored, str):  # of an earlier version
+            stored = [stored]
         try:
             return parameters[name].process_value(self._context, stored)
         except typer.BadParameter as error:
@@ -234,7 +238,7 @@ class ImageCall(Generic[Settings, Config]):
             if name == field.name:
                 values[name] = options[name]
             elif options[name]:  # a list, empty for the default
-                values[field.name] = tuple(options[name])
+                values[field.name] = split_layers(options[name])
         values["network"] = recipe.name
         values["optimizer"] = OptimizerConfig(max_iterations=self.settings.iterations)
         make: Callable[..., Config] = self._kind.paper if self.settings.paper else self._kind

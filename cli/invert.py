@@ -21,20 +21,18 @@ if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
 
 _DEFAULTS = InversionConfig()
+_LAYER: Any = options.layer_option(
+    options.LAYER_NAMES,
+    "Any conv, pool or dense layer, see `rwgen layers`. Dense layers take the central square at "
+    f"{DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}. The features of several are kept together",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class InversionSettings:
     """Options that decide the image; they are stored in it by these names."""
 
-    layer: Annotated[
-        str,
-        typer.Option(
-            metavar="LAYER",
-            help="Any conv, pool or dense layer; see `rwgen layers`. Dense layers take the "
-            f"central square at {DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}.",
-        ),
-    ] = ""
+    layer: _LAYER = None
     size: options.LongestSide = DENSE_INPUT_SIZE
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
@@ -52,7 +50,7 @@ def invert(
         str | None, typer.Argument(metavar="IMAGE", help="Image to take the features of.")
     ] = None,
 ) -> int:
-    """Reconstruct an image from the features of one layer."""
+    """Reconstruct an image from the features of a layer, or of several."""
     settings = call.settings
     images = call.inputs(("source", image or None))
     if not images:
@@ -62,13 +60,14 @@ def invert(
 
     recipe = call.recipe()
     config = call.config(recipe)
-    spec = recipe.topology.layer(settings.layer)
-    call.check_outputs(images[:1], f"{images[0].stem}-{spec.name}.png")
+    layers = [recipe.topology.layer(name).name for name in options.split_layers(settings.layer)]
+    deepest = recipe.topology.deepest(layers)
+    call.check_outputs(images[:1], f"{'-'.join([images[0].stem, *layers])}.png")
     source, original = load_input(images[0], call.notes)
-    if spec.kind == "dense":
+    if deepest.kind == "dense":
         if call.is_given("size") and settings.size != DENSE_INPUT_SIZE:
             raise InvalidInputError(
-                f"--size: expected {DENSE_INPUT_SIZE} for the dense layer {spec.name}. "
+                f"--size: expected {DENSE_INPUT_SIZE} for the dense layer {deepest.name}. "
                 f"Received: {settings.size}"
             )
         original = central_square(original)
@@ -76,7 +75,6 @@ def invert(
     else:
         size = fit_longest_side(original.shape[0], original.shape[1], settings.size)
     call.notes += size_notes(source.path, original.shape, size)
-    layers = [spec.name]
     recipe.topology.check_image_size(layers, size, f"an image ({source.path})")
     call.plan_resources(
         recipe, config, size=size, target_sizes=[size], layers=layers, content_layers=layers
@@ -86,7 +84,7 @@ def invert(
     def task(**rest: Any) -> Solution:
         from rwgen.synthesis import tasks
 
-        return tasks.invert(pixels, spec.name, config=config, **rest)
+        return tasks.invert(pixels, layers, config=config, **rest)
 
     def fidelity(_solution: Solution, result: NDArray[np.uint8]) -> dict[str, Any]:
         from rwgen import metrics

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Annotated, Any
@@ -230,6 +231,37 @@ class RunOptions:
     force: Force = False
     quiet: Quiet = False
     json: Json = False
+
+
+def layer_option(
+    names: Sequence[str], text: str, default: str = "", panel: str | None = None
+) -> Any:
+    """An option of layers that may be repeated and takes commas.
+
+    Args:
+        names: names of the option.
+        text: its help, without a final period.
+        default: what `--help` shows as the default, if not empty.
+        panel: its panel of `--help`.
+    """
+    option = typer.Option(
+        *names,
+        metavar="LAYER",
+        help=f"{text}; may be repeated, or list several with commas.",
+        show_default=default or False,
+        rich_help_panel=panel,
+    )
+    return Annotated[list[str] | None, option]
+
+
+def split_layers(values: Sequence[str] | None) -> tuple[str, ...]:
+    """Names of layers from an option that may be repeated, without duplicates."""
+    words = (word.strip() for value in values or () for word in value.split(","))
+    return tuple(dict.fromkeys(words))
+
+
+LAYER_NAMES = ("--layer", "--layers")
+"""Names of the option of layers where a command has only one."""
 
 
 def parse_size(text: str) -> tuple[int, int]:

@@ -6,17 +6,17 @@ import importlib.util
 import json as json_module
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.existing import check_new
+from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
-from rwgen.files import atomic_write, check_writable
+from rwgen.files import atomic_write
 from rwgen.images import central_square, resize_image
 from rwgen.probe.config import ProbeConfig
 
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 SIZE = 64
 _DEFAULTS = ProbeConfig()
+_LAYERS: Any = options.layer_option(
+    options.LAYER_NAMES, "Layer to invert", "the last of each resolution and of the model"
+)
 
 
 def probe(
@@ -45,13 +48,7 @@ def probe(
             help="JSON file of all numbers. Results that it already holds are not recomputed.",
         ),
     ],
-    layers: Annotated[
-        str,
-        typer.Option(
-            metavar="A,B,...",
-            help="Layers to invert; empty: the last layer of each resolution and of the model.",
-        ),
-    ] = "",
+    layers: _LAYERS = None,
     size: Annotated[
         int, typer.Option(min=1, max=options.MAX_SIDE, metavar="PIXELS", help="Side of the photo.")
     ] = SIZE,
@@ -82,7 +79,7 @@ def probe(
     print_notes([*notes, *size_notes(image, pixels.shape, (size, size))], quiet)
     pixels = resize_image(pixels, size, size)
     config = ProbeConfig(
-        layers=tuple(name.strip() for name in layers.split(",") if name.strip()),
+        layers=options.split_layers(layers),
         num_seeds=seeds,
         max_iterations=iterations,
     )
@@ -111,7 +108,7 @@ def _check_destinations(output: str, plot: str | None) -> None:
         if path is not None:
             if Path(path).suffix.lower() != suffix:
                 raise InvalidInputError(f"{option}: expected a {suffix} file. Received: {path}")
-            check_writable(path)
+            check_place(option, path)
     if plot is not None and importlib.util.find_spec("matplotlib") is None:
         raise InvalidInputError(
             '--plot: expected Matplotlib. Received: no such package; pip install "rwgen[plots]"'

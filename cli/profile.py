@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rwgen.errors import InvalidInputError
-from rwgen.files import atomic_write, check_writable
+from rwgen.cli.existing import check_place
+from rwgen.files import atomic_write
 from rwgen.phases import Phase, listening
 
 REST = "everything else"
@@ -107,10 +107,7 @@ def profiling(path: str | None) -> Iterator[None]:
     if path is None:
         yield
         return
-    try:
-        check_writable(path)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"--profile: {error}") from None
+    check_place("--profile", path)
     profile = Profile()
     with listening(profile):
         yield

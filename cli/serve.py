@@ -36,7 +36,8 @@ def serve(
     folder: Annotated[
         str,
         typer.Argument(
-            metavar="DIR", help="Folder of an exported model, or a folder of such folders."
+            metavar="DIR",
+            help="Folder of an exported model, or of one of its versions, or a folder of models.",
         ),
     ],
     name: Annotated[
@@ -184,16 +185,23 @@ def _refuse_unless_default(context: typer.Context, key: str) -> None:
 
 
 def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[ModelConfig]:
-    """Return the model in a folder, or all models in its subfolders."""
-    if version_folders(folder):
-        found = version_folders(folder)
+    """Return the model in a folder, that of a version's folder, or all models in its subfolders."""
+    version = None
+    if (folder / "saved_model.pb").is_file() and folder.resolve().name.isdecimal():
+        version, folder = int(folder.resolve().name), folder.resolve().parent
+    found = version_folders(folder)
+    if found:
         for label, version in labels.items():
             if version not in found:
                 versions = ", ".join(map(str, sorted(found)))
                 expected = f"a version of {folder} ({versions})"
                 raise unexpected("--label", expected, f"{label}={version}")
         chosen = name if name is not None else folder.resolve().name
-        return [ModelConfig(name=chosen, base_path=folder.resolve(), version_labels=labels)]
+        return [
+            ModelConfig(
+                name=chosen, base_path=folder.resolve(), version_labels=labels, version=version
+            )
+        ]
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
     models = [path for path in inside if version_folders(path)]
     if not models:

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
 
 _DEFAULTS = StyleConfig()
+_CONTENT_LAYER: Any = options.layer_option(
+    ["--content-layer"], "Layer that keeps the content", ", ".join(_DEFAULTS.content_layers)
+)
+_STYLE_LAYER: Any = options.layer_option(
+    ["--style-layer"], "Layer that the style is taken from", ", ".join(_DEFAULTS.style_layers)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,22 +68,8 @@ class StyleSettings:
         ),
     ] = _DEFAULTS.match_colors
     octaves: options.Octaves = _DEFAULTS.octaves
-    content_layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LAYER",
-            help="Layer that keeps the content; may be repeated.",
-            show_default=", ".join(_DEFAULTS.content_layers),
-        ),
-    ] = None
-    style_layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LAYER",
-            help="Layer that the style is taken from; may be repeated.",
-            show_default=", ".join(_DEFAULTS.style_layers),
-        ),
-    ] = None
+    content_layer: _CONTENT_LAYER = None
+    style_layer: _STYLE_LAYER = None
     paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
     weighting: options.WeightingName = _DEFAULTS.weighting

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
 
 _DEFAULTS = TextureConfig()
+_LAYER: Any = options.layer_option(
+    options.LAYER_NAMES,
+    "Layer whose statistics are matched",
+    ", ".join(_DEFAULTS.layers),
+    panel="Look",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,15 +44,7 @@ class TextureSettings:
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     octaves: options.Octaves = _DEFAULTS.octaves
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LAYER",
-            help="Layer whose statistics are matched; may be repeated.",
-            show_default=", ".join(_DEFAULTS.layers),
-            rich_help_panel="Look",
-        ),
-    ] = None
+    layer: _LAYER = None
     paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
     weighting: options.WeightingName = _DEFAULTS.weighting

@@ -48,16 +48,18 @@ def check_writable(destination: FileName) -> None:
 
     Raises:
         InvalidInputError: The destination is a directory, or its directory is missing or not
-            writable.
+            writable. Directories are not created: the name may have a typing error.
     """
     with failure_reported(
         InvalidInputError, "a writable place", destination, "Choose another one."
     ):
         target = Path(destination).resolve()
         if target.is_dir():
-            raise IsADirectoryError("it is a directory")
+            raise IsADirectoryError("it is a folder")
+        if destination != "-" and not target.parent.is_dir():
+            raise FileNotFoundError("its folder does not exist")
         if destination != "-" and not os.access(target.parent, os.W_OK | os.X_OK):
-            raise PermissionError("its directory is missing or not writable")
+            raise PermissionError("its folder cannot be written")
 
 
 @contextlib.contextmanager

@@ -157,7 +157,7 @@ def test_destinations_are_checked_beforehand(
             write_image(tmp_path / name, RGB)
         assert one_clear_line(written)
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
-    with pytest.raises(InvalidInputError, match="not writable"):
+    with pytest.raises(InvalidInputError, match="folder"):
         check_destination(tmp_path / "x.png")
     monkeypatch.undo()
     monkeypatch.chdir(tmp_path)
@@ -170,7 +170,7 @@ def test_destinations_are_checked_beforehand(
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_read_only_directory(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(InvalidInputError, match="not writable"):
+    with pytest.raises(InvalidInputError, match="folder"):
         check_destination(tmp_path / "x.png")
     with pytest.raises(OutputError, match="Permission denied"):
         write_image(tmp_path / "x.png", RGB)

@@ -49,7 +49,7 @@ class Solution:
 
     Attributes:
         image: the best point, of the start's shape; the tasks return RGB in 0..255, not clipped.
-        initial_loss: loss of the start.
+        initial_loss: loss of the start, of a coarse-to-fine search at its first and smallest size.
         loss: loss of `image`, the lowest of all evaluated points.
         terms: the terms of `loss`.
         history: one entry for the start and one per chunk.

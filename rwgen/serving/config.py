@@ -129,6 +129,7 @@ class ModelConfig:
         base_path: folder with one subfolder per version; its name is the version number.
         version_labels: version numbers by label. Requests may name a version by its label;
             labeled versions stay loaded.
+        version: the only version to serve; None serves the latest and the labeled ones.
 
     Raises:
         InvalidInputError: a field has the wrong type, or a name or version is invalid.
@@ -137,6 +138,7 @@ class ModelConfig:
     name: str
     base_path: str | Path
     version_labels: Mapping[str, int] = field(default_factory=dict)
+    version: int | None = None
 
     def __post_init__(self) -> None:
         """Validate the fields."""
@@ -148,6 +150,11 @@ class ModelConfig:
         for label, version in self.version_labels.items():
             _check_name("version_labels", label)
             check_count(f"version_labels.{label}", version, 0, MAX_VERSION)
+        if self.version is not None:
+            check_count("version", self.version, 0, MAX_VERSION)
+            if set(self.version_labels.values()) - {self.version}:
+                labels = dict(self.version_labels)
+                raise unexpected("version_labels", f"labels of version {self.version}", labels)
 
 
 def read_pem(path: str) -> bytes:

@@ -162,7 +162,9 @@ def model_config_text(models: Sequence[ModelConfig]) -> str:
         entry.model_platform = "tensorflow"
         for label, version in model.version_labels.items():
             entry.version_labels[label] = version
-        if model.version_labels:
+        if model.version is not None:
+            entry.model_version_policy.specific.versions.append(model.version)
+        elif model.version_labels:
             # TF Serving has no policy for the latest version plus labeled ones.
             entry.model_version_policy.all.SetInParent()
     text: str = text_format.MessageToString(message)

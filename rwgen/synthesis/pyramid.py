@@ -76,7 +76,7 @@ def solve_coarse_to_fine(
 
     Sizes share the iterations equally; iterations that an early stop leaves over go to the finer
     sizes. Iterations, evaluations, restarts and seconds of the solution are totals over all sizes;
-    losses are those of the finest size.
+    the initial loss is that of the start at the first size, and the others are those of the last.
 
     Args:
         solve: see `Solver`.
@@ -125,6 +125,7 @@ def solve_coarse_to_fine(
     return replace(
         solution,
         image=_enlarge(solution.image, size),
+        initial_loss=history[0].loss,
         history=tuple(history),
         iterations=history[-1].iteration,
         evaluations=history[-1].evaluations,

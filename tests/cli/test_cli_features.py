@@ -17,6 +17,7 @@ from PIL import Image
 import rwgen
 from rwgen.client.config import ClientConfig
 from rwgen.images import read_image, resize_image
+from rwgen.serving import ModelConfig, Server, ServerConfig
 
 ROOT = Path(__file__).parent.parent.parent
 PHOTOS = [ROOT / "examples" / name for name in ("astronaut.jpg", "coffee.jpg", "gravel.jpg")]
@@ -123,7 +124,7 @@ def test_features_are_replaced_with_force_alone(
         (("--network", "ranvgg19", "--size", "16"), "a --size of at least 32"),
         (("--network", "ranvgg19", "--layers", "fc6", "--size", "64"), "a --size of 256x256"),
         (("--model", "no-such-folder"), "expected the folder of an exported model"),
-        (("--model", "no-such-folder", "--layers", "pool1"), "--layers"),
+        (("--model", "no-such-folder", "--layers", "pool1"), "--layer:"),
         (("--server", "http://localhost:8501"), "expected a server's URL"),
         (("--server", "ftp://localhost/v1/models/x"), "expected a server's URL"),
     ],
@@ -157,7 +158,7 @@ def test_bad_files_are_named(call: Callable[..., Any], model: Path, tmp_path: Pa
         assert run.code == 2
         assert message in run.err
         assert run.err.count("\n") == 1, run.err
-    for name, message in (("f.txt", ".npz"), ("none/f.npz", "existing folder")):
+    for name, message in (("f.txt", ".npz"), ("none/f.npz", "--output: Expected a writable place")):
         run = call("features", PHOTOS[0], "-o", tmp_path / name, "--model", model)
         assert (run.code, message in run.err) == (2, True), run.err
     assert not output.exists()
@@ -283,6 +284,28 @@ def test_what_was_computed_before_a_server_is_gone_is_written(
         f"rwgen: wrote {output} with 1 of 3 images",
     ]
     assert np.load(output).shape == (1, 3)
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_batch_too_large_for_a_server_is_sent_in_parts_and_said(
+    call: Callable[..., Any], model: Path, tmp_path: Path, scheme: str
+) -> None:
+    limits = {"max_request_bytes": 10_000, "max_pending_bytes": 80_000}
+    config = ServerConfig(rest_port=0, grpc_port=0, **limits)
+    arguments = ("--size", "50x40", "--signature", "pooled", "--batch-size", 3)
+    with Server(config, [ModelConfig(name="small", base_path=model)]) as server:
+        port = server.grpc_port if scheme == "grpc" else server.rest_port
+        url = f"{scheme}://127.0.0.1:{port}/v1/models/small"
+        if scheme == "http":  # text is longer
+            arguments = ("--size", "20x16", *arguments[2:])
+        output = tmp_path / "f.npz"
+        run = call("features", *PHOTOS, "-o", output, "--server", url, *arguments)
+    assert run.code == 0, run
+    assert "a request of 3 images is too large for the server" in run.err
+    assert "--batch-size" in run.err
+    call("features", *PHOTOS, "-o", tmp_path / "g.npz", "--model", model, *arguments)
+    found, expected = (np.load(tmp_path / name)["pool1"] for name in ("f.npz", "g.npz"))
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("signature", ["features", "pooled"])

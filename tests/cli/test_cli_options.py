@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from rwgen.network.architecture import VGG19
 from rwgen.optimize.config import OptimizerConfig
@@ -109,11 +110,53 @@ def test_any_layer_can_be_inverted_by_both_its_names(
         run = call("invert", pictures.content, "--layer", name, "-o", out, *size, "-q")
         assert (run.code, run.err) == (0, "")
         assert fake_tasks.last["config"] == InversionConfig()
-        assert fake_tasks.last["layer"] == spec.name
+        assert fake_tasks.last["layer"] == [spec.name]
         assert fake_tasks.last["network"] == ("ranvgg19-stacked", spec.name)
         # Dense layers see the central square at the size that they were made for.
         shape = (256, 256, 3) if spec.kind == "dense" else (36, 48, 3)
         assert fake_tasks.last["image"].shape == shape
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--layer", "conv1_1", "--layer", "pool2"),
+        ("--layers", "conv1_1, block2_pool"),
+        ("--layer", "conv1_1,pool2,conv1_1"),
+    ],
+    ids=" ".join,
+)
+def test_layers_are_spelled_alike_everywhere(
+    given: tuple[str, ...], call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    common = ("-o", tmp_path / "out.png", "--force", "--size", 48)
+    assert call("invert", pictures.content, *given, *common).code == 0
+    assert fake_tasks.last["layer"] == ["conv1_1", "pool2"]
+    texture = ("texture", pictures.style, *given, *common)
+    assert call(*texture).code == 0
+    found = [fake_tasks.last["config"].layers]
+    for option in ("content", "style"):
+        renamed = [word.replace("--layers", "--layer") for word in given]
+        renamed = [word.replace("--layer", f"--{option}-layer") for word in renamed]
+        call("style", pictures.content, pictures.style, *renamed, *common)
+        found.append(getattr(fake_tasks.last["config"], f"{option}_layers"))
+    for layers in found:
+        assert [VGG19.layer(name).name for name in layers] == ["conv1_1", "pool2"]
+
+
+def test_the_layer_of_an_inversion_may_be_stored_as_one_name(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    made, old = tmp_path / "made.png", tmp_path / "old.png"
+    assert call("invert", pictures.content, "--layer", "pool1", "-o", made, "--size", 48).code == 0
+    with Image.open(made) as image:
+        settings = json.loads(image.text["rwgen"])
+        settings["options"]["layer"] = "pool1"  # as written by earlier versions
+        info = PngInfo()
+        info.add_itxt("rwgen", json.dumps(settings))
+        image.save(old, pnginfo=info)
+    assert call("invert", "--from", old, "-o", tmp_path / "again.png").code == 0
+    assert fake_tasks.last["layer"] == ["pool1"]
 
 
 def test_a_dense_layer_sees_the_central_square(call: Call, fake_tasks: Any, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from rwgen.serving.config import ModelConfig, ServerConfig
-from rwgen.serving.tensorflow_server import write_configuration
+from rwgen.serving.tensorflow_server import model_config_text, write_configuration
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "astronaut.jpg"
 GUARD = 60  # seconds after which a test that hangs fails
@@ -236,6 +236,28 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
     assert r"a \"key\"\n" in (tmp_path / "tls.config").read_text()
     assert (tmp_path / "tls.config").stat().st_mode & 0o077 == 0
     assert f"--ssl_config_file={tmp_path / 'tls.config'}" in arguments
+
+
+def test_one_version_is_served_where_its_folder_is_given(
+    models: Path, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[ModelConfig]] = []
+    monkeypatch.setattr("rwgen.serving.Server", lambda config, models: seen.append(models))
+    monkeypatch.setattr("rwgen.serving.serve_until_signal", lambda server: 0)
+    options = ("--server", "embedded", "--quiet")
+    for folder, labels in ((models / "one" / "1", ()), (models / "one" / "1", ("--label", "a=1"))):
+        assert call("serve", folder, *options, *labels).code == 0
+        (model,) = seen[-1]
+        assert (model.name, model.base_path, model.version) == ("one", models / "one", 1)
+        assert dict(model.version_labels) == ({"a": 1} if labels else {})
+    text = model_config_text([model])
+    (entry,) = text_format.Parse(
+        text, model_server_config_pb2.ModelServerConfig()
+    ).model_config_list.config
+    assert list(entry.model_version_policy.specific.versions) == [1]
+    monkeypatch.chdir(models / "one" / "1")
+    assert call("serve", ".", *options).code == 0
+    assert seen[-1][0].version == 1
 
 
 def test_one_port_for_both_interfaces_is_refused(refused: Callable[..., str], models: Path) -> None:

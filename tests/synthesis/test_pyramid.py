@@ -104,7 +104,7 @@ def test_each_size_starts_from_the_last_result_and_totals_add_up():
     assert solution.seconds == 6.0
     assert [step.iteration for step in solution.history] == [0, 3, 3, 6, 6, 10]
     assert [step.evaluations for step in solution.history] == [0, 9, 9, 18, 18, 30]
-    assert solution.loss == pytest.approx(1 / 3)
+    assert (solution.initial_loss, solution.loss) == (1, pytest.approx(1 / 3))
 
 
 def test_iterations_left_over_by_a_coarse_size_go_to_the_finer_ones():

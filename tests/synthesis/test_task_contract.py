@@ -135,6 +135,16 @@ def at_the_start(step, _best):
     return step.iteration == 0
 
 
+def test_the_initial_loss_does_not_depend_on_the_iterations(task, network):
+    found = []
+    for iterations in (0, 2, 4):
+        optimizer = dataclasses.replace(OPTIMIZER, max_iterations=iterations)
+        config = task.with_settings(octaves=1, optimizer=optimizer)
+        image = picture(1, (64, 72))
+        found.append(task(image, network=network, config=config).initial_loss)
+    assert found[0] == found[1] == found[2] > 0
+
+
 def test_the_solution_has_the_images_shape_and_a_lower_loss(expected):
     assert expected.image.shape == (*SIZE, 3)
     assert expected.image.dtype == np.float64  # the network's

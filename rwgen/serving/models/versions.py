@@ -144,6 +144,8 @@ class ServedModel:
     def refresh(self) -> None:
         """Load new versions and unload those no longer wanted. Must not run concurrently."""
         found = find_versions(self._base_path)
+        if self.config.version is not None:
+            found = {key: path for key, path in found.items() if key == self.config.version}
         if not found:
             self._warn_missing()
             self._finish_unloading()
