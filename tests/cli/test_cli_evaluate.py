@@ -210,7 +210,7 @@ def test_refusals_need_no_tensorflow(pictures: Any) -> None:
 import sys
 from rwgen.cli.main import main
 picture = sys.argv[1]
-codes = [main(["evaluate", picture, "--source", picture, "--size", "20"]), main(["evaluate", "-h"])]
+codes = [main(["evaluate", picture, "--source", picture, "--size", "20"]), main(["evaluate", "-x"])]
 codes.append(main(["evaluate", "--help"]))
 print(codes, "tensorflow" in sys.modules, file=sys.stderr)
 """
