@@ -1,17 +1,22 @@
-"""The embedded server: throughput, latency, and requests during a reload and a restart.
+"""The embedded server: throughput, latency, fairness, and requests during a reload and a restart.
 
 `throughput`: images per second of `pooled` on 224x224 uint8 images, one per request, by 8 clients
 over gRPC in a separate process, and of a plain loop over the loaded SavedModel in one process; the
 two alternate, and their ratio is taken within a round. `latency`: median of the milliseconds that
 gRPC and REST add to a cheap signature, for sequential calls. `requests`: every response to many
 requests is compared with the expected one while a new version is exported, and while the server is
-stopped by SIGTERM and restarted; with the server's memory.
+stopped by SIGTERM and restarted; with the server's memory. `fairness` (only with `--only
+fairness`): requests per second of a cheap signature and their latency, for 32 clients of REST and
+of gRPC at the same time, and for 32 and 64 clients of each alone; the clients of an interface share
+a process.
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import json
 import multiprocessing
 import os
 import shutil
@@ -36,6 +41,7 @@ from rwgen.client.config import ClientConfig
 from rwgen.export.config import ExportConfig
 
 CONCURRENCY = 8
+MANY = 32
 DEEP = ExportConfig(signatures=("pooled",))
 SHALLOW = ExportConfig(layers=("conv1_1",), signatures=("pooled",))
 
@@ -45,8 +51,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
     parser.add_argument("--requests", type=int, default=10_000)
+    parser.add_argument("--only", choices=["fairness"])
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    if options.only:
+        results = [fairness(options.seconds) for _ in range(options.rounds)]
+        settings = {"rounds": options.rounds, "seconds": options.seconds, "clients": MANY}
+        write_record(options.output, {"settings": settings, "results": results})
+        return
     with tempfile.TemporaryDirectory() as folder:
         deep, shallow = Path(folder) / "deep", Path(folder) / "shallow"
         _apart(_export, deep, DEEP)
@@ -243,6 +255,116 @@ def through_restarts(folder: Path, count: int) -> dict[str, Any]:
         "exit_codes": exits,
         "memory_by_thousand": memory,
     }
+
+
+def fairness(seconds: float) -> dict[str, Any]:
+    """Return rates and latencies of REST and gRPC alone and together, and ratios of the rates.
+
+    The ratios are those of the rate together to that of as many clients alone (`of_alone`), and to
+    half the rate of twice as many alone (`of_share`): what each gets of a server that all share.
+    """
+    loads = [{"http": MANY}, {"grpc": MANY}, {"http": 2 * MANY}, {"grpc": 2 * MANY}]
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "cheap"
+        _apart(_export, model, SHALLOW)
+        with running(model) as server:
+            *alone, both = (
+                _under_load(server, load, seconds)
+                for load in (*loads, {"http": MANY, "grpc": MANY})
+            )
+    row: dict[str, Any] = {"both": both}
+    for position, scheme in enumerate(("http", "grpc")):
+        few, many = alone[position][scheme], alone[position + 2][scheme]
+        row[scheme] = {
+            "alone": few,
+            "twice_as_many_alone": many,
+            "of_alone": both[scheme]["rate"] / few["rate"],
+            "of_share": both[scheme]["rate"] / (many["rate"] / 2),
+        }
+    print(row, flush=True)
+    return row
+
+
+def _under_load(
+    server: ServerProcess, load: dict[str, int], seconds: float
+) -> dict[str, dict[str, float]]:
+    """Return rate (1/s) and latencies (ms) for a number of clients by scheme, all at a time."""
+    context = multiprocessing.get_context("spawn")
+    start, results = context.Barrier(len(load)), context.Queue()
+    processes = [
+        context.Process(target=_clients, args=(scheme, server.url(scheme), *task))
+        for scheme, count in load.items()
+        for task in [(count, seconds, start, results)]
+    ]
+    for process in processes:
+        process.start()
+    found = dict(results.get() for _ in processes)
+    for process in processes:
+        process.join()
+    return found
+
+
+def _clients(scheme: str, url: str, count: int, seconds: float, start: Any, results: Any) -> None:
+    """Send requests on concurrent connections, each after the response to its last one."""
+    send = {"http": _send_http, "grpc": _send_grpc}[scheme]
+    times = asyncio.run(send(url, count, seconds, start))
+    times.sort()
+    latency = {f"p{part}": 1000 * times[len(times) * part // 100] for part in (50, 99)}
+    results.put((scheme, {"rate": len(times) / seconds, **latency}))
+
+
+async def _repeat(call: Callable[[], Any], end: float, times: list[float]) -> None:
+    while (began := time.perf_counter()) < end:
+        await call()
+        times.append(time.perf_counter() - began)
+
+
+async def _send_http(url: str, count: int, seconds: float, start: Any) -> list[float]:
+    address, _, path = url.removeprefix("http://").partition("/")
+    host, _, port = address.partition(":")
+    body = json.dumps({"signature_name": "pooled", "instances": _image(0, 4).tolist()}).encode()
+    head = f"POST /{path}:predict HTTP/1.1\r\nHost: {host}\r\nContent-Length: {len(body)}\r\n\r\n"
+    times: list[float] = []
+
+    async def client(end: float) -> None:
+        reader, writer = await asyncio.open_connection(host, int(port))
+
+        async def call() -> None:
+            writer.write(head.encode() + body)
+            received = (await reader.readuntil(b"\r\n\r\n")).lower()
+            if not received.startswith(b"http/1.1 200"):
+                raise SystemExit(received.decode())
+            length = received.partition(b"content-length: ")[2].partition(b"\r\n")[0]
+            await reader.readexactly(int(length))
+
+        await _repeat(call, end, times)
+        writer.close()
+
+    start.wait()
+    end = time.perf_counter() + seconds
+    await asyncio.gather(*(client(end) for _ in range(count)))
+    return times
+
+
+async def _send_grpc(url: str, count: int, seconds: float, start: Any) -> list[float]:
+    import grpc
+    import tensorflow as tf
+    from tensorflow_serving.apis.predict_pb2 import PredictRequest
+
+    address, _, path = url.removeprefix("grpc://").partition("/")
+    request = PredictRequest()
+    request.model_spec.name = path.rpartition("/")[2]
+    request.model_spec.signature_name = "pooled"
+    request.inputs["images"].CopyFrom(tf.make_tensor_proto(_image(0, 4)))
+    message = request.SerializeToString()
+    times: list[float] = []
+    async with grpc.aio.insecure_channel(address) as channel:
+        predict = channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+        await predict(message)
+        start.wait()
+        end = time.perf_counter() + seconds
+        await asyncio.gather(*(_repeat(lambda: predict(message), end, times) for _ in range(count)))
+    return times
 
 
 def _new_version(folder: Path) -> None:

@@ -1,9 +1,13 @@
-"""Limits on the number of requests that a server holds, and on their total size."""
+"""Limits on the number and total size of the requests that a server holds, and their order."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from http import HTTPStatus
 
@@ -108,3 +112,81 @@ class Gate:
         """Admit no further requests."""
         with self._lock:
             self._closed = True
+
+
+class Turns:
+    """Lets REST and gRPC take turns on the event loop that they share.
+
+    Without turns, REST crowds out gRPC: all REST requests that have arrived are handled in one pass
+    of the loop, however long that takes, whereas gRPC needs several passes to accept a single call.
+    So while gRPC is active, a REST request needs a ticket. Each gRPC call issues some, and an idle
+    loop issues all. Requests that wait for tickets are let in as a group, since many short passes
+    take longer than a few long ones.
+    """
+
+    MAX_TICKETS = 8
+    """Number of tickets that can be issued at a time, and size of a group."""
+
+    TICKETS_PER_CALL = 2
+    """A gRPC call takes about twice as long to handle as a REST request."""
+
+    ACTIVE_SECONDS = 0.05
+    """Time after its last call during which gRPC counts as active."""
+
+    TICK_SECONDS = 0.001
+    """Interval of checks whether the loop is idle."""
+
+    def __init__(self) -> None:
+        self._tickets = self.MAX_TICKETS
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._last_call = -math.inf
+        self._events = 0
+        self._ticking = False
+
+    @contextlib.contextmanager
+    def call(self) -> Iterator[None]:
+        """Handle a gRPC call in the context."""
+        self._last_call = time.monotonic()
+        self._events += 1
+        self._issue(self.TICKETS_PER_CALL)
+        try:
+            yield
+        finally:
+            self._events += 1
+
+    async def wait(self) -> None:
+        """Wait for the turn of a REST request. Requests are let in in the order of their calls."""
+        if time.monotonic() > self._last_call + self.ACTIVE_SECONDS and not self._waiting:
+            return
+        loop = asyncio.get_running_loop()
+        if not self._ticking:
+            self._ticking = True
+            self._tick_later(loop)
+        if self._tickets and not self._waiting:
+            self._tickets -= 1
+            return
+        turn = loop.create_future()
+        self._waiting.append(turn)
+        await turn
+
+    def _issue(self, count: int) -> None:
+        self._tickets = min(self._tickets + count, self.MAX_TICKETS)
+        if self._tickets < min(len(self._waiting), self.MAX_TICKETS):
+            return
+        while self._waiting and self._tickets:
+            turn = self._waiting.popleft()
+            if not turn.done():  # a request may have been cancelled while it waited
+                turn.set_result(None)
+                self._tickets -= 1
+
+    def _tick_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.call_later(self.TICK_SECONDS, self._tick, loop, time.monotonic(), self._events)
+
+    def _tick(self, loop: asyncio.AbstractEventLoop, begun: float, events: int) -> None:
+        # A busy loop calls late. Timers have a resolution of a millisecond.
+        is_late = time.monotonic() > begun + 2.5 * self.TICK_SECONDS
+        if self._events == events and not is_late:
+            self._issue(self.MAX_TICKETS)
+        self._ticking = bool(self._waiting) or self._tickets < self.MAX_TICKETS
+        if self._ticking:
+            self._tick_later(loop)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rwgen.serving.admission import Gate
+from rwgen.serving.admission import Gate, Turns
 from rwgen.serving.config import ServerConfig
 from rwgen.serving.logs import log
 from rwgen.serving.metrics import Metrics
@@ -42,6 +42,7 @@ class Backend:
         manager: the models.
         predictor: runs signatures.
         gate: admits requests.
+        turns: lets REST and gRPC take turns.
         metrics: counts requests.
     """
 
@@ -49,6 +50,7 @@ class Backend:
     manager: ModelManager
     predictor: Predictor
     gate: Gate
+    turns: Turns
     metrics: Metrics
 
     def served_name(self, spec: ModelSpec) -> str:

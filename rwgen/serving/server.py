@@ -11,7 +11,7 @@ from types import FrameType
 
 from rwgen.checks import unexpected
 from rwgen.errors import InvalidInputError
-from rwgen.serving.admission import Gate
+from rwgen.serving.admission import Gate, Turns
 from rwgen.serving.backend import Backend
 from rwgen.serving.batching import Batcher
 from rwgen.serving.config import ModelConfig, ServerConfig
@@ -91,6 +91,7 @@ class Server:
             manager=self._manager,
             predictor=Predictor(self._batcher, self._codec, join_all=config.enable_batching),
             gate=self._gate,
+            turns=Turns(),
             metrics=self.metrics,
         )
         self._listeners = listeners

@@ -71,7 +71,7 @@ def declared_bytes(proto: Any, name: str) -> int:
 
 
 def to_array(proto: Any, name: str) -> NDArray[Any]:
-    """Convert a TensorProto to an array, by TensorFlow's own parser.
+    """Convert a TensorProto to an array, as TensorFlow's own parser does.
 
     Whichever field holds the values: if there are too few, the last one is repeated (0, if there is
     none), and if there are too many, the first ones are taken. Only `tensor_content` must have the
@@ -84,6 +84,10 @@ def to_array(proto: Any, name: str) -> NDArray[Any]:
     Raises:
         ServingError: INVALID_ARGUMENT, with TensorFlow Serving's message.
     """
+    dtype, shape = DTYPES[proto.dtype], declared_shape(proto, name)
+    content = proto.tensor_content
+    if dtype is not STRING and len(content) == dtype.numpy.itemsize * math.prod(shape) > 0:
+        return np.frombuffer(content, dtype.numpy).reshape(shape)  # the usual form, without a copy
     try:
         tensor = tf.io.parse_tensor(proto.SerializeToString(), tf.as_dtype(proto.dtype))
     except tf.errors.InvalidArgumentError:

@@ -70,6 +70,7 @@ class RestApp:
                     return
                 with self._backend.gate.admit() as slot:
                     with self._backend.record("REST", method=method, path=path[:200]) as record:
+                        await self._backend.turns.wait()
                         content = await self._content(find_route(method, path), body, slot, record)
                     extra = dict(self._headers)
                     if len(content) >= COMPRESSED_FROM and accepts_gzip(headers):

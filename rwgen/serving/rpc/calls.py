@@ -52,7 +52,11 @@ def method_handler(method: str, handler: Handler, backend: Backend) -> grpc.RpcM
 
     async def answer(requests: AsyncIterator[bytes], context: Any) -> bytes:
         try:
-            with backend.record("GRPC", method=method) as record, backend.gate.admit() as slot:
+            with (
+                backend.turns.call(),
+                backend.record("GRPC", method=method) as record,
+                backend.gate.admit() as slot,
+            ):
                 deadline = record.start + min(
                     backend.config.request_timeout, _time_remaining(context)
                 )
