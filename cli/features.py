@@ -134,7 +134,9 @@ def features(
     words = options.split_layers(layers) or _EXPORT.layers
     # The signatures of this configuration are not used.
     export = ExportConfig(layers=words, signatures=("features",), size=wanted)
-    config = ClientConfig(timeout=timeout, root_certificates=root_certificates)
+    config = ClientConfig(
+        timeout=timeout, images_per_request=batch_size, root_certificates=root_certificates
+    )
     if server is not None:
         parse_url(server)
     if network is not None and wanted is not None:

@@ -1,5 +1,6 @@
 """Public names with their types; `rwgen/__init__.py` loads them lazily from this list."""
 
+from .client.asynchronous import AsyncFeaturesClient as AsyncFeaturesClient
 from .client.client import FeaturesClient as FeaturesClient
 from .client.config import ClientConfig as ClientConfig
 from .compute.device import use_device as use_device

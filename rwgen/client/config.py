@@ -19,8 +19,8 @@ Outputs = dict[str, NDArray[Any]]
 SignatureInput = tuple[str, np.dtype[Any], tuple[int | None, ...]]
 """Name, dtype (object for strings) and shape (None for any size) of a signature's single input."""
 
-MIN_WAIT = 0.01
-"""Shortest wait before a retry, in seconds; with a wait of 0.001, gRPC hung until the deadline."""
+MAX_CONNECTIONS = 32
+"""Number of requests that a client keeps connections or threads for."""
 
 _DTYPES = {"DT_UINT8": np.uint8, "DT_FLOAT": np.float32, "DT_STRING": object}
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,19})|/labels/([^/:]+))?/?")
@@ -29,15 +29,18 @@ _SCHEMES = ("http", "https", "grpc", "grpcs")
 
 @dataclass(frozen=True, kw_only=True)
 class ClientConfig:
-    """Timeout, retries and trust of a client.
+    """Timeout, retries, sizes of requests and trust of a client.
 
     Attributes:
-        timeout: seconds that a call may take: with gRPC, all attempts and the waits between them;
-            with REST, each attempt.
-        max_attempts: maximum number of attempts while the server is unavailable, 1 to 5 (gRPC's
-            limit).
-        first_wait: seconds before the second attempt, at least `MIN_WAIT`; each further wait is
-            twice as long.
+        timeout: seconds that a request may take, with all attempts and the waits between them.
+        max_attempts: maximum number of attempts while the server is unavailable or the connection
+            is lost, at least 1.
+        first_wait: seconds before the second attempt; each further wait is twice as long. Each is
+            up to a fifth shorter or longer, so that many clients do not return at once.
+        images_per_request: number of images in a request. Larger batches are sent in several, one
+            after the other, and only those without an answer are sent again. The default keeps
+            images of 224x224 pixels within 32 MiB of JSON. None sends any batch in one request,
+            which models need whose outputs for an image depend on the others.
         root_certificates: PEM file with the certificate authorities to trust for https and grpcs,
             or None for the system's.
 
@@ -48,13 +51,16 @@ class ClientConfig:
     timeout: float = 60.0
     max_attempts: int = 5
     first_wait: float = 0.1
+    images_per_request: int | None = 32
     root_certificates: str | None = None
 
     def __post_init__(self) -> None:
         """Validate the fields."""
         check_number("timeout", self.timeout, exclusive=True, unit="seconds")
-        check_number("first_wait", self.first_wait, MIN_WAIT, unit="seconds")
-        check_count("max_attempts", self.max_attempts, 1, 5)
+        check_number("first_wait", self.first_wait, exclusive=True, unit="seconds")
+        check_count("max_attempts", self.max_attempts, 1)
+        if self.images_per_request is not None:
+            check_count("images_per_request", self.images_per_request, 1)
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,19 @@ class ServedModel:
     name: str
     version: int | None = None
     label: str | None = None
+
+
+@dataclass(frozen=True)
+class ServedSignature:
+    """A signature of a served model.
+
+    Attributes:
+        inputs: dtype (TF Serving's name) and shape of each input, by name.
+        outputs: names of the outputs.
+    """
+
+    inputs: Mapping[str, tuple[str, tuple[int | None, ...]]]
+    outputs: tuple[str, ...]
 
 
 def parse_url(url: str) -> ServedModel:
@@ -141,28 +160,18 @@ def unknown_signature(signature: str, known: Iterable[str]) -> InvalidInputError
     return InvalidInputError(f"expected a signature of {names}. Received: {signature!r}")
 
 
-def signature_input(
-    signature: str, inputs: Mapping[str, Mapping[str, tuple[str, tuple[int | None, ...]]]]
-) -> SignatureInput:
+def signature_input(signature: str, served: ServedSignature) -> SignatureInput:
     """Return the single input of a signature.
 
-    Args:
-        signature: name of the signature.
-        inputs: for every signature of the model, the dtype (TF Serving's name) and shape of each
-            input, by input name.
-
     Raises:
-        InvalidInputError: the signature does not exist, or does not have exactly one input of a
-            supported dtype.
+        InvalidInputError: it does not have exactly one input of a supported dtype.
     """
-    if signature not in inputs:
-        raise unknown_signature(signature, inputs)
-    if len(inputs[signature]) != 1:
+    if len(served.inputs) != 1:
         raise InvalidInputError(
             f"expected a signature with one input. Received: {signature!r}, which has "
-            f"{len(inputs[signature])}"
+            f"{len(served.inputs)}"
         )
-    ((name, (dtype, shape)),) = inputs[signature].items()
+    ((name, (dtype, shape)),) = served.inputs.items()
     if dtype not in _DTYPES:
         raise InvalidInputError(
             f"expected a signature that takes images. Received: {signature!r}, which takes {dtype}"

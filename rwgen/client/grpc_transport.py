@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,12 @@ from numpy.typing import NDArray
 from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2, prediction_service_pb2_grpc
 
-from rwgen.client.config import ClientConfig, Outputs, ServedModel, SignatureInput, signature_input
+from rwgen.client.config import ClientConfig, Outputs, ServedModel, ServedSignature
 from rwgen.errors import InvalidInputError, ServerError
 
-_METHOD = {"service": "tensorflow.serving.PredictionService"}
+_RECONNECT_MILLISECONDS = (100, 5_000)
+"""Shortest and longest wait before gRPC connects again, during which calls fail at once. Its own
+waits, of one second to two minutes, outlast all attempts."""
 
 
 class GrpcTransport:
@@ -28,22 +29,14 @@ class GrpcTransport:
         Raises:
             InvalidInputError: the root certificates cannot be read.
         """
-        self._served, self._timeout = served, config.timeout
-        policy = {
-            "maxAttempts": config.max_attempts,
-            "initialBackoff": f"{config.first_wait}s",
-            "maxBackoff": f"{config.first_wait * 2**config.max_attempts}s",
-            "backoffMultiplier": 2,
-            "retryableStatusCodes": ["UNAVAILABLE"],
-        }
-        service: dict[str, Any] = {"methodConfig": [{"name": [_METHOD]}]}
-        if config.max_attempts > 1:
-            service["methodConfig"][0]["retryPolicy"] = policy
+        self._served = served
+        shortest, longest = _RECONNECT_MILLISECONDS
         channel_options = [
             # Features of large images exceed gRPC's default of 4 MiB.
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
-            ("grpc.service_config", json.dumps(service)),
+            ("grpc.initial_reconnect_backoff_ms", shortest),
+            ("grpc.max_reconnect_backoff_ms", longest),
         ]
         if served.scheme == "grpcs":
             credentials = grpc.ssl_channel_credentials(_read(config.root_certificates))
@@ -51,46 +44,43 @@ class GrpcTransport:
         else:
             self._channel = grpc.insecure_channel(served.address, channel_options)
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
-        self._known: Mapping[str, Any] = {}
 
-    def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
+    def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: tuple[str, ...],
+        timeout: float,
+    ) -> Outputs:
         """Run a signature on input tensors by name."""
+        del outputs  # the response names them
         request = predict_pb2.PredictRequest()
         self._address(request.model_spec)
         request.model_spec.signature_name = signature
         for name, tensor in inputs.items():
             request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor))
-        response = self._call(self._stub.Predict, request)
+        response = _call(self._stub.Predict, request, timeout)
         return {name: tf.make_ndarray(value) for name, value in response.outputs.items()}
 
-    def input_of(self, signature: str) -> SignatureInput:
-        """Return name, dtype and shape of a signature's single input."""
-        found = {
-            name: {key: (_dtype_name(t), _shape(t)) for key, t in definition.inputs.items()}
-            for name, definition in self._definitions(signature).items()
+    def signatures(self, timeout: float) -> dict[str, ServedSignature]:
+        """Return all signatures by name."""
+        request = get_model_metadata_pb2.GetModelMetadataRequest()
+        self._address(request.model_spec)
+        request.metadata_field.append("signature_def")
+        response = _call(self._stub.GetModelMetadata, request, timeout)
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(definitions)
+        return {
+            name: ServedSignature(
+                {key: (_dtype_name(t), _shape(t)) for key, t in definition.inputs.items()},
+                tuple(definition.outputs),
+            )
+            for name, definition in definitions.signature_def.items()
         }
-        return signature_input(signature, found)
-
-    def outputs_of(self, signature: str) -> tuple[str, ...]:
-        """Return the names of a signature's outputs."""
-        self.input_of(signature)  # refuses an unknown signature
-        return tuple(self._definitions(signature)[signature].outputs)
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections. Calls in progress fail with CANCELLED."""
         self._channel.close()
-
-    def _definitions(self, signature: str) -> Mapping[str, Any]:
-        """All signatures by name, asked for again while one of this name is not among them."""
-        if signature not in self._known:
-            request = get_model_metadata_pb2.GetModelMetadataRequest()
-            self._address(request.model_spec)
-            request.metadata_field.append("signature_def")
-            response = self._call(self._stub.GetModelMetadata, request)
-            signatures = get_model_metadata_pb2.SignatureDefMap()
-            response.metadata["signature_def"].Unpack(signatures)
-            self._known = dict(signatures.signature_def)
-        return self._known
 
     def _address(self, spec: Any) -> None:
         spec.name = self._served.name
@@ -99,11 +89,14 @@ class GrpcTransport:
         if self._served.label is not None:
             spec.version_label = self._served.label
 
-    def _call(self, method: Any, request: Any) -> Any:
-        try:
-            return method(request, timeout=self._timeout)
-        except grpc.RpcError as error:
-            raise ServerError(error.code().name, error.details() or "") from None
+
+def _call(method: Any, request: Any, timeout: float) -> Any:
+    try:
+        return method(request, timeout=timeout)
+    except grpc.RpcError as error:
+        raise ServerError(error.code().name, error.details() or "") from None
+    except ValueError as error:  # the channel was closed meanwhile
+        raise ServerError("CANCELLED", str(error)) from None
 
 
 def _dtype_name(tensor: Any) -> str:

@@ -12,10 +12,14 @@ import numpy as np
 import urllib3
 from numpy.typing import NDArray
 
-from rwgen.client.config import ClientConfig, Outputs, ServedModel, SignatureInput, signature_input
+from rwgen.client.config import (
+    MAX_CONNECTIONS,
+    ClientConfig,
+    Outputs,
+    ServedModel,
+    ServedSignature,
+)
 from rwgen.errors import ServerError
-
-_UNAVAILABLE = 503
 
 _CODE_OF = {
     400: "INVALID_ARGUMENT",
@@ -40,66 +44,51 @@ class RestTransport:
             self._url += f"/versions/{served.version}"
         if served.label is not None:
             self._url += f"/labels/{quote(served.label, safe='')}"
-        retries = urllib3.Retry(
-            total=config.max_attempts - 1,
-            read=0,
-            redirect=0,
-            other=0,
-            status_forcelist=[_UNAVAILABLE],
-            allowed_methods=None,
-            # urllib3 waits from the third attempt on: twice this value, then doubled each time.
-            backoff_factor=config.first_wait,
-            raise_on_status=False,
-        )
         self._pool = urllib3.PoolManager(
-            retries=retries,
-            timeout=urllib3.Timeout(total=config.timeout),
+            retries=False,
             ca_certs=config.root_certificates,
-            maxsize=16,
+            maxsize=MAX_CONNECTIONS,
         )
-        self._known: dict[str, Any] = {}
 
-    def predict(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> Outputs:
+    def predict(
+        self,
+        signature: str,
+        inputs: Mapping[str, NDArray[Any]],
+        outputs: tuple[str, ...],
+        timeout: float,
+    ) -> Outputs:
         """Run a signature on input tensors by name."""
         values = {name: _to_json(tensor) for name, tensor in inputs.items()}
         body = json.dumps({"signature_name": signature, "inputs": values}).encode()
-        outputs = self._call("POST", ":predict", body)["outputs"]
-        if not isinstance(outputs, dict):  # a signature with one output
-            (name,) = self._signatures()[signature]["outputs"]
-            outputs = {name: outputs}
-        return {name: np.asarray(value, np.float32) for name, value in outputs.items()}
+        results = self._call("POST", ":predict", timeout, body)["outputs"]
+        if not isinstance(results, dict):  # a signature with one output
+            (name,) = outputs
+            results = {name: results}
+        return {name: np.asarray(value, np.float32) for name, value in results.items()}
 
-    def input_of(self, signature: str) -> SignatureInput:
-        """Return name, dtype and shape of a signature's single input."""
-        found = {
-            name: {
-                key: (tensor["dtype"], _shape(tensor)) for key, tensor in parts["inputs"].items()
-            }
-            for name, parts in self._signatures().items()
+    def signatures(self, timeout: float) -> dict[str, ServedSignature]:
+        """Return all signatures by name."""
+        metadata = self._call("GET", "/metadata", timeout)["metadata"]
+        return {
+            name: ServedSignature(
+                {key: (tensor["dtype"], _shape(tensor)) for key, tensor in parts["inputs"].items()},
+                tuple(parts["outputs"]),
+            )
+            for name, parts in metadata["signature_def"]["signature_def"].items()
         }
-        return signature_input(signature, found)
-
-    def outputs_of(self, signature: str) -> tuple[str, ...]:
-        """Return the names of a signature's outputs."""
-        self.input_of(signature)  # refuses an unknown signature
-        return tuple(self._signatures()[signature]["outputs"])
 
     def close(self) -> None:
         """Close all connections."""
         self._pool.clear()
 
-    def _signatures(self) -> dict[str, Any]:
-        if not self._known:
-            metadata = self._call("GET", "/metadata")["metadata"]
-            self._known = metadata["signature_def"]["signature_def"]
-        return self._known
-
-    def _call(self, method: str, path: str, body: bytes | None = None) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, timeout: float, body: bytes | None = None
+    ) -> dict[str, Any]:
+        limit = urllib3.Timeout(total=timeout)
         try:
-            response = self._pool.request(method, self._url + path, body=body)
+            response = self._pool.request(method, self._url + path, body=body, timeout=limit)
         except urllib3.exceptions.HTTPError as error:
-            cause = getattr(error, "reason", None) or error
-            late = isinstance(cause, urllib3.exceptions.ReadTimeoutError)
+            late = isinstance(error, urllib3.exceptions.ReadTimeoutError)
             code = "DEADLINE_EXCEEDED" if late else "UNAVAILABLE"
             raise ServerError(code, f"{self._url}: {error}") from None
         try:

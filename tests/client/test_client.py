@@ -98,7 +98,7 @@ def test_a_server_a_model_and_a_network_give_the_same(server, model, network, sc
 
 def test_messages_may_be_larger_than_grpcs_default(server):
     images = batch(100)
-    with FeaturesClient(url(server, "grpc")) as client:
+    with FeaturesClient(url(server, "grpc"), ClientConfig(images_per_request=None)) as client:
         features = client.predict("features", images)
     assert sum(value.nbytes for value in features.values()) > 4 << 20
 
@@ -231,6 +231,10 @@ def test_only_an_unavailable_server_is_asked_again(flaky):
     assert waits[1] >= 0.02
     flaky.calls.clear()
     assert flaky_call(flaky, [503], max_attempts=3) == ("UNAVAILABLE", 3)
+    flaky.calls.clear()
+    code, calls = flaky_call(flaky, [503], max_attempts=1000, timeout=0.3)
+    assert code == "UNAVAILABLE"
+    assert calls < 10  # each wait is twice as long, and none goes beyond the timeout
     for status, code in (
         (400, "INVALID_ARGUMENT"),
         (404, "NOT_FOUND"),
@@ -245,9 +249,9 @@ def test_only_an_unavailable_server_is_asked_again(flaky):
 def test_a_slow_server_is_given_up(flaky):
     flaky.answers = [None]
     served = parse_url(f"http://127.0.0.1:{flaky.server_address[1]}/v1/models/m")
-    transport = RestTransport(served, ClientConfig(timeout=0.2))
+    transport = RestTransport(served, ClientConfig())
     with pytest.raises(ServerError) as caught:
-        transport.predict("pooled", {"images": np.zeros((1,), np.uint8)})
+        transport.predict("pooled", {"images": np.zeros((1,), np.uint8)}, ("pool1",), 0.2)
     transport.close()
     assert caught.value.code == "DEADLINE_EXCEEDED"
     assert len(flaky.calls) <= 1
@@ -277,7 +281,13 @@ def test_other_urls_are_refused(text):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"timeout": 0}, {"timeout": float("nan")}, {"first_wait": 0.001}, {"max_attempts": 6}],
+    [
+        {"timeout": 0},
+        {"timeout": float("nan")},
+        {"first_wait": 0},
+        {"max_attempts": 0},
+        {"images_per_request": 0},
+    ],
 )
 def test_settings_are_checked(settings):
     with pytest.raises(rwgen.InvalidInputError, match=next(iter(settings))):
