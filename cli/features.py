@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json as json_module
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import numpy as np
 import typer
@@ -20,17 +21,22 @@ from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
-from rwgen.errors import ImageError, InvalidInputError, RwgenError, ServerError
-from rwgen.export.config import JPEG_START, PNG_START, ExportConfig
+from rwgen.client.extraction import Extraction, SourceConfig, open_source
+from rwgen.client.ray_shards import (
+    RETRIES,
+    ShardJob,
+    extract_on_ray,
+    open_on_one_core,
+)
+from rwgen.client.shards import FORMATS, ShardFormat, Shards, encoded_npz
+from rwgen.errors import InvalidInputError
+from rwgen.export.config import ExportConfig
 from rwgen.files import atomic_write
-from rwgen.images import read_image, resize_image
 from rwgen.network.lookup import load_recipe
-
-if TYPE_CHECKING:
-    from rwgen.client.local import FeatureSource
 
 DEFAULT_SIDE = 224
 DEFAULT_BATCH = 8
+DEFAULT_SHARD = 512
 SUFFIXES = (".npz", ".npy", ".json")
 
 IMAGE_SUFFIXES = (
@@ -66,7 +72,8 @@ def features(
             "--output",
             "-o",
             metavar="FILE",
-            help="File to write: .npz and .json contain all layers and file names, .npy one layer.",
+            help="File to write: .npz and .json contain all layers and file names, .npy one layer. "
+            "With --ray, a folder.",
         ),
     ],
     server: Annotated[
@@ -109,6 +116,21 @@ def features(
             metavar="FILE.pem", help="Certificate authorities to trust, for https and grpcs."
         ),
     ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Compute on a Ray cluster: local (start one), auto (running one) or "
+            "ray://HOST:PORT. --output is then a folder, and all machines must see it and the "
+            "images.",
+        ),
+    ] = None,
+    shards: Annotated[
+        ShardFormat, typer.Option(help="Format of the files that --ray writes.")
+    ] = FORMATS[0],
+    shard_size: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Number of images in a file, with --ray.")
+    ] = DEFAULT_SHARD,
     force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
@@ -117,8 +139,17 @@ def features(
 
     An image that cannot be used is left out and named at the end; the exit code is then 1. Hidden
     files in folders are passed over.
+
+    With --ray, images are computed in processes of a cluster and written in shards to the folder
+    --output. The same command computes what is missing there, so it also resumes a run that was
+    killed.
     """
-    path = _destination(output)
+    path = _destination(output) if ray is None else Path(output)
+    if ray is not None:
+        _check_folder(output, force)
+    elif shard_size != DEFAULT_SHARD or shards != FORMATS[0]:
+        option = "--shards" if shards != FORMATS[0] else "--shard-size"
+        raise InvalidInputError(f"{option}: expected --ray too. Received: none")
     check_new("--output", output, force)
     sources = {"--server": server, "--model": model, "--network": network}
     given = [option for option, value in sources.items() if value is not None]
@@ -132,10 +163,15 @@ def features(
     files = _files(images)
     wanted = options.parse_size(size) if size is not None else None
     words = options.split_layers(layers) or _EXPORT.layers
-    # The signatures of this configuration are not used.
-    export = ExportConfig(layers=words, signatures=("features",), size=wanted)
-    config = ClientConfig(
-        timeout=timeout, images_per_request=batch_size, root_certificates=root_certificates
+    where = SourceConfig(
+        server=server,
+        model=model,
+        network=network,
+        # The signatures of this configuration are not used.
+        export=ExportConfig(layers=words, signatures=("features",), size=wanted),
+        client=ClientConfig(
+            timeout=timeout, images_per_request=batch_size, root_certificates=root_certificates
+        ),
     )
     if server is not None:
         parse_url(server)
@@ -143,25 +179,64 @@ def features(
         load_recipe(network).topology.check_image_size(words, wanted, "a --size")
     with contextlib.ExitStack() as stack:
         with native_stderr_hidden():
-            source = _source(stack, server, model, network, export, config)
+            source = stack.enter_context(open_source(where))
             _, dtype, shape = source.input_of(signature)
             returned = source.outputs_of(signature)
-        if path.suffix == ".npy" and len(returned) != 1:
+        if path.suffix == ".npy" and ray is None and len(returned) != 1:
             raise InvalidInputError(
                 "--output: expected .npz or .json for several layers. Received: .npy for "
                 f"{', '.join(returned)}"
             )
         target = None if dtype.hasobject else _target_size(wanted, shape)
-        found = _Features(source, signature, dtype, target)
-        for start in range(0, len(files), batch_size):
+        if ray is None:
+            found = _extracted(
+                Extraction(source, signature, dtype, target), files, batch_size, quiet
+            )
+            return _written(found, files, output, quiet, json)
+    where = where.for_any_folder()
+    job = ShardJob(
+        Shards(path, shards),
+        functools.partial(open_on_one_core, where),
+        signature,
+        target,
+        batch_size,
+        shard_size,
+    )
+    job.shards.begin(
+        {
+            **where.identity(),
+            "signature": signature,
+            "size": f"{target[1]}x{target[0]}" if target else size,
+        }
+    )
+    return _in_shards(files, job, ray, quiet, json)
+
+
+def _extracted(
+    found: Extraction, files: Sequence[Path], batch_size: int, quiet: bool
+) -> Extraction:
+    """Compute the features of all files, with a line for each batch."""
+    for start in range(0, len(files), batch_size):
+        before = found.too_large
+        with native_stderr_hidden():  # libtiff
             found.add(files[start : start + batch_size])
-            if found.failure is not None:
-                break
-            if found.files and not quiet and sys.stderr is not None:
-                done = min(start + batch_size, len(files))
-                print(f"{done}/{len(files)} images", file=sys.stderr)
+        if found.too_large != before:
+            say(
+                f"a request of {found.too_large} images is too large for the server; each is sent "
+                "alone; a smaller --batch-size saves the attempts"
+            )
+        if found.failure is not None:
+            break
+        if found.files and not quiet and sys.stderr is not None:
+            done = min(start + batch_size, len(files))
+            print(f"{done}/{len(files)} images", file=sys.stderr)
+    return found
+
+
+def _written(found: Extraction, files: Sequence[Path], output: str, quiet: bool, json: bool) -> int:
+    """Write one file, say what is not in it, and return the exit code."""
     for file, error in found.left_out:
-        say(str(error) if str(file) in str(error) else f"{file}: {error}")
+        _say_left_out(str(file), str(error))
     if found.failure is not None:
         if not found.files:
             raise found.failure
@@ -175,7 +250,7 @@ def features(
         return EXIT_USAGE if invalid else EXIT_FAILED
     outputs = found.outputs()
     names = [str(file) for file in found.files]
-    atomic_write(path, _encoded(path.suffix, names, outputs))
+    atomic_write(output, _encoded(Path(output).suffix, names, outputs))
     complete = len(names) == len(files)
     if not quiet or not complete:
         say(f"wrote {output} with {len(names)} of {len(files)} images")
@@ -187,112 +262,76 @@ def features(
     return 0 if complete else EXIT_FAILED
 
 
-class _Features:
-    """Features of the images that have some; the others are left out.
-
-    Attributes:
-        files: images whose features are computed.
-        left_out: images that have none, and why.
-        failure: why no more features can be computed, or None.
-        failed_at: the first image that none can be computed for then.
-    """
-
-    def __init__(
-        self,
-        source: FeatureSource,
-        signature: str,
-        dtype: np.dtype[Any],
-        size: tuple[int, int] | None,
-    ) -> None:
-        """Compute nothing yet.
-
-        Args:
-            source: where features come from.
-            signature: what it runs.
-            dtype: of the signature's input, object for encoded images.
-            size: (height, width) that images are resized to; None sends them encoded.
-        """
-        self._source, self._signature = source, signature
-        self._dtype, self._size = dtype, size
-        self._parts: list[dict[str, NDArray[Any]]] = []
-        self.files: list[Path] = []
-        self.left_out: list[tuple[Path, RwgenError]] = []
-        self.failure: RwgenError | None = None
-        self.failed_at = Path()
-        self._said = False
-
-    def add(self, files: Sequence[Path]) -> None:
-        """Compute the features of one batch, or note why there are none."""
-        loaded = []
-        for file in files:
-            try:
-                loaded.append((file, self._load(file)))
-            except ImageError as error:
-                self.left_out.append((file, error))
-        if loaded:
-            self._predict(loaded)
-
-    def outputs(self) -> dict[str, NDArray[Any]]:
-        """Features of `files` by layer, [images, ...]."""
-        return {
-            name: np.concatenate([part[name] for part in self._parts]) for name in self._parts[0]
+def _in_shards(files: Sequence[Path], job: ShardJob, address: str, quiet: bool, json: bool) -> int:
+    """Add what is missing to a folder of shards, say what it lacks, and return the exit code."""
+    names = list(dict.fromkeys(str(file.absolute()) for file in files))
+    before = job.shards.finished()
+    missing = [name for name in names if name not in before]
+    left_out = {name: f"{name}: expected a name in UTF-8" for name in missing if not _is_text(name)}
+    wanted = [name for name in missing if name not in left_out]
+    done, failure = len(names) - len(wanted), None
+    reports = extract_on_ray(wanted, job, address)
+    with native_stderr_hidden() as shown, contextlib.closing(reports):  # Ray has no quiet mode
+        for report in reports:
+            done += report.images
+            left_out |= report.left_out
+            failure = report.failure
+            if failure is not None:
+                break
+            if not quiet and shown is not None:
+                print(f"{done}/{len(names)} images", file=shown)
+    job.shards.clear()
+    shards = job.shards.finished()
+    for name, reason in left_out.items():
+        _say_left_out(name, reason)
+    lacking = [name for name in names if name not in shards]
+    lost = [name for name in lacking if name not in left_out]
+    if failure is not None:
+        say(failure)
+    elif lost:
+        say(
+            f"{lost[0]} and {len(lost) - 1} more: expected workers to finish. Received: some that "
+            f"ended at a shard {RETRIES + 1} times; use --shard-size 1 to find the image, or less "
+            "memory"
+        )
+    present = len(names) - len(lacking)
+    if not quiet or lacking:
+        say(f"wrote {job.shards.folder} with {present} of {len(names)} images")
+    if json:
+        values = {
+            "output": str(job.shards.folder),
+            "images": len(names),
+            "computed": len(missing) - len(lacking),
+            "left_out": lacking,
+            "shards": len(set(shards.values())),
         }
-
-    def _load(self, file: Path) -> NDArray[Any]:
-        """The encoded image [], or its pixels [height, width, 3]."""
-        if self._size is None:
-            return np.array(_read_bytes(file), self._dtype)
-        with native_stderr_hidden():  # libtiff
-            pixels = resize_image(read_image(file), *self._size)
-        return (np.rint(pixels) if self._dtype == np.uint8 else pixels).astype(self._dtype)
-
-    def _predict(self, loaded: Sequence[tuple[Path, NDArray[Any]]]) -> None:
-        batch = np.stack([image for _, image in loaded])
-        try:
-            part = self._source.predict(self._signature, batch)
-        except (InvalidInputError, ServerError) as error:
-            if not self._is_about_images(error):
-                self.failure, self.failed_at = error, loaded[0][0]
-            elif len(loaded) == 1:
-                self.left_out.append((loaded[0][0], error))
-            else:
-                if getattr(error, "code", "") == "RESOURCE_EXHAUSTED" and not self._said:
-                    self._said = True
-                    say(
-                        f"a request of {len(loaded)} images is too large for the server; each is "
-                        "sent alone; a smaller --batch-size saves the attempts"
-                    )
-                for item in loaded:  # only one of them may be at fault
-                    if self.failure is None:
-                        self._predict([item])
-        else:
-            self._parts.append(part)
-            self.files += [file for file, _ in loaded]
-
-    def _is_about_images(self, error: RwgenError) -> bool:
-        """Whether another image may do; arrays of equal size do or fail together."""
-        code = getattr(error, "code", "INVALID_ARGUMENT")
-        too_large = code == "RESOURCE_EXHAUSTED"
-        return too_large or (self._size is None and code == "INVALID_ARGUMENT")
+        print(json_module.dumps(values))
+    return EXIT_FAILED if lacking else 0
 
 
-def _source(
-    stack: contextlib.ExitStack,
-    server: str | None,
-    model: str | None,
-    network: str | None,
-    export: ExportConfig,
-    config: ClientConfig,
-) -> FeatureSource:
-    if server is not None:
-        from rwgen.client.client import FeaturesClient
+def _is_text(name: str) -> bool:
+    """Whether a name can be a text in a table; on Linux, names are any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
-        return stack.enter_context(FeaturesClient(server, config))
-    from rwgen.client.local import NetworkSource, SavedModelSource
 
-    if model is not None:
-        return SavedModelSource(model)
-    return NetworkSource(str(network), export)
+def _say_left_out(file: str, reason: str) -> None:
+    say(reason if file in reason else f"{file}: {reason}")
+
+
+def _check_folder(output: str, force: bool) -> None:
+    if force:
+        raise InvalidInputError(
+            "--force: expected no --force with --ray, which adds only what is missing; remove the "
+            f"folder to start again. Received: --output {output}"
+        )
+    if not Path(output).is_dir():
+        check_place("--output", output)
+    if Path(output).is_file():
+        raise unexpected("--output", "a folder, with --ray", output)
 
 
 def _destination(output: str) -> Path:
@@ -338,28 +377,13 @@ def _target_size(wanted: tuple[int, int] | None, shape: tuple[int | None, ...]) 
     return height, width
 
 
-def _read_bytes(file: Path) -> bytes:
-    try:
-        data = file.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ImageError(f"expected a readable image. Received: {str(file)!r} ({reason})") from None
-    if not data.startswith((JPEG_START, PNG_START)):
-        raise ImageError(
-            "--signature features_from_bytes: expected JPEG and PNG files. "
-            f"Received: {str(file)!r}; other signatures take every format"
-        )
-    return data
-
-
 def _encoded(suffix: str, names: list[str], outputs: dict[str, NDArray[Any]]) -> bytes:
     if suffix == ".json":
         features = {name: value.tolist() for name, value in outputs.items()}
         return json_module.dumps({"files": names, "features": features}).encode()
-    file = io.BytesIO()
     if suffix == ".npz":
-        np.savez(file, files=np.array(names), **outputs)  # type: ignore[arg-type]
-        return file.getvalue()
+        return encoded_npz(names, outputs)
+    file = io.BytesIO()
     (value,) = outputs.values()
     np.save(file, value)
     return file.getvalue()

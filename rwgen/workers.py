@@ -96,20 +96,15 @@ def _end_with_the_parent() -> None:
 
 
 @contextlib.contextmanager
-def ray_runner(address: str) -> Iterator[Runner]:
-    """Run functions in processes of a Ray cluster, one core each.
+def ray_cluster(address: str) -> Iterator[None]:
+    """Connect to a Ray cluster, or start one, for the time of the context.
 
     Args:
         address: Address for `ray.init`: `local` starts a cluster on this machine, `auto` connects
-            to the running one, `ray://HOST:PORT` to one elsewhere.
-
-    Yields:
-        A runner for functions and values that can be pickled. rwgen must be installed on the
-        cluster.
+            to the running one, `ray://HOST:PORT` to one elsewhere. rwgen must be installed on it.
 
     Raises:
         InvalidInputError: Ray is not installed, or the cluster cannot be reached.
-        WorkerError: A process was lost.
     """
     try:
         import ray
@@ -124,22 +119,42 @@ def ray_runner(address: str) -> Iterator[Runner]:
         raise InvalidInputError(
             f"expected a Ray cluster at {address!r}. Received: {' '.join(str(error).split())}"
         ) from None
-
-    def run(function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
-        remote = ray.remote(max_calls=CALLS_PER_PROCESS)(function)
-        for reference in [remote.remote(value) for value in values]:
-            yield ray.get(reference)
-
     try:
-        yield run
-    except ray.exceptions.RayTaskError as error:
-        raise error.as_instanceof_cause() from None
-    except ray.exceptions.RayError as error:
-        raise WorkerError(
-            f"expected worker processes to finish. Received: {' '.join(str(error).split())}"
-        ) from None
+        yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def ray_runner(address: str) -> Iterator[Runner]:
+    """Run functions in processes of a Ray cluster, one core each.
+
+    Args:
+        address: Address of the cluster, see `ray_cluster`.
+
+    Yields:
+        A runner for functions and values that can be pickled.
+
+    Raises:
+        InvalidInputError: Ray is not installed, or the cluster cannot be reached.
+        WorkerError: A process was lost.
+    """
+    with ray_cluster(address):
+        import ray
+
+        def run(function: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+            remote = ray.remote(max_calls=CALLS_PER_PROCESS)(function)
+            for reference in [remote.remote(value) for value in values]:
+                yield ray.get(reference)
+
+        try:
+            yield run
+        except ray.exceptions.RayTaskError as error:
+            raise error.as_instanceof_cause() from None
+        except ray.exceptions.RayError as error:
+            raise WorkerError(
+                f"expected worker processes to finish. Received: {' '.join(str(error).split())}"
+            ) from None
 
 
 def _connect(address: str) -> None:
