@@ -25,6 +25,7 @@ from rwgen.client.extraction import Extraction, SourceConfig, open_source
 from rwgen.client.ray_shards import (
     RETRIES,
     ShardJob,
+    check_ray_data,
     extract_on_ray,
     open_on_one_core,
 )
@@ -146,6 +147,7 @@ def features(
     """
     path = _destination(output) if ray is None else Path(output)
     if ray is not None:
+        check_ray_data()
         _check_folder(output, force)
     elif shard_size != DEFAULT_SHARD or shards != FORMATS[0]:
         option = "--shards" if shards != FORMATS[0] else "--shard-size"
@@ -195,7 +197,7 @@ def features(
             return _written(found, files, output, quiet, json)
     where = where.for_any_folder()
     job = ShardJob(
-        Shards(path, shards),
+        Shards(path.absolute(), shards),
         functools.partial(open_on_one_core, where),
         signature,
         target,
@@ -209,7 +211,7 @@ def features(
             "size": f"{target[1]}x{target[0]}" if target else size,
         }
     )
-    return _in_shards(files, job, ray, quiet, json)
+    return _in_shards(files, job, ray, output, quiet, json)
 
 
 def _extracted(
@@ -262,7 +264,9 @@ def _written(found: Extraction, files: Sequence[Path], output: str, quiet: bool,
     return 0 if complete else EXIT_FAILED
 
 
-def _in_shards(files: Sequence[Path], job: ShardJob, address: str, quiet: bool, json: bool) -> int:
+def _in_shards(
+    files: Sequence[Path], job: ShardJob, address: str, output: str, quiet: bool, json: bool
+) -> int:
     """Add what is missing to a folder of shards, say what it lacks, and return the exit code."""
     names = list(dict.fromkeys(str(file.absolute()) for file in files))
     before = job.shards.finished()
@@ -296,10 +300,10 @@ def _in_shards(files: Sequence[Path], job: ShardJob, address: str, quiet: bool, 
         )
     present = len(names) - len(lacking)
     if not quiet or lacking:
-        say(f"wrote {job.shards.folder} with {present} of {len(names)} images")
+        say(f"wrote {output} with {present} of {len(names)} images")
     if json:
         values = {
-            "output": str(job.shards.folder),
+            "output": output,
             "images": len(names),
             "computed": len(missing) - len(lacking),
             "left_out": lacking,

@@ -35,6 +35,8 @@ class GrpcTransport:
             # Features of large images exceed gRPC's default of 4 MiB.
             ("grpc.max_send_message_length", -1),
             ("grpc.max_receive_message_length", -1),
+            # Over all addresses of a name, such as the replicas behind a headless service.
+            ("grpc.lb_policy_name", "round_robin"),
             ("grpc.initial_reconnect_backoff_ms", shortest),
             ("grpc.max_reconnect_backoff_ms", longest),
         ]

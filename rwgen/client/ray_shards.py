@@ -8,6 +8,7 @@ same file, and the folder alone tells what is computed.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from rwgen.client.extraction import Extraction, SourceConfig, open_source
 from rwgen.client.shards import Shards
-from rwgen.errors import RwgenError, WorkerError
+from rwgen.errors import InvalidInputError, RwgenError, WorkerError
 from rwgen.workers import ray_cluster
 
 if TYPE_CHECKING:
@@ -61,6 +62,20 @@ class ShardReport:
     images: int
     left_out: tuple[tuple[str, str], ...]
     failure: str | None = None
+
+
+def check_ray_data() -> None:
+    """Check that Ray Data is installed, without importing it.
+
+    Raises:
+        InvalidInputError: it is not.
+    """
+    for package in ("ray", "pyarrow"):
+        if importlib.util.find_spec(package) is None:
+            raise InvalidInputError(
+                f"--ray: expected Ray Data to be installed. Received: no package {package}; "
+                'pip install "rwgen[ray]"'
+            )
 
 
 def extract_on_ray(files: Sequence[str], job: ShardJob, address: str) -> Generator[ShardReport]:

@@ -48,6 +48,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             yield ShardReport(report["images"], tuple(report["left_out"]), report["failure"])
 
     monkeypatch.setattr("rwgen.cli.features.extract_on_ray", extract_here)
+    monkeypatch.setattr("rwgen.cli.features.check_ray_data", lambda: None)
     one_core = "rwgen.cli.features.open_on_one_core"  # TensorFlow has begun with more
     monkeypatch.setattr(one_core, rwgen.client.extraction.open_source)
     return computed
@@ -120,7 +121,6 @@ def test_other_settings_are_refused(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--ray", "local", "--force"), "--force: expected no --force with --ray"),
         (("--shards", "npz"), "--shards: expected --ray too"),
         (("--shard-size", "3"), "--shard-size: expected --ray too"),
     ],
@@ -139,6 +139,7 @@ def test_a_folder_for_shards_is_checked(
 ) -> None:
     arguments = (folder, *SMALL, "--ray", "local", "-o")
     assert "--output" in refused("features", *arguments, folder / "0.png")
+    assert "--force: expected no --force" in refused("features", *arguments, folder, "--force")
     assert "--output" in refused("features", *arguments, folder / "none" / "out")
     assert "new or empty folder" in refused("features", *arguments, folder)
     assert computed == []
@@ -148,12 +149,23 @@ def test_a_worker_that_ends_at_every_attempt_is_reported(
     call: Callable[..., Any], folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("rwgen.cli.features.extract_on_ray", lambda *_: (_ for _ in ()))
+    monkeypatch.setattr("rwgen.cli.features.check_ray_data", lambda: None)
     run = call("features", folder, "-o", tmp_path / "out", *SMALL, "--ray", "local")
     assert run.code == 1
     first, last = run.err.splitlines()
     assert f"{folder / '0.png'} and 6 more: " in first
     assert "--shard-size 1" in first
     assert last == f"rwgen: wrote {tmp_path / 'out'} with 0 of 7 images"
+
+
+@pytest.mark.parametrize("package", ["ray", "pyarrow"])
+def test_without_ray_data_the_way_to_install_it_is_told(
+    refused: Callable[..., str], folder: Path, monkeypatch: pytest.MonkeyPatch, package: str
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    line = refused("features", folder, "-o", folder / "out", *SMALL, "--ray", "local")
+    assert "rwgen[ray]" in line
+    assert not (folder / "out").exists()
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ OPTIONS = {
               "--tls-certificate", "--quiet"),
     "features": ("--output", "--server", "--model", "--network", "--layer", "--layers",
                  "--signature", "--size", "--batch-size", "--timeout", "--root-certificates",
-                 "--force", "--quiet", "--json"),
+                 "--ray", "--shards", "--shard-size", "--force", "--quiet", "--json"),
     "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.

@@ -80,8 +80,10 @@ def runs(monkeypatch):
         before = staticmethod(lambda number: None)
 
     runs = Runs()
+    runs.models = set()
 
     def noted(servable, signature, inputs):
+        runs.models.add(id(servable))
         number = int(inputs["images"].flat[0])
         runs.append(number)
         runs.before(number)
@@ -158,6 +160,25 @@ def test_a_call_that_grpc_cancels_is_made_again():
         np.testing.assert_array_equal(few.predict("features", images)["pool1"], images)
     assert len(calls) == 3
     server.stop(None).wait()
+
+
+def test_requests_go_to_all_replicas_and_to_those_that_are_left(folder, runs, monkeypatch):
+    connect = grpc.insecure_channel
+    with serving(folder) as first, serving(folder) as second:
+        ports = [first.grpc_port, second.grpc_port]
+        # A name of two addresses; a name server gives addresses of one port only.
+        both = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
+        monkeypatch.setattr(grpc, "insecure_channel", lambda _, options: connect(both, options))
+        with FeaturesClient("grpc://replicas/v1/models/echo", PATIENT) as client:
+            images = images_of(1, side=2)
+
+            def each_has_answered():
+                client.predict("features", images)
+                return len(runs.models) == 2
+
+            eventually(each_has_answered)
+            first.stop()
+            np.testing.assert_array_equal(client.predict("features", images)["pool1"], images)
 
 
 class Proxy:

@@ -43,6 +43,7 @@ def container(request):
     assert [document["kind"] for document in documents] == ["Deployment", "Service"]
     spec = deployment["spec"]["template"]["spec"]
     (container,) = spec["containers"]
+    assert service["spec"]["clusterIP"] == "None"  # a name for all replicas, see docs/serving.md
     assert service["spec"]["selector"] == deployment["spec"]["selector"]["matchLabels"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {
         volume["name"] for volume in spec["volumes"]
