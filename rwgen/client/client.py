@@ -34,6 +34,7 @@ connection was lost. CANCELLED is what gRPC itself answers to calls that reach a
 this client cancels none."""
 
 _JITTER = 0.2
+_LEAST_SECONDS = 0.001
 _Result = TypeVar("_Result")
 
 
@@ -162,11 +163,12 @@ class FeaturesClient:
     def _signature(self, name: str) -> ServedSignature:
         """A signature; all are asked for again while none has this name."""
         self._check_open()
-        if name not in self._known:
-            self._known = self._retried(self._transport.signatures)
-        if name not in self._known:
-            raise unknown_signature(name, self._known)
-        return self._known[name]
+        known = self._known  # another thread may replace them
+        if name not in known:
+            self._known = known = self._retried(self._transport.signatures)
+        if name not in known:
+            raise unknown_signature(name, known)
+        return known[name]
 
     def _retried(self, call: Callable[[float], _Result]) -> _Result:
         """Call a function with the seconds that are left, again while the server is unavailable."""
@@ -175,7 +177,7 @@ class FeaturesClient:
         while True:
             self._check_open()
             try:
-                return call(end - time.monotonic())
+                return call(max(end - time.monotonic(), _LEAST_SECONDS))
             except ServerError as error:
                 self._check_open()
                 wait = self._config.first_wait * 2 ** (attempt - 1)
