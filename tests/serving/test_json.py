@@ -34,8 +34,8 @@ def decode(body, **infos):
         ('{"instances": [1], }', {"x": FLOAT}, "Missing a name for object member"),
         ('{"instances": [1', {"x": FLOAT}, "Missing a comma or ] after an array element"),
         ('{"a": "]\\"", "b": [], "c": {"d": 1 "e"', {"x": FLOAT}, "Missing a comma or } after"),
-        ('{"instances": [1.]}', {"x": FLOAT}, "Missing fraction part in number. at offset: 16"),
-        ('{"instances": [1e]}', {"x": FLOAT}, "Missing exponent in number"),
+        ('{"instances": [1.]}', {"x": FLOAT}, "Miss fraction part in number. at offset: 16"),
+        ('{"instances": [1e]}', {"x": FLOAT}, "Miss exponent in number"),
         ('{"instances": ["\u00fc", }', {"x": FLOAT}, "Invalid value. at offset: 21"),
         ('{"instances": [1]} 2', {"x": FLOAT}, "must not be followed by other values"),
         (b"\xff\xfe{\x00}\x00", {"x": STRING}, "Invalid value"),  # UTF-16

@@ -147,10 +147,13 @@ class RestApp:
         self, servable: Servable, action: str, body: bytes, slot: Slot, deadline: float
     ) -> bytes:
         predictor, limit = self._backend.predictor, self._backend.config.max_request_bytes
-        request = await predictor.convert(len(body), decode_examples, body)
+        length = len(body)
+        request = await predictor.convert(length, decode_examples, body)
         del body
         inference = find_inference(_METHODS[action], request.signature_name, servable.signatures)
-        examples, size = example_array(request.context, request.examples, limit)
+        examples, size = await predictor.convert(
+            length, example_array, request.context, request.examples, limit
+        )
         slot.grow(size)
         api = action.capitalize()
         (result,) = await predictor.infer(servable, [inference], examples, deadline, api)

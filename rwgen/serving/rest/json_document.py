@@ -30,9 +30,9 @@ _MISSING_DELIMITER = {
     "[": "Missing a comma or ] after an array element.",
 }
 _MISSING_DIGITS = {
-    ".": "Missing fraction part in number.",
-    "e": "Missing exponent in number.",
-    "E": "Missing exponent in number.",
+    ".": "Miss fraction part in number.",
+    "e": "Miss exponent in number.",
+    "E": "Miss exponent in number.",
 }
 _BRACKET = re.compile(r'"(?:[^"\\]|\\.)*"|[][{}]', flags=re.DOTALL)
 
