@@ -43,7 +43,8 @@ its own tests, or follow from its documents and source.
 
 The cases are the {known} of TensorFlow Serving's own tests below, and {further} further ones in
 `{path}`, which name the file that decides about each answer. To
-these come all element types in five shapes by every interface. A cell gives the number of cases, all answered as expected unless it says more.
+these come all element types in five shapes by every interface. A cell gives the number of cases,
+all answered as expected unless it says more.
 
 """
 OWN = """
