@@ -25,12 +25,15 @@ class Record:
 
     Attributes:
         start: arrival of the request on the clock of `time.monotonic`.
-        model: name of the model of a Predict request, empty if it is unknown or not served; None
-            for other requests, which are not counted.
+        model: name of the model of a request that runs it, empty if it is unknown or not served;
+            None for other requests, which are not counted.
+        api: name of the method. As in TensorFlow Serving, it is the end of the path of a REST
+            request, such as `predict`, and gRPC's name, such as `Predict`.
     """
 
     start: float
     model: str | None = None
+    api: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +65,7 @@ class Backend:
 
     @contextlib.contextmanager
     def record(self, interface: str, **fields: object) -> Iterator[Record]:
-        """Log a request, and count it if it is a Predict request.
+        """Log a request, and count it if it runs a model.
 
         Args:
             interface: `REST` or `GRPC`.
@@ -84,9 +87,7 @@ class Backend:
         finally:
             seconds = time.monotonic() - record.start
             if record.model is not None:
-                # As in TensorFlow Serving: the end of the path, or the name of the method.
-                api = "predict" if interface == "REST" else "Predict"
-                self.metrics.request(record.model, status.name, api, interface, seconds)
+                self.metrics.request(record.model, status.name, record.api, interface, seconds)
             log(
                 logging.ERROR if status == Code.INTERNAL else logging.DEBUG,
                 "request",

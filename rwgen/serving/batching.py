@@ -30,7 +30,7 @@ class Runnable(Protocol):
 
     name: str
 
-    def run(self, signature: str, inputs: Arrays) -> dict[str, NDArray[Any]]:
+    def run(self, signature: Signature, inputs: Arrays) -> dict[str, NDArray[Any]]:
         """Return all outputs of a signature, or raise `ServingError`."""
         ...
 
@@ -45,6 +45,7 @@ class Task:
         inputs: all inputs of the signature.
         deadline: deadline on the clock of `time.monotonic`.
         joinable: whether the request may share a run with others.
+        api: name of the method in metrics.
         future: the outputs by name, or a `ServingError`.
         rows: size of dimension 0, which all inputs share; None if the request must run alone.
         key: key shared by the requests that can run in one batch.
@@ -57,6 +58,7 @@ class Task:
     inputs: Arrays
     deadline: float
     joinable: bool
+    api: str = "Predict"
     future: Future[dict[str, NDArray[Any]]] = field(default_factory=Future)
     rows: int | None = field(init=False)
     key: Hashable = field(init=False)
@@ -89,8 +91,8 @@ class Batcher:
         batch_timeout: maximum waiting time in seconds.
         max_queued: maximum number of waiting requests.
         threads: number of batches that run concurrently.
-        observe: called after every run with the name of the model, the number of requests, and the
-            seconds it took.
+        observe: called after every run with the name of the model, the `api` of the requests, their
+            number, and the seconds it took.
     """
 
     def __init__(
@@ -101,7 +103,7 @@ class Batcher:
         batch_timeout: float,
         max_queued: int,
         threads: int,
-        observe: Callable[[str, int, float], None],
+        observe: Callable[[str, str, int, float], None],
     ) -> None:
         self._max_rows = max_batch_size
         self._max_bytes = max_batch_bytes
@@ -227,7 +229,7 @@ class Batcher:
         return batch
 
 
-def _run(batch: list[Task], observe: Callable[[str, int, float], None]) -> None:
+def _run(batch: list[Task], observe: Callable[[str, str, int, float], None]) -> None:
     """Run a batch, and give each request its outputs or its error."""
     now = time.monotonic()
     live = []
@@ -245,25 +247,25 @@ def _run(batch: list[Task], observe: Callable[[str, int, float], None]) -> None:
             # One request may be invalid: run each alone, so that only that one fails.
             log(logging.DEBUG, "batch_failed", requests=len(live))
         else:
-            observe(live[0].target.name, len(live), time.monotonic() - now)
+            observe(live[0].target.name, live[0].api, len(live), time.monotonic() - now)
             for task, outputs in zip(live, results, strict=True):
                 task.future.set_result(outputs)
             return
     for task in live:
         start = time.monotonic()
         try:
-            outputs = task.target.run(task.signature.name, task.inputs)
+            outputs = task.target.run(task.signature, task.inputs)
         except Exception as error:
             task.future.set_exception(error)
         else:
-            observe(task.target.name, 1, time.monotonic() - start)
+            observe(task.target.name, task.api, 1, time.monotonic() - start)
             task.future.set_result(outputs)
 
 
 def _run_together(tasks: list[Task]) -> list[dict[str, NDArray[Any]]]:
     first = tasks[0]
     inputs = {name: np.concatenate([task.inputs[name] for task in tasks]) for name in first.inputs}
-    outputs = first.target.run(first.signature.name, inputs)
+    outputs = first.target.run(first.signature, inputs)
     total = sum(task.rows or 0 for task in tasks)
     if any(array.shape[:1] != (total,) for array in outputs.values()):
         raise ServingError(Code.INTERNAL, "Dimension 0 of an output is not the batch")

@@ -102,11 +102,11 @@ class Metrics:
         if success:
             self._load_latency.increase(path, by=round(seconds * 1e6))
 
-    def run(self, model: str, requests: int, seconds: float) -> None:
-        """Count a run of a model, which answered a number of requests."""
+    def run(self, model: str, api: str, requests: int, seconds: float) -> None:
+        """Count a run of a model, which answered a number of requests of a method."""
         self._batches.observe(requests)
         for _ in range(requests):  # TensorFlow Serving counts the time for each of them
-            self._runtime.labels(model, "Predict", "TF1").observe(seconds * 1e6)
+            self._runtime.labels(model, api, "TF1").observe(seconds * 1e6)
 
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.serving.batching import Batcher, Task, deadline_exceeded
+from rwgen.serving.models.inference import Classification, Inference, Regression, joined
 from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.spec import Signature
 
@@ -44,6 +45,7 @@ class Predictor:
         signature: Signature,
         inputs: Mapping[str, NDArray[Any]],
         deadline: float,
+        api: str = "Predict",
     ) -> dict[str, NDArray[Any]]:
         """Run a signature and return all of its outputs.
 
@@ -52,6 +54,7 @@ class Predictor:
             signature: a signature of `servable`.
             inputs: inputs with valid names and dtypes.
             deadline: deadline on the clock of `time.monotonic`.
+            api: name of the method in metrics.
 
         Raises:
             ServingError: UNAVAILABLE, DEADLINE_EXCEEDED, or an error of the model.
@@ -62,6 +65,7 @@ class Predictor:
             inputs={**signature.defaults, **inputs},
             deadline=deadline,
             joinable=self._join_all or signature.per_image,
+            api=api,
         )
         self._batcher.submit(task)
         try:
@@ -70,6 +74,34 @@ class Predictor:
         finally:
             if not task.future.done() or task.future.cancelled():
                 self._batcher.discard(task)
+
+    async def infer(
+        self,
+        servable: Servable,
+        inferences: Sequence[Inference],
+        examples: NDArray[Any],
+        deadline: float,
+        api: str,
+    ) -> list[Classification | Regression]:
+        """Classify or regress examples by some signatures, in one run of the model.
+
+        Args:
+            servable: a version that stays leased until this returns.
+            inferences: inferences with signatures of `servable`.
+            examples: serialized examples.
+            deadline: deadline on the clock of `time.monotonic`.
+            api: name of the method in metrics.
+
+        Returns:
+            A result for each inference.
+
+        Raises:
+            ServingError: see `predict`, or the outputs are not as the inferences need them.
+        """
+        signature = joined(inferences)
+        inputs = dict.fromkeys(signature.inputs, examples)
+        outputs = await self.predict(servable, signature, inputs, deadline, api)
+        return [inference.result(outputs, len(examples)) for inference in inferences]
 
     async def convert(self, size: int, function: Callable[..., Result], *args: Any) -> Result:
         """Call a function that encodes or decodes a message.

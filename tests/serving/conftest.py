@@ -7,7 +7,13 @@ import threading
 
 import pytest
 from serving_clients import GUARD, eventually, rest, running, stubs_of
-from serving_models import VERSION, save_model, save_tensorflow_1
+from serving_models import (
+    VERSION,
+    ParsingAffine,
+    save_model,
+    save_odd_examples,
+    save_tensorflow_1,
+)
 
 from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.versions import ServedModel
@@ -60,6 +66,22 @@ def old_server(old):
         yield server
 
 
+@pytest.fixture(scope="session")
+def new_server(tmp_path_factory):
+    """A server with a model of TensorFlow 2 that has signatures for Classify and Regress."""
+    folder = save_model(tmp_path_factory.mktemp("new"), kind=ParsingAffine)
+    with running(folder, {"Version_Label": VERSION}) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def odd_server(tmp_path_factory):
+    """A server with signatures for Classify and Regress that are unusual or wrong."""
+    folder = save_odd_examples(tmp_path_factory.mktemp("odd"))
+    with running(folder, max_request_bytes=1 << 20) as server:
+        yield server
+
+
 class Held:
     """Holds back the runs of some signatures until they are released."""
 
@@ -95,7 +117,7 @@ def held(monkeypatch):
     held, run = Held(), Servable.run
 
     def run_later(servable, signature, inputs):
-        held.run(signature)
+        held.run(signature.name)
         return run(servable, signature, inputs)
 
     monkeypatch.setattr(Servable, "run", run_later)

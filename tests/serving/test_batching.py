@@ -60,7 +60,7 @@ def make():
             "batch_timeout": 0.0,
             "max_queued": 100,
             "threads": 1,
-            "observe": lambda model, requests, seconds: None,
+            "observe": lambda model, api, requests, seconds: None,
         }
         made.append(Batcher(**{**defaults, **values}))
         return made[-1]

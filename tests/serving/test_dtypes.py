@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from serving_clients import GUARD, code_of, rest, running, stubs_of
-from serving_models import save_echo
+from serving_models import save_echo, save_echo_tensorflow_1
 from tensorflow_serving.apis.predict_pb2 import PredictRequest
 
 DTYPES = {
@@ -23,9 +23,10 @@ NOT_IN_JSON = ("bfloat16", "complex64", "complex128")
 SHAPES = [(), (2,), (2, 3), (2, 0), (2, 1, 3)]
 
 
-@pytest.fixture(scope="module")
-def echo_folder(tmp_path_factory):
-    return save_echo(tmp_path_factory.mktemp("echo"), DTYPES.values())
+@pytest.fixture(scope="module", params=["tf1", "tf2"])
+def echo_folder(request, tmp_path_factory):
+    save = {"tf1": save_echo_tensorflow_1, "tf2": save_echo}[request.param]
+    return save(tmp_path_factory.mktemp("echo"), DTYPES.values())
 
 
 @pytest.fixture(scope="module")

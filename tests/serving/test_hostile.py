@@ -164,7 +164,7 @@ def reserved(monkeypatch):
         ("/v1/models/hp2:none", 400),
         ("/v1/models/none:predict", 404),
         ("/v1/models/hp2/versions/7:predict", 404),
-        ("/v1/models/hp2:classify", 501),
+        ("/v1/models/none:classify", 404),
     ],
 )
 def test_the_path_is_looked_at_before_the_body(server, reserved, path, status):

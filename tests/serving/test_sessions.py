@@ -53,9 +53,9 @@ def test_the_request_of_the_tutorial(old_server):
 @pytest.mark.parametrize(
     ("signature", "inputs"),
     [
-        ("serving_default", {"x": np.array([[1, 2], [3, 4]], np.float32)}),
+        ("serving_default", {"x": np.array([[1], [2], [3]], np.float32)}),
         ("examples", {"examples": np.array([example(8.0), example(-1.0)], object)}),
-        ("variable", {"a": np.float32(3), "x": np.array([1, 2], np.float32)}),
+        ("variable", {"a": np.float32(3), "x": np.array([[1], [2]], np.float32)}),
         ("ids", {"texts": np.array([b"two", b"zero", b"none"], object)}),
     ],
 )

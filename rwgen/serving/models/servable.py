@@ -6,7 +6,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,16 @@ from rwgen.export.manifest import read_manifest
 from rwgen.export.warmup import WARMUP_FILE
 from rwgen.serving.logs import log
 from rwgen.serving.models.folders import MODEL_FILES
+from rwgen.serving.models.inference import (
+    CLASSIFY,
+    REGRESS,
+    Inference,
+    example_array,
+    find_inference,
+    find_inferences,
+    joined,
+    serialized,
+)
 from rwgen.serving.models.spec import DEFAULT_SIGNATURE, DTYPES, Signature, TensorInfo
 from rwgen.serving.models.tensor_proto import as_array, decode_inputs
 from rwgen.serving.status import Code, ServingError, invalid
@@ -34,6 +44,12 @@ MAX_WARMUP_REQUESTS = 1000
 
 MAX_WARMUP_BYTES = 2**31 - 1
 """Maximum size of the tensors of one warm-up request. They come with the model, so are trusted."""
+
+_WARMUP_METHODS = {"classify_log": CLASSIFY, "regress_log": REGRESS}
+
+MAX_RUNS = 256
+"""Maximum number of combinations of inputs and outputs that a session keeps prepared for runs.
+MultiInference requests may ask for any combination."""
 
 
 class Servable:
@@ -70,7 +86,7 @@ class Servable:
             for key, definition in self.signature_defs.items()
             if _can_be_sent(definition)
         }
-        self._runs: dict[str, Callable[..., list[Any]]] = {}
+        self._runs: dict[tuple[tuple[str, ...], ...], Callable[..., list[Any]]] = {}
         self._making_run = threading.Lock()
         self._warm_up(path / WARMUP_FILE)
 
@@ -87,38 +103,38 @@ class Servable:
             )
         return self.signatures[name]
 
-    def run(self, signature: str, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    def run(
+        self, signature: Signature, inputs: Mapping[str, NDArray[Any]]
+    ) -> dict[str, NDArray[Any]]:
         """Run a signature and return all of its outputs.
 
         Args:
-            signature: name of the signature.
+            signature: one of the signatures, or a combination of several.
             inputs: all of its inputs, with the right dtypes.
 
         Raises:
             ServingError: with the code of TensorFlow's error.
         """
         try:
-            definition = self.signatures[signature]
-            values = self._run_of(signature)(*(inputs[name] for name in definition.inputs))
+            values = self._run_of(signature)(*(inputs[name] for name in signature.inputs))
             return {
-                name: as_array(value)
-                for name, value in zip(definition.outputs, values, strict=True)
+                name: as_array(value) for name, value in zip(signature.outputs, values, strict=True)
             }
         except Exception as error:
             raise as_serving_error(error) from error
 
-    def _run_of(self, signature: str) -> Callable[..., list[Any]]:
+    def _run_of(self, signature: Signature) -> Callable[..., list[Any]]:
         """Return the function from the inputs of a signature to its outputs, both in its order."""
+        feed = tuple(info.tensor for info in signature.inputs.values())
+        fetch = tuple(info.tensor for info in signature.outputs.values())
         with self._making_run:
-            if signature not in self._runs:
-                names, definition = self.signatures[signature], self.signature_defs[signature]
-                options = config_pb2.CallableOptions(
-                    feed=[definition.inputs[name].name for name in names.inputs],
-                    fetch=[definition.outputs[name].name for name in names.outputs],
-                )
+            if (feed, fetch) not in self._runs:
+                if len(self._runs) >= MAX_RUNS:
+                    self._runs.pop(next(iter(self._runs)))
+                options = config_pb2.CallableOptions(feed=feed, fetch=fetch)
                 # `make_callable`, which is public, checks the shapes of inputs.
-                self._runs[signature] = self._session._make_callable_from_options(options)
-            return self._runs[signature]
+                self._runs[feed, fetch] = self._session._make_callable_from_options(options)
+            return self._runs[feed, fetch]
 
     def _warm_up(self, path: Path) -> None:
         """Replay the warm-up requests of the model, so that no client waits for the first run."""
@@ -130,9 +146,7 @@ class Servable:
                 count += 1
                 if count > MAX_WARMUP_REQUESTS:
                     raise invalid(f"more than {MAX_WARMUP_REQUESTS} warm-up requests")
-                entry = prediction_log_pb2.PredictionLog.FromString(record)
-                if entry.WhichOneof("log_type") == "predict_log":
-                    self._replay(entry.predict_log.request)
+                self._replay(prediction_log_pb2.PredictionLog.FromString(record))
         except Exception as error:
             failure = as_serving_error(error)
             raise ServingError(failure.code, f"warm-up request {count}: {failure}") from error
@@ -145,11 +159,28 @@ class Servable:
             seconds=time.monotonic() - start,
         )
 
-    def _replay(self, request: Any) -> None:
-        signature = self.signature(request.model_spec.signature_name)
-        signature.check_names(set(request.inputs))
-        inputs, _ = decode_inputs(request.inputs, signature, MAX_WARMUP_BYTES)
-        self.run(signature.name, {**signature.defaults, **inputs})
+    def _replay(self, entry: Any) -> None:
+        kind = entry.WhichOneof("log_type")
+        if kind == "predict_log":
+            request = entry.predict_log.request
+            signature = self.signature(request.model_spec.signature_name)
+            signature.check_names(set(request.inputs))
+            inputs, _ = decode_inputs(request.inputs, signature, MAX_WARMUP_BYTES)
+            self.run(signature, {**signature.defaults, **inputs})
+        elif kind in _WARMUP_METHODS:
+            request = getattr(entry, kind).request
+            name = request.model_spec.signature_name
+            self._infer([find_inference(_WARMUP_METHODS[kind], name, self.signatures)], request)
+        elif kind == "multi_inference_log":
+            request = entry.multi_inference_log.request
+            self._infer(find_inferences(request.tasks, self.signatures), request)
+
+    def _infer(self, inferences: Sequence[Inference], request: Any) -> None:
+        signature = joined(inferences)
+        examples, _ = example_array(*serialized(request.input), MAX_WARMUP_BYTES)
+        outputs = self.run(signature, dict.fromkeys(signature.inputs, examples))
+        for inference in inferences:
+            inference.result(outputs, len(examples))
 
 
 def as_serving_error(error: Exception) -> ServingError:
@@ -238,11 +269,13 @@ def _signature(name: str, definition: Any, *, per_image: bool) -> Signature:
         {key: _tensor_info(info) for key, info in definition.outputs.items()},
         {key: tf.make_ndarray(value) for key, value in definition.defaults.items()},
         per_image,
+        definition.method_name,
     )
 
 
 def _tensor_info(info: Any) -> TensorInfo:
     shape, dtype = info.tensor_shape, DTYPES[_base_dtype(info)]
     if shape.unknown_rank:
-        return TensorInfo(dtype, None)
-    return TensorInfo(dtype, tuple(dim.size if dim.size >= 0 else None for dim in shape.dim))
+        return TensorInfo(dtype, None, info.name)
+    sides = tuple(dim.size if dim.size >= 0 else None for dim in shape.dim)
+    return TensorInfo(dtype, sides, info.name)

@@ -97,10 +97,12 @@ class TensorInfo:
         dtype: element type.
         shape: the shape that the model declares, with None for a dimension of any size; None for
             any shape at all. The model may accept others.
+        tensor: name of the tensor in the graph.
     """
 
     dtype: DType
     shape: tuple[int | None, ...] | None
+    tensor: str = ""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ class Signature:
         outputs: outputs by name.
         defaults: values of inputs that a request may omit.
         per_image: whether a row of the outputs depends on the same row of the inputs alone.
+        method: name of the method that the signature declares, such as
+            `tensorflow/serving/classify`.
     """
 
     name: str
@@ -120,6 +124,7 @@ class Signature:
     outputs: Mapping[str, TensorInfo]
     defaults: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
     per_image: bool = False
+    method: str = ""
 
     @property
     def has_batch(self) -> bool:
@@ -135,6 +140,11 @@ class Signature:
         """
         missing = set(self.inputs) - set(self.defaults) - names
         extra = names - set(self.inputs)
+        if extra and len(names) == len(self.inputs):
+            raise invalid(
+                f"input tensor alias not found in signature: {min(extra)}. "
+                f"Inputs expected to be in the set {_listed(set(self.inputs))}."
+            )
         if missing or extra:
             raise invalid(
                 f"input size does not match signature: {len(names)}!={len(self.inputs)} "

@@ -114,6 +114,7 @@ def from_array(array: NDArray[Any], proto: Any) -> None:
     """
     dtype = DTYPES[_NUMBER_OF[array.dtype]]
     proto.dtype = dtype.number
+    proto.tensor_shape.SetInParent()  # that of a scalar is empty
     for side in array.shape:
         proto.tensor_shape.dim.add().size = side
     if dtype.field in _FIXED_SIZE_FIELDS:

@@ -17,18 +17,22 @@ from rwgen.serving.admission import Slot, check_inputs
 from rwgen.serving.backend import Backend, Record
 from rwgen.serving.logs import log
 from rwgen.serving.metrics import CONTENT_TYPE
+from rwgen.serving.models.inference import CLASSIFY, REGRESS, example_array, find_inference
 from rwgen.serving.models.manager import ModelManager
 from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.spec import ModelSpec, TensorInfo
 from rwgen.serving.predict import total_bytes
 from rwgen.serving.rest.bodies import Body, ClientGoneError
 from rwgen.serving.rest.encodings import COMPRESSED_FROM, accepts_gzip, compress, decompress
+from rwgen.serving.rest.json_examples import decode_examples, encode_result
 from rwgen.serving.rest.json_request import decode_request
 from rwgen.serving.rest.json_response import encode_response
 from rwgen.serving.rest.paths import Route, check_prefix, find_route
 from rwgen.serving.status import Code, ServingError, invalid
 
 _JSON = "application/json"
+
+_METHODS = {"classify": CLASSIFY, "regress": REGRESS}
 
 _CORS = {
     "access-control-allow-origin": "*",
@@ -93,20 +97,22 @@ class RestApp:
     async def _content(self, route: Route, body: Body, slot: Slot, record: Record) -> bytes:
         # The body may be long, so it is read last.
         manager = self._backend.manager
-        if route.action == "predict":
-            record.model = self._backend.served_name(route.spec)
-            with manager.lease(route.spec) as servable:
-                deadline = record.start + self._backend.config.request_timeout
-                return await self._predict(servable, await self._read(body, slot), slot, deadline)
         if route.action == "status":
             content = _status_json(manager, route.spec)
-        elif route.action == "metadata":
+            await body.read(slot)
+            return content
+        if route.action == "metadata":
             with manager.lease(route.spec) as servable:
                 content = _metadata_json(servable)
-        else:
-            raise ServingError(Code.UNIMPLEMENTED, f"{route.action} is not implemented")
-        await body.read(slot)
-        return content
+            await body.read(slot)
+            return content
+        record.model, record.api = self._backend.served_name(route.spec), route.action
+        deadline = record.start + self._backend.config.request_timeout
+        with manager.lease(route.spec) as servable:
+            data = await self._read(body, slot)
+            if route.action == "predict":
+                return await self._predict(servable, data, slot, deadline)
+            return await self._infer(servable, route.action, data, slot, deadline)
 
     async def _read(self, body: Body, slot: Slot) -> bytes:
         data = await body.read(slot)
@@ -136,6 +142,22 @@ class RestApp:
             return encode_response(outputs, row=request.row)
 
         return await predictor.convert(total_bytes(outputs), encode)
+
+    async def _infer(
+        self, servable: Servable, action: str, body: bytes, slot: Slot, deadline: float
+    ) -> bytes:
+        predictor, limit = self._backend.predictor, self._backend.config.max_request_bytes
+        length = len(body)
+        request = await predictor.convert(length, decode_examples, body)
+        del body
+        inference = find_inference(_METHODS[action], request.signature_name, servable.signatures)
+        examples, size = await predictor.convert(
+            length, example_array, request.context, request.examples, limit
+        )
+        slot.grow(size)
+        api = action.capitalize()
+        (result,) = await predictor.infer(servable, [inference], examples, deadline, api)
+        return await predictor.convert(result.nbytes, encode_result, result)
 
 
 def _check_preflight(path: str, origin: str) -> None:

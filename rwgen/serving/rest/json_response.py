@@ -15,6 +15,8 @@ from rwgen.serving.status import invalid
 BYTES_SUFFIX = "_bytes"
 """String outputs whose names have this suffix are written in base64."""
 
+_FEW_DIGITS = 6
+
 EXPONENT_FROM = 1e6
 """From here on, TensorFlow Serving writes numbers that need at most six digits with an exponent."""
 
@@ -98,30 +100,41 @@ def _texts(name: str, array: NDArray[Any]) -> list[str]:
     if flat.dtype.kind == "b":
         return ["true" if value else "false" for value in flat.tolist()]
     if flat.dtype.kind == "f":
-        return _decimals(flat.astype(np.float32) if flat.dtype.itemsize == 2 else flat)
+        return decimals(flat.astype(np.float32) if flat.dtype.itemsize == 2 else flat)
     if flat.dtype.kind in "iu":
         return list(map(str, flat.tolist()))
     raise invalid(f"Failed to write JSON value for tensor type: {flat.dtype}")
 
 
-def _decimals(flat: NDArray[Any]) -> list[str]:
+def decimals(flat: NDArray[Any]) -> list[str]:
+    """Return the JSON text of every element of a vector of float32 or float64.
+
+    As printed by TensorFlow Serving: with six digits, or with all digits that any number of the
+    type needs if six are too few.
+    """
     # NumPy writes the fewest digits that parse to the same number.
     texts: list[str] = flat.astype(str).tolist()
+    values, most = flat.tolist(), 9 if flat.dtype.itemsize == 4 else 17
+    for position, text in enumerate(texts):
+        if len(text) > _FEW_DIGITS + 1 and _count_digits(text) > _FEW_DIGITS:
+            texts[position] = f"{values[position]:.{most}g}"
     with np.errstate(invalid="ignore"):
         unlike = ~(np.abs(flat) < EXPONENT_FROM)
     for position in np.flatnonzero(unlike).tolist():
-        texts[position] = _large(flat[position])
+        texts[position] = _large(flat[position], most)
     return texts
 
 
-def _large(value: Any) -> str:
+def _count_digits(text: str) -> int:
+    return len(text.partition("e")[0].lstrip("-0.").replace(".", "").rstrip("0"))
+
+
+def _large(value: Any, most: int) -> str:
     if np.isnan(value):
         return "NaN"
     if np.isinf(value):
         return "Infinity" if value > 0 else "-Infinity"
-    # As printed by C++: with the digits that every number keeps, or with all that any needs.
-    few, most = (6, 9) if value.dtype.itemsize == 4 else (15, 17)
-    text = f"{value:.{few}g}"
+    text = f"{value:.{_FEW_DIGITS}g}"
     if type(value)(text) != value:
         text = f"{value:.{most}g}"
     return text if "e" in text or "." in text else text + ".0"

@@ -30,7 +30,7 @@ TEXT_ERRORS = "surrogateescape"
 _MAX_FLOAT = int(np.finfo(np.float64).max)
 
 _KINDS: dict[str, set[type]] = {"f": {int, float}, "b": {bool}, "i": {int}, "u": {int}}
-_TYPES = {dict: "Object", list: "Array", str: "String", bool: "Boolean", type(None): "Null"}
+_TYPES = {dict: "Object", list: "Array", str: "String", type(None): "Null"}
 
 
 def to_array(value: Any, dtype: DType) -> NDArray[Any]:
@@ -46,7 +46,7 @@ def to_array(value: Any, dtype: DType) -> NDArray[Any]:
     """
     if dtype is not STRING and dtype.numpy.kind not in _KINDS:
         raise ServingError(
-            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {_shown(value)} to type: {dtype.name}"
+            Code.UNIMPLEMENTED, f"Conversion of JSON Value: {shown(value)} to type: {dtype.name}"
         )
     array = _at_once(value, dtype)
     if array is not None:
@@ -83,7 +83,7 @@ def is_base64(value: Any) -> bool:
 
 def format_error(value: Any, *words: object) -> ServingError:
     """Return an error about a value, which is shown abbreviated."""
-    return invalid(" ".join(["JSON Value:", _shown(value), *map(str, words)]))
+    return invalid(" ".join(["JSON Value:", shown(value), *map(str, words)]))
 
 
 def _at_once(value: Any, dtype: DType) -> NDArray[Any] | None:
@@ -113,19 +113,17 @@ def _collect(
         # The elements of a dense tensor are all at the innermost level.
         if level != rank:
             raise format_error(
-                value, "Encountered value at unexpected level:", level, "expected:", rank
+                value,
+                f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank}",
             )
         values.append(_element(value, dtype))
         return
     if level >= rank:
-        raise format_error(
-            value, "Encountered list at unexpected level:", level, "expected <", rank
-        )
+        raise invalid(f"Encountered list at unexpected level: {level} expected < {rank}")
     if len(value) != shape[level]:
-        raise format_error(
-            value,
+        raise invalid(
             f"Encountered list at unexpected size: {len(value)} at level: {level} "
-            f"expected size: {shape[level]}",
+            f"expected size: {shape[level]}"
         )
     for item in value:
         _collect(item, level + 1, shape, dtype, values)
@@ -134,7 +132,7 @@ def _collect(
 def _element(value: Any, dtype: DType) -> Any:
     if dtype is STRING:
         if isinstance(value, dict):
-            return _from_base64(value)
+            return from_base64(value)
         if isinstance(value, str):
             return value.encode(errors=TEXT_ERRORS)
     elif dtype.numpy.kind == "b":
@@ -149,7 +147,7 @@ def _element(value: Any, dtype: DType) -> Any:
     raise _type_error(value, dtype)
 
 
-def _from_base64(value: dict[str, Any]) -> bytes:
+def from_base64(value: dict[str, Any]) -> bytes:
     """Decode an object that represents bytes, by the rules of Abseil's `Base64Unescape`.
 
     White space is skipped, since many encoders break lines, and padding may be missing.
@@ -168,11 +166,18 @@ def _from_base64(value: dict[str, Any]) -> bytes:
 
 
 def _type_error(value: Any, dtype: DType) -> ServingError:
-    kind = _TYPES.get(type(value), "Number")
-    return format_error(value, f"Type: {kind} is not of expected type: {dtype.name}")
+    return format_error(value, f"Type: {type_name(value)} is not of expected type: {dtype.name}")
 
 
-def _shown(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """Return the name of a value's type in error messages."""
+    if isinstance(value, bool):
+        return str(value)  # RapidJSON has a type for each
+    return _TYPES.get(type(value), "Number")
+
+
+def shown(value: Any) -> str:
+    """Return a value as it appears in error messages, abbreviated."""
     if isinstance(value, str):
         value = value[:MAX_SHOWN]
     elif isinstance(value, int) and abs(value) >= 10**20:
@@ -181,8 +186,10 @@ def _shown(value: Any) -> str:
         return json.dumps(value)
     # Incrementally: a value may be large, or nested more deeply than the encoder can handle.
     text = ""
-    for piece in itertools.islice(json.JSONEncoder().iterencode(value), MAX_SHOWN):
+    encoder = json.JSONEncoder(indent=4, ensure_ascii=False)
+    for piece in itertools.islice(encoder.iterencode(value), MAX_SHOWN):
         text += piece[:MAX_SHOWN]
         if len(text) > MAX_SHOWN:
-            return text[:MAX_SHOWN] + "..."
-    return text
+            text = text[:MAX_SHOWN] + "..."
+            break
+    return text.encode(errors=TEXT_ERRORS).decode(errors="replace")

@@ -9,10 +9,10 @@ from urllib.parse import unquote
 from rwgen.serving.models.spec import ModelSpec
 from rwgen.serving.status import Code, ServingError, invalid
 
-_MODEL = r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?"
-# ASCII digits only, and letters of either case, as in TensorFlow Serving.
-_POST = re.compile(_MODEL + ":(classify|regress|predict)", re.IGNORECASE | re.ASCII)
-_GET = re.compile(_MODEL + "(/metadata)?", re.IGNORECASE | re.ASCII)
+_VERSION = r"(?:/versions/(\d+)|/labels/([^/:]+))?"
+# ASCII digits only, and letters of either case except for actions, as in TensorFlow Serving.
+_POST = re.compile(f"(?i:/v1/models/([^/:]+){_VERSION}):(classify|regress|predict)", flags=re.ASCII)
+_GET = re.compile(f"(?i:/v1/models(?:/([^/:]+))?{_VERSION}(/metadata)?)", flags=re.ASCII)
 
 MAX_DIGITS = 20
 """Maximum number of digits of a version: parsing millions of digits would be slow."""
@@ -59,6 +59,8 @@ def find_route(method: str, path: str) -> Route:
     if match is None:
         raise invalid(f"Malformed request: {method} {path}")
     name, digits, label, action = match.groups()
+    if name is None:
+        raise invalid("Missing model name in request.")
     if digits is not None and len(digits) > MAX_DIGITS:
         raise invalid(f"Failed to convert version: {digits} to numeric.")
     spec = ModelSpec(
@@ -67,5 +69,6 @@ def find_route(method: str, path: str) -> Route:
         None if label is None else unquote(label),
     )
     if method == "GET":
-        return Route("metadata" if action else "status", spec)
-    return Route(action.lower(), spec)
+        # In capital letters, it is taken for the status.
+        return Route("metadata" if action == "/metadata" else "status", spec)
+    return Route(action, spec)

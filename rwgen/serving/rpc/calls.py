@@ -57,6 +57,7 @@ def method_handler(method: str, handler: Handler, backend: Backend) -> grpc.RpcM
                 backend.record("GRPC", method=method) as record,
                 backend.gate.admit() as slot,
             ):
+                record.api = method
                 deadline = record.start + min(
                     backend.config.request_timeout, _time_remaining(context)
                 )

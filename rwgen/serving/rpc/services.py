@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from tensorflow_serving.apis import (
+    classification_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    inference_pb2,
     predict_pb2,
+    regression_pb2,
 )
 
 from rwgen.serving.backend import Backend
+from rwgen.serving.models.inference import (
+    CLASSIFY,
+    REGRESS,
+    Classification,
+    Inference,
+    Regression,
+    example_array,
+    find_inference,
+    find_inferences,
+    serialized,
+)
 from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.spec import ModelSpec
 from rwgen.serving.models.tensor_proto import decode_inputs, from_array
 from rwgen.serving.predict import total_bytes
 from rwgen.serving.rpc.calls import Call, Handler, method_handler
+from rwgen.serving.rpc.results import multi_response, one_response
 from rwgen.serving.status import Code, ServingError, invalid
 
 PREDICTION_SERVICE = "tensorflow.serving.PredictionService"
@@ -41,9 +57,9 @@ class GrpcServices:
             PREDICTION_SERVICE: {
                 "Predict": self._predict,
                 "GetModelMetadata": self._metadata,
-                "Classify": _unimplemented,
-                "Regress": _unimplemented,
-                "MultiInference": _unimplemented,
+                "Classify": self._classify,
+                "Regress": self._regress,
+                "MultiInference": self._multi_inference,
             },
             MODEL_SERVICE: {
                 "GetModelStatus": self._status,
@@ -62,10 +78,7 @@ class GrpcServices:
         ]
 
     async def _predict(self, call: Call) -> bytes:
-        call.record.model = ""
-        request = await self._backend.predictor.convert(
-            len(call.data), _parse, predict_pb2.PredictRequest, call.data
-        )
+        request = await self._request(predict_pb2.PredictRequest, call)
         spec = _spec(request)
         call.record.model = self._backend.served_name(spec)
         with self._backend.manager.lease(spec) as servable:
@@ -89,6 +102,55 @@ class GrpcServices:
         return await predictor.convert(
             total_bytes(chosen), _predict_response, servable, signature.name, chosen
         )
+
+    async def _classify(self, call: Call) -> bytes:
+        return await self._infer_one(CLASSIFY, classification_pb2.ClassificationRequest, call)
+
+    async def _regress(self, call: Call) -> bytes:
+        return await self._infer_one(REGRESS, regression_pb2.RegressionRequest, call)
+
+    async def _infer_one(self, method: str, message: type[Any], call: Call) -> bytes:
+        request = await self._request(message, call)
+        spec = _spec(request)
+        call.record.model = self._backend.served_name(spec)
+        with self._backend.manager.lease(spec) as servable:
+            name = request.model_spec.signature_name
+            inference = find_inference(method, name, servable.signatures)
+            (result,) = await self._infer(servable, [inference], request.input, call)
+            return await self._backend.predictor.convert(
+                result.nbytes, one_response, servable, inference, result
+            )
+
+    async def _multi_inference(self, call: Call) -> bytes:
+        request = await self._request(inference_pb2.MultiInferenceRequest, call)
+        # The model is that of the first task, or no model.
+        first = request.tasks[0] if request.tasks else inference_pb2.InferenceTask()
+        spec = _spec_of(first.model_spec)
+        call.record.model = self._backend.served_name(spec)
+        with self._backend.manager.lease(spec) as servable:
+            inferences = find_inferences(request.tasks, servable.signatures)
+            results = await self._infer(servable, inferences, request.input, call)
+            size = sum(result.nbytes for result in results)
+            return await self._backend.predictor.convert(
+                size, multi_response, servable, inferences, results
+            )
+
+    async def _infer(
+        self, servable: Servable, inferences: Sequence[Inference], message: Any, call: Call
+    ) -> list[Classification | Regression]:
+        limit = self._backend.config.max_request_bytes
+
+        def decode() -> tuple[NDArray[Any], int]:
+            return example_array(*serialized(message), limit)
+
+        predictor, api = self._backend.predictor, call.record.api
+        examples, size = await predictor.convert(len(call.data), decode)
+        call.slot.grow(size)
+        return await predictor.infer(servable, inferences, examples, call.deadline, api)
+
+    async def _request(self, message: type[Any], call: Call) -> Any:
+        call.record.model = ""
+        return await self._backend.predictor.convert(len(call.data), _parse, message, call.data)
 
     async def _metadata(self, call: Call) -> bytes:
         request = _parse(get_model_metadata_pb2.GetModelMetadataRequest, call.data)
@@ -121,7 +183,7 @@ class GrpcServices:
 
 
 async def _unimplemented(_call: Call) -> bytes:
-    raise ServingError(Code.UNIMPLEMENTED, "Not implemented: only Predict runs a model here")
+    raise ServingError(Code.UNIMPLEMENTED, "Not implemented")
 
 
 def _parse(message: type[Any], data: bytes) -> Any:
@@ -134,7 +196,10 @@ def _parse(message: type[Any], data: bytes) -> Any:
 def _spec(request: Any) -> ModelSpec:
     if not request.HasField("model_spec"):
         raise invalid("Missing ModelSpec")
-    spec = request.model_spec
+    return _spec_of(request.model_spec)
+
+
+def _spec_of(spec: Any) -> ModelSpec:
     choice = spec.WhichOneof("version_choice")
     return ModelSpec(
         spec.name,
