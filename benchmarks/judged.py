@@ -47,6 +47,7 @@ from rwgen.evaluation import evaluate_style, evaluate_texture, scale_styles, sca
 
 WIDE = ["--network", "ranvgg19-zero-bias", "--iterations", "200"]
 NOISE = ["--init", "noise"]
+TWO_SIZES = ["--octaves", "1"]
 OLD_STYLE = [f"--style-layer=conv{block}_1" for block in range(1, 6)]
 OLD_CONTENT = ["--content-layer", "conv2_2"]
 WIDE_CONTENT = ["--content-layer", "conv1_2,conv2_2"]
@@ -79,9 +80,9 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
     },
     "texture": {
         "paper": ["--paper", "--iterations", "200"],
-        "before": [*WIDE, "--no-whiten-gram"],
-        "whitened": WIDE,
-        "narrow": ["--network", "ranvgg19-half-width"],
+        "before": [*WIDE, *TWO_SIZES, "--no-whiten-gram"],
+        "whitened": [*WIDE, *TWO_SIZES],
+        "narrow": ["--network", "ranvgg19-half-width", *TWO_SIZES],
         "now": [],
         **{name: [] for name in CHANGES},
     },

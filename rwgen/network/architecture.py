@@ -117,9 +117,9 @@ class Architecture:
 
         It has no dense layers.
         """
-        return dataclasses.replace(
-            self, name=f"{self.name} as a pyramid", dense_units=(), pyramid=True
-        )
+        size = self.kernel_size
+        name = f"a pyramid of {len(self.blocks)} blocks with {size}x{size} kernels"
+        return dataclasses.replace(self, name=name, dense_units=(), pyramid=True)
 
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return all layers in forward order, including dense layers."""
