@@ -5,12 +5,14 @@ memory are recorded. Pictures that the folder already holds are not made again. 
 
 - `paper`: the literal paper (`--paper`, 200 iterations);
 - `before`: the defaults before Gram matrices were whitened (full width, noise, 200 iterations);
-- `whitened`, `conv1_2`, `narrow`, `colors`: the steps from there, each with all earlier ones:
-  whitened Gram matrices; content at conv1_2 too, styles up to conv4_1; the half-width network with
-  its biases and padding; the content in the colors of the style;
+- `whitened`, `conv1_2`, `narrow`, `colors`, `from-content`: the steps from there, each with all
+  earlier ones: whitened Gram matrices; content at conv1_2 too, styles up to conv4_1; the half-width
+  network with its biases and padding; the content in the colors of the style; 60 iterations that
+  start from the content, at half the size;
+- `now`: the defaults, a pyramid of random filters in place of the half-width network;
 - `one-size`, `three-sizes`, `bfloat16`: the defaults but for that;
-- `now`: the defaults, which also start from the content, at half the size, and end after 60
-  iterations.
+- `filters3`, `filters5`, `channels64`, `means`: the defaults with another pyramid: filters of other
+  sizes, fewer filters, or halved by means of 2x2 pixels.
 
 Each further seed draws the weights of another network of the same kind, and other noise to start
 from. With `--evaluate` the record also has the numbers of `rwgen evaluate` for every picture and,
@@ -45,8 +47,19 @@ from rwgen.evaluation import evaluate_style, evaluate_texture, scale_styles, sca
 
 WIDE = ["--network", "ranvgg19-zero-bias", "--iterations", "200"]
 NOISE = ["--init", "noise"]
+TWO_SIZES = ["--octaves", "1"]
 OLD_STYLE = [f"--style-layer=conv{block}_1" for block in range(1, 6)]
 OLD_CONTENT = ["--content-layer", "conv2_2"]
+WIDE_CONTENT = ["--content-layer", "conv1_2,conv2_2"]
+HALF = ["--network", "ranvgg19-half-width", *WIDE_CONTENT]
+CHANGES: dict[str, dict[str, Any]] = {
+    "filters3": {"kernel_size": 3},
+    "filters5": {"kernel_size": 5},
+    "channels64": {"blocks": ((64, 1),) * 5},
+    "means": {"pooling": "avg"},
+}
+"""Changes of the default recipe by variant."""
+
 VARIANTS: dict[str, dict[str, list[str]]] = {
     "style": {
         "paper": ["--paper", "--iterations", "200"],
@@ -55,19 +68,23 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
             *("--no-match-colors", "--no-whiten-gram"),
         ],
         "whitened": [*WIDE, *NOISE, *OLD_CONTENT, *OLD_STYLE, "--no-match-colors"],
-        "conv1_2": [*WIDE, *NOISE, "--no-match-colors"],
-        "narrow": [*NOISE, "--no-match-colors", "--iterations", "200"],
-        "colors": [*NOISE, "--iterations", "200"],
+        "conv1_2": [*WIDE, *WIDE_CONTENT, *NOISE, "--no-match-colors"],
+        "narrow": [*HALF, *NOISE, "--no-match-colors", "--iterations", "200"],
+        "colors": [*HALF, *NOISE, "--iterations", "200"],
+        "from-content": HALF,
         "one-size": ["--octaves", "0", "--iterations", "60"],
         "three-sizes": ["--octaves", "2", "--iterations", "90"],
         "bfloat16": ["--precision", "bfloat16"],
         "now": [],
+        **{name: [] for name in CHANGES},
     },
     "texture": {
         "paper": ["--paper", "--iterations", "200"],
-        "before": [*WIDE, "--no-whiten-gram"],
-        "whitened": WIDE,
+        "before": [*WIDE, *TWO_SIZES, "--no-whiten-gram"],
+        "whitened": [*WIDE, *TWO_SIZES],
+        "narrow": ["--network", "ranvgg19-half-width", *TWO_SIZES],
         "now": [],
+        **{name: [] for name in CHANGES},
     },
 }
 
@@ -126,7 +143,7 @@ def _run(
         sizes = ["--size", f"{size}"]
         if task == "texture":
             sizes += ["--source-size", f"{size}"]
-        if seed:
+        if seed or variant in CHANGES:
             sizes += ["--network", str(_network(options.folder, task, variant, seed))]
         command = [
             sys.executable,
@@ -152,14 +169,16 @@ def _run(
 
 
 def _network(folder: Path, task: str, variant: str, seed: int) -> Path:
-    """A file with the recipe of a variant's network, with another seed."""
+    """A file with the recipe of a variant's network and a seed."""
     kind = StyleConfig if task == "style" else TextureConfig
     arguments = VARIANTS[task][variant]
     name = (kind.paper() if variant == "paper" else kind()).network
     if "--network" in arguments:
         name = arguments[arguments.index("--network") + 1]
     recipe = load_recipe(name)
-    path = folder / f"{name}-seed-{seed}.json"
+    changes = CHANGES.get(variant, {})
+    path = folder / f"{name}{f'-{variant}' if changes else ''}-seed-{seed}.json"
+    recipe = dataclasses.replace(recipe, **changes)
     other = dataclasses.replace(recipe, name=path.stem, seed=seed, weights_sha256={})
     path.write_text(other.to_json())
     return path

@@ -20,7 +20,7 @@ def networks(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "width", "kernels", "biases", "pooling", "candidates"):
+    for heading in ("network", "width", "filters", "kernels", "biases", "pooling", "candidates"):
         table.add_column(heading)
     for recipe in recipes:
         entry = _entry(recipe)
@@ -32,7 +32,12 @@ def networks(json: options.Json = False) -> None:
         deviations = (f"{recipe.kernel_stddev:g}{scaled}", f"{recipe.bias_stddev:g}{positive}")
         if entry["trained"]:
             deviations = ("trained", "trained")
-        table.add_row(recipe.name, f"{entry['width']:g}", *deviations, recipe.pooling, chosen)
+        filters = f"{recipe.kernel_size}x{recipe.kernel_size}"
+        if recipe.pyramid:
+            filters += ", pyramid"
+        table.add_row(
+            recipe.name, f"{entry['width']:g}", filters, *deviations, recipe.pooling, chosen
+        )
     Console().print(table)
 
 
@@ -43,6 +48,8 @@ def _entry(recipe: Recipe) -> dict[str, Any]:
         "architecture": recipe.architecture,
         "width": recipe.width or 1,
         "blocks": [list(block) for block in recipe.topology.blocks],
+        "kernel_size": recipe.kernel_size,
+        "pyramid": recipe.pyramid,
         "pooling": recipe.pooling,
         "padding": recipe.padding,
         "kernel_stddev": recipe.kernel_stddev,

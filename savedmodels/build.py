@@ -15,6 +15,7 @@ from rwgen.network.recipe import (
     DEFAULT_NETWORK,
     HALF_NORMAL_NETWORK,
     HALF_WIDTH_NETWORK,
+    PYRAMID_NETWORK,
     ZERO_BIAS_NETWORK,
 )
 
@@ -28,6 +29,17 @@ RECIPES = (
         kernel_stddev=1.0,
         kernel_scaling="fan_in",
         bias_stddev=0.3,
+    ),
+    Recipe(
+        name=PYRAMID_NETWORK,
+        blocks=((128, 1),) * 5,
+        kernel_size=7,
+        pyramid=True,
+        pooling="binomial",
+        padding="symmetric",
+        kernel_stddev=1.0,
+        kernel_scaling="fan_in",
+        bias_stddev=0.1,
     ),
     Recipe(name=HALF_NORMAL_NETWORK, bias_stddev=0.045, bias_distribution="half_normal"),
 )

@@ -238,7 +238,7 @@ def architecture_workload(
     Raises:
         LayerError: a layer is unknown.
     """
-    specs = architecture.up_to(architecture.deepest(layers).name)
+    specs = architecture.needed(layers)
     return workload(
         {spec.name: _layer_size(architecture, spec, optimizer.winograd) for spec in specs},
         size=size,

@@ -20,7 +20,7 @@ INPUT_CHANNELS = 3
 """Red, green and blue."""
 
 KERNEL_SIZE = 3
-"""Height and width of all convolution kernels (paper, section 2)."""
+"""Height and width of the convolution kernels of VGG-19 (paper, section 2)."""
 
 DENSE_INPUT_SIZE = 256
 """Image height and width in pixels that the dense layers require (paper, section 4)."""
@@ -37,6 +37,9 @@ MAX_CONVOLUTIONS = 16
 MAX_CHANNELS = 2048
 """Maximum number of channels of a block in recipes: that of VGG-19 at `MAX_WIDTH`."""
 
+MAX_KERNEL_SIZE = 15
+"""Maximum height and width of convolution kernels in recipes."""
+
 MAX_PARAMETERS = 1 << 32
 """Maximum number of parameters of a network that is built: 16 GiB of float32."""
 
@@ -47,7 +50,7 @@ class LayerSpec:
 
     Attributes:
         name: Name in the paper, such as `conv4_2`, `pool4` or `fc6`.
-        kind: `conv` (3x3, stride 1, same size, ReLU), `pool` (2x2, stride 2) or `dense`.
+        kind: `conv` (stride 1, same size, ReLU), `pool` (stride 2) or `dense`.
         units: Number of output channels of a convolution or pooling layer, or of output features
             of a dense layer.
         num_pools: Number of pooling layers up to and including this layer.
@@ -69,11 +72,17 @@ class Architecture:
         name: Name in recipes.
         blocks: (channels, number of convolutions) of each block.
         dense_units: Number of output features of each dense layer.
+        kernel_size: Height and width of all convolution kernels.
+        pyramid: Whether pooling layers halve the image instead of the features of their block.
+            The first convolution of each block then reads the image, at half the size of the
+            block before.
     """
 
     name: str
     blocks: tuple[tuple[int, int], ...]
     dense_units: tuple[int, ...] = ()
+    kernel_size: int = KERNEL_SIZE
+    pyramid: bool = False
 
     def scaled(self, width: float) -> Architecture:
         """Return the architecture with another number of channels in every block.
@@ -98,6 +107,20 @@ class Architecture:
         """Return the architecture with other blocks and the same dense layers."""
         return dataclasses.replace(self, name=f"{self.name} with other blocks", blocks=blocks)
 
+    def with_kernel_size(self, kernel_size: int) -> Architecture:
+        """Return the architecture with other convolution kernels."""
+        name = f"{self.name} with {kernel_size}x{kernel_size} kernels"
+        return dataclasses.replace(self, name=name, kernel_size=kernel_size)
+
+    def as_pyramid(self) -> Architecture:
+        """Return the architecture with an image at half the size for each further block.
+
+        It has no dense layers.
+        """
+        size = self.kernel_size
+        name = f"a pyramid of {len(self.blocks)} blocks with {size}x{size} kernels"
+        return dataclasses.replace(self, name=name, dense_units=(), pyramid=True)
+
     def layers(self) -> tuple[LayerSpec, ...]:
         """Return all layers in forward order, including dense layers."""
         specs: list[LayerSpec] = []
@@ -105,7 +128,8 @@ class Architecture:
             for index in range(1, convolutions + 1):
                 name, keras_name = f"conv{block}_{index}", f"block{block}_conv{index}"
                 specs.append(LayerSpec(name, "conv", channels, block - 1, keras_name))
-            specs.append(LayerSpec(f"pool{block}", "pool", channels, block, f"block{block}_pool"))
+            units = INPUT_CHANNELS if self.pyramid else channels
+            specs.append(LayerSpec(f"pool{block}", "pool", units, block, f"block{block}_pool"))
         pools, last = len(self.blocks), len(self.dense_units)
         for index, units in enumerate(self.dense_units, start=1):
             keras_name = "predictions" if index == last else f"fc{index}"
@@ -141,6 +165,25 @@ class Architecture:
         """Return the layers from the input up to and including `name`."""
         specs = self.layers()
         return specs[: specs.index(self.layer(name)) + 1]
+
+    def needed(self, names: Sequence[str]) -> tuple[LayerSpec, ...]:
+        """Return the layers that the outputs of `names` depend on, these included.
+
+        They are in forward order. In a pyramid, no block depends on the convolutions of another.
+
+        Raises:
+            LayerError: `names` is empty or contains an unknown name.
+        """
+        specs = self.up_to(self.deepest(names).name)
+        if not self.pyramid:
+            return specs
+        wanted = {self.layer(name) for name in names}
+        kept: list[LayerSpec] = []
+        for spec in reversed(specs):
+            block = [other for other in kept if other.num_pools == spec.num_pools]
+            if spec.kind == "pool" or spec in wanted or any(x.kind == "conv" for x in block):
+                kept.insert(0, spec)
+        return tuple(kept)
 
     def minimum_side(self, names: Sequence[str]) -> int:
         """Return the smallest image height and width, in pixels, for all layers in `names`.
@@ -217,7 +260,7 @@ class Architecture:
             return None
         inputs = before.units if before else INPUT_CHANNELS
         if spec.kind == "conv":
-            return (KERNEL_SIZE, KERNEL_SIZE, inputs, spec.units)
+            return (self.kernel_size, self.kernel_size, inputs, spec.units)
         if before and before.kind != "dense":
             inputs *= (DENSE_INPUT_SIZE >> spec.num_pools) ** 2
         return (inputs, spec.units)

@@ -11,8 +11,9 @@ import tensorflow as tf
 from rwgen.errors import LayerError
 from rwgen.network.architecture import MAX_CONVOLUTIONS, VGG19, Architecture
 from rwgen.network.keras_settings import check_backend
+from rwgen.network.pooling import BinomialPooling2D
 
-POOLS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D)
+POOLS = (keras.layers.AveragePooling2D, keras.layers.MaxPooling2D, BinomialPooling2D)
 """Layers that halve an image."""
 
 

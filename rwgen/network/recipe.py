@@ -26,9 +26,11 @@ from rwgen.checks import (
 from rwgen.errors import RecipeError
 from rwgen.network.architecture import (
     ARCHITECTURES,
+    KERNEL_SIZE,
     MAX_BLOCKS,
     MAX_CHANNELS,
     MAX_CONVOLUTIONS,
+    MAX_KERNEL_SIZE,
     MAX_WIDTH,
     Architecture,
 )
@@ -37,7 +39,7 @@ from rwgen.seeds import MAX_SEED
 SCHEMA_VERSION = 1
 """Version of the JSON format. Other versions are refused."""
 
-PoolingKind = Literal["avg", "max"]
+PoolingKind = Literal["avg", "max", "binomial"]
 PaddingKind = Literal["zeros", "symmetric"]
 KernelScaling = Literal["none", "fan_in"]
 BiasDistribution = Literal["normal", "half_normal"]
@@ -55,8 +57,12 @@ ZERO_BIAS_NETWORK = "ranvgg19-zero-bias"
 """Recipe without biases, for textures and style transfer at full width (docs/math.md)."""
 
 HALF_WIDTH_NETWORK = "ranvgg19-half-width"
-"""Default recipe for textures and styles: half the channels, symmetric padding, and biases in
-proportion to activations (docs/math.md)."""
+"""Recipe for textures and styles: half the channels, symmetric padding, and biases in proportion to
+activations (docs/math.md)."""
+
+PYRAMID_NETWORK = "ranpyramid"
+"""Default recipe for textures and styles: one layer of large filters at each of several sizes of
+the image (docs/math.md)."""
 
 IMAGENET = "imagenet"
 """Name of the weights that Keras publishes, trained on ImageNet."""
@@ -64,7 +70,12 @@ IMAGENET = "imagenet"
 MAX_STDDEV = 1e6
 """Largest standard deviation of weights."""
 
-_OMITTED = {"padding": "zeros", "kernel_scaling": "none"}
+_OMITTED = {
+    "kernel_size": KERNEL_SIZE,
+    "pyramid": False,
+    "padding": "zeros",
+    "kernel_scaling": "none",
+}
 """Defaults that JSON omits, so that recipes without these fields keep their text."""
 
 
@@ -133,6 +144,11 @@ _RECIPE_CHECKS: dict[str, _Check] = {
             _are_blocks,
         )
     ),
+    "kernel_size": _check(
+        f"an odd number from 1 to {MAX_KERNEL_SIZE}",
+        lambda x: is_count(x, 1, MAX_KERNEL_SIZE) and x % 2,
+    ),
+    "pyramid": _check("true or false", lambda x: isinstance(x, bool)),
     "pooling": _one_of(get_args(PoolingKind)),
     "padding": _one_of(get_args(PaddingKind)),
     "kernel_stddev": _STDDEV,
@@ -209,10 +225,17 @@ class Recipe:
             (`Architecture.scaled`).
         blocks: (channels, number of convolutions) of each block, in place of the blocks of the
             architecture; None keeps those. Not together with `width`.
-        pooling: Kind of every pooling layer, `avg` (as in the paper) or `max`.
-        padding: Padding of every convolution by one pixel: `zeros` (as in the paper; Keras'
-            `same`) or `symmetric`, which repeats the outermost pixels of the layer's input, so
-            that features do not reveal where the border is (docs/math.md).
+        kernel_size: Height and width of every convolution kernel, an odd number of at most
+            `rwgen.network.architecture.MAX_KERNEL_SIZE` (VGG-19: 3).
+        pyramid: Whether pooling layers halve the image instead of the features of their block, so
+            that every block reads the image itself, at half the size of the block before
+            (docs/math.md). There are no dense layers then.
+        pooling: Kind of every pooling layer: `avg` (2x2, as in the paper), `max` (2x2), or
+            `binomial` (4x4 weights, from which less aliasing results; see
+            `rwgen.network.pooling`).
+        padding: Padding of every convolution: `zeros` (as in the paper; Keras' `same`) or
+            `symmetric`, which mirrors the outermost pixels of the layer's input, so that features
+            do not reveal where the border is (docs/math.md).
         kernel_stddev: Standard deviation of convolution and dense kernels, from 0 to `MAX_STDDEV`
             (paper: 0.015).
         kernel_scaling: `none`, one standard deviation for all layers (as in the paper), or
@@ -233,7 +256,7 @@ class Recipe:
         weights: None for random weights; otherwise `imagenet` or the path of a file with trained
             weights (`rwgen.network.trained`). Trained weights do not use the standard deviations,
             the seed or the candidates, have the width and blocks of the architecture, and take
-            no `padding` or `kernel_scaling` but the defaults.
+            no `kernel_size`, `pyramid`, `padding` or `kernel_scaling` but the defaults.
         weights_file_sha256: Expected SHA-256 of that file, or None to accept any.
 
     Raises:
@@ -244,6 +267,8 @@ class Recipe:
     architecture: str = "vgg19"
     width: float | None = None
     blocks: tuple[tuple[int, int], ...] | None = None
+    kernel_size: int = KERNEL_SIZE
+    pyramid: bool = False
     pooling: PoolingKind = "avg"
     padding: PaddingKind = "zeros"
     kernel_stddev: float = 0.015
@@ -259,7 +284,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Validate the fields."""
-        for key in ("width", "kernel_stddev", "bias_stddev", "seed"):
+        for key in ("width", "kernel_size", "kernel_stddev", "bias_stddev", "seed"):
             object.__setattr__(self, key, plain(getattr(self, key)))
         for key, check in _RECIPE_CHECKS.items():
             check(key, getattr(self, key))
@@ -285,11 +310,15 @@ class Recipe:
 
     @property
     def topology(self) -> Architecture:
-        """The `Architecture` that the recipe names, with its width or blocks."""
-        named = ARCHITECTURES[self.architecture]
+        """The `Architecture` that the recipe names, with its width or blocks and kernels."""
+        topology = ARCHITECTURES[self.architecture]
         if self.blocks is not None:
-            return named.with_blocks(self.blocks)
-        return named if self.width is None else named.scaled(self.width)
+            topology = topology.with_blocks(self.blocks)
+        elif self.width is not None:
+            topology = topology.scaled(self.width)
+        if self.kernel_size != topology.kernel_size:
+            topology = topology.with_kernel_size(self.kernel_size)
+        return topology.as_pyramid() if self.pyramid else topology
 
     def layer_stddev(self, layer: str, topology: Architecture | None = None) -> float:
         """Return the standard deviation of a layer's kernel: `kernel_stddev`, scaled.
@@ -319,7 +348,8 @@ class Recipe:
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-compatible values, `schema_version` first.
 
-        Fields that are None are omitted, as are the defaults of `padding` and `kernel_scaling`.
+        Fields that are None are omitted, as are the defaults of `kernel_size`, `pyramid`,
+        `padding` and `kernel_scaling`.
         """
         selection = self.selection and self.selection.to_dict()
         values = {"schema_version": SCHEMA_VERSION, **vars(self), "selection": selection}

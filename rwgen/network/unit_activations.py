@@ -16,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.errors import InvalidInputError
-from rwgen.network.features import feature_extractor
+from rwgen.network.features import POOLS, feature_extractor
 from rwgen.network.preprocess import network_input
 
 
@@ -24,8 +24,8 @@ def unit_activations(network: keras.Model, images: Sequence[NDArray[Any]]) -> ke
     """Rescale a network so that each filter has a mean activation of one over some images.
 
     Args:
-        network: Sequence of convolutions with ReLU and of pooling layers, such as `RanVGG19()`.
-            Not modified.
+        network: Convolutions with ReLU and pooling layers, each with one input, such as
+            `RanVGG19()`. Not modified.
         images: Images [height, width, 3] of any size, RGB in 0..255. Each has the same weight in
             the mean, whatever its size.
 
@@ -40,8 +40,7 @@ def unit_activations(network: keras.Model, images: Sequence[NDArray[Any]]) -> ke
         raise InvalidInputError("expected at least one image. Received: none")
     layers = network.layers[1:]
     for layer in layers:
-        pool = isinstance(layer, keras.layers.AveragePooling2D | keras.layers.MaxPooling2D)
-        if not pool and not _is_rectified(layer):
+        if not isinstance(layer, POOLS) and not _is_rectified(layer):
             raise InvalidInputError(
                 "expected only convolutions with ReLU and pooling layers. "
                 f"Received: {layer.name} ({type(layer).__name__})"
@@ -49,14 +48,23 @@ def unit_activations(network: keras.Model, images: Sequence[NDArray[Any]]) -> ke
     convolutions = [layer for layer in layers if _is_rectified(layer)]
     means = _mean_activations(network, [layer.name for layer in convolutions], images)
     copy = keras.models.clone_model(network)
-    before: NDArray[Any] | float = 1.0
+    scales: dict[str, NDArray[Any]] = {}
     for layer in convolutions:
         kernel, *bias = layer.get_weights()
         mean = np.where(means[layer.name] > 0, means[layer.name], 1).astype(kernel.dtype)
-        kernel = kernel * np.reshape(before, (-1, 1)) / mean
+        kernel = kernel * np.reshape(scales.get(_convolution_before(layer), 1.0), (-1, 1)) / mean
         copy.get_layer(layer.name).set_weights([kernel, *(values / mean for values in bias)])
-        before = mean
+        scales[layer.name] = mean
     return copy
+
+
+def _convolution_before(layer: keras.layers.Layer) -> str:
+    """Name of the convolution whose features a layer receives, or of the input."""
+    before = layer.input._keras_history.operation
+    while isinstance(before, POOLS):
+        before = before.input._keras_history.operation
+    name: str = before.name
+    return name
 
 
 def _is_rectified(layer: keras.layers.Layer) -> bool:

@@ -15,7 +15,6 @@ from rwgen.errors import InvalidInputError, RecipeError
 from rwgen.network.architecture import (
     DENSE_INPUT_SIZE,
     INPUT_CHANNELS,
-    KERNEL_SIZE,
     MAX_PARAMETERS,
     Architecture,
     LayerSpec,
@@ -24,6 +23,7 @@ from rwgen.network.convolution import SymmetricConv2D
 from rwgen.network.initializers import SeededNormal, fingerprint
 from rwgen.network.keras_settings import DTYPE, standard_settings
 from rwgen.network.lookup import load_recipe
+from rwgen.network.pooling import BinomialPooling2D
 from rwgen.network.recipe import DEFAULT_NETWORK, PoolingKind, Recipe
 from rwgen.network.trained import load_trained_weights
 
@@ -61,9 +61,10 @@ def RanVGG19(  # noqa: N802 - named like keras.applications.VGG19, which it repl
             256x256 pixels. fc8 returns 1000 values without an activation.
         input_shape: (height, width, 3). A height or width of None, or None for the whole, allows
             any size of at least 32 pixels, or 2^n with n blocks (only 256x256 with `include_top`).
-        pooling: Kind of all pooling layers, `avg` or `max`; None means that of the recipe
-            (by default `avg`). The argument of the same name in `keras.applications` differs: it
-            adds a global pooling layer. Use `keras.layers.GlobalAveragePooling2D` for that.
+        pooling: Kind of all pooling layers, `avg`, `max` or `binomial`; None means that of the
+            recipe (by default `avg`). The argument of the same name in `keras.applications`
+            differs: it adds a global pooling layer. Use `keras.layers.GlobalAveragePooling2D` for
+            that.
         recipe: A `rwgen.Recipe`, the name of a shipped network, or the path of a recipe or of
             trained weights (`rwgen.load_recipe`); None means `ranvgg19`.
         seed: Seed that replaces that of the recipe. Its fingerprints are then not verified.
@@ -139,7 +140,8 @@ def build_network(
         name: Name of the model; None derives it from the recipe.
 
     Returns:
-        A Keras functional model from [batch, height, width, 3] to the output of the last layer.
+        A Keras functional model from [batch, height, width, 3] to the output of the last layer, or,
+        for a pyramid, to {layer: output} of the last convolution of each block.
 
     Raises:
         InvalidInputError: `input_shape` does not fit the layers, or the weights would not be
@@ -181,12 +183,14 @@ def _build(
     trained = load_trained_weights(recipe, specs) if recipe.weights is not None else {}
 
     layers = topology.layers()
-    inputs = tensor = keras.Input(shape, name="image", dtype=policy.variable_dtype)
+    inputs = tensor = image = keras.Input(shape, name="image", dtype=policy.variable_dtype)
+    ends: dict[int, tuple[str, Any]] = {}  # last convolution of each block
     for spec in specs:
         common: dict[str, Any] = {"name": spec.name, "dtype": dtype}
         if spec.kind == "pool":
-            pool = {"avg": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}
-            layer = pool[recipe.pooling](2, strides=2, padding="valid", **common)
+            layer = _pool(recipe.pooling, common)
+            if topology.pyramid:
+                tensor = image
         else:
             common |= {
                 "kernel_initializer": _kernel_initializer(recipe, spec.name, topology),
@@ -194,18 +198,36 @@ def _build(
                 "activation": None if spec.kind == "dense" and spec == layers[-1] else "relu",
             }
             if spec.kind == "conv" and recipe.padding == "symmetric":
-                layer = SymmetricConv2D(spec.units, KERNEL_SIZE, **common)
+                layer = SymmetricConv2D(spec.units, topology.kernel_size, **common)
             elif spec.kind == "conv":
-                layer = keras.layers.Conv2D(spec.units, KERNEL_SIZE, padding="same", **common)
+                layer = keras.layers.Conv2D(
+                    spec.units, topology.kernel_size, padding="same", **common
+                )
             else:
                 if len(tensor.shape) > 2:
                     tensor = keras.layers.Flatten(name="flatten", dtype=dtype)(tensor)
                 layer = keras.layers.Dense(spec.units, **common)
         tensor = layer(tensor)
-    model = keras.Model(inputs, tensor, name=name or _model_name(recipe.name))
+        if spec.kind == "pool":
+            image = tensor
+        else:
+            ends[spec.num_pools] = (spec.name, tensor)
+    outputs = tensor
+    if topology.pyramid:  # no block is part of another
+        outputs = dict(ends.values())
+        if specs[-1].kind == "pool":
+            outputs[specs[-1].name] = tensor
+    model = keras.Model(inputs, outputs, name=name or _model_name(recipe.name))
     _set_weights(model, trained)
     _verify(model, recipe)
     return model
+
+
+def _pool(kind: PoolingKind, common: dict[str, Any]) -> keras.layers.Layer:
+    if kind == "binomial":
+        return BinomialPooling2D(**common)
+    pool = {"avg": keras.layers.AveragePooling2D, "max": keras.layers.MaxPooling2D}[kind]
+    return pool(2, strides=2, padding="valid", **common)
 
 
 def weight_fingerprints(model: keras.Model) -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self, get_args
 from rwgen.checks import check_choice, check_count, check_layers, check_number, normalize_fields
 from rwgen.compute.device import Precision
 from rwgen.errors import InvalidInputError
-from rwgen.network.recipe import DEFAULT_NETWORK, HALF_WIDTH_NETWORK, STACKED_NETWORK
+from rwgen.network.recipe import DEFAULT_NETWORK, PYRAMID_NETWORK, STACKED_NETWORK
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.seeds import check_seed
 
@@ -95,8 +95,8 @@ class StyleConfig:
     )
     """The paper's values of the fields for which the paper has one."""
 
-    network: str = HALF_WIDTH_NETWORK
-    content_layers: tuple[str, ...] = ("conv1_2", "conv2_2")
+    network: str = PYRAMID_NETWORK
+    content_layers: tuple[str, ...] = ("conv1_1", "conv2_1")
     style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     content_weight: float = 50.0
     style_weight: float = 1.0
@@ -185,7 +185,7 @@ class TextureConfig:
 
     PAPER: ClassVar[Mapping[str, Any]] = MappingProxyType({**_PAPER_SEARCH, **_PAPER_GRAM})
 
-    network: str = HALF_WIDTH_NETWORK
+    network: str = PYRAMID_NETWORK
     layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
     weighting: Weighting = "magnitude"
     shift_features: bool = True

@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.network.features import feature_extractor, layer_names
+from rwgen.network.pooling import BinomialPooling2D
 
 _Step = Callable[[tf.Tensor], tf.Tensor]
 """Maps the difference of a layer's inputs to the difference of its outputs."""
@@ -47,13 +48,14 @@ def difference_extractor(
     steps: list[tuple[str, _Step]] = []
     features, found = target, {}
     for layer in extractor.layers[1:]:
+        try:
+            outputs = layer(features)
+        except ValueError:  # the shapes show that the layers are not a chain
+            return None
         step = _step(layer, features)
         if step is None:
             return None
-        try:
-            features = layer(features)
-        except ValueError:  # the shapes show that the layers are not a chain
-            return None
+        features = outputs
         steps.append((layer.name, step))
         if layer.name in names:
             found[layer.name] = features
@@ -91,7 +93,7 @@ def relu_difference(preactivation: tf.Tensor, difference: tf.Tensor) -> tf.Tenso
 def _step(layer: keras.layers.Layer, inputs: tf.Tensor) -> _Step | None:
     """How a layer maps a difference from the target's `inputs`; None for unknown layers."""
     kinds = keras.layers
-    if isinstance(layer, kinds.AveragePooling2D | kinds.Flatten):
+    if isinstance(layer, kinds.AveragePooling2D | kinds.Flatten | BinomialPooling2D):
         return lambda difference: layer(difference)
     if isinstance(layer, kinds.MaxPooling2D):
         return _max_pool_step(layer, inputs)

@@ -33,7 +33,12 @@ from rwgen.synthesis.config import (
 )
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import Objective
-from rwgen.synthesis.pyramid import image_sizes, solve_coarse_to_fine
+from rwgen.synthesis.pyramid import (
+    AUTOMATIC_SIDE,
+    AUTOMATIC_SIDE_OF_IMAGE,
+    image_sizes,
+    solve_coarse_to_fine,
+)
 
 Network: TypeAlias = keras.Model | Recipe | str | None
 """A network, its recipe, or its name or file; None means that of the configuration."""
@@ -88,6 +93,7 @@ class Task:
         content_layers: layers whose target features are kept during the search.
         objective: see `MakeObjective`.
         parameterization: what L-BFGS moves.
+        automatic_side: see `image_sizes`, for a search that starts from noise.
         precision: see `ComputePlan`.
         propagate_differences: see `ComputePlan`.
         settings: further settings that decide the result, for checkpoints.
@@ -102,6 +108,7 @@ class Task:
     content_layers: Sequence[str]
     objective: MakeObjective
     parameterization: ParameterizationName
+    automatic_side: int = AUTOMATIC_SIDE
     precision: Precision = "float32"
     propagate_differences: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -168,7 +175,8 @@ def run(
     sides = [*task.size, *(side for image in task.targets for side in image.pixels.shape[:2])]
     takes_any_size = None in network.inputs[0].shape[1:3]
     octaves = config.octaves if takes_any_size else 0
-    sizes = image_sizes(task.size, octaves, min(sides), from_image=first is not None)
+    automatic_side = task.automatic_side if first is None else AUTOMATIC_SIDE_OF_IMAGE
+    sizes = image_sizes(task.size, octaves, min(sides), automatic_side)
     with tensor_float_32(task.precision == "tf32"):
         return solve_coarse_to_fine(solve, sizes, first, config.optimizer, callback, checkpoint)
 

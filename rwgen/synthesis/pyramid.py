@@ -24,11 +24,14 @@ SMALLEST_SIDE = 32
 """Shortest side, in pixels, that images are halved to; smaller ones hold little of a scene."""
 
 AUTOMATIC_SIDE = 80
-"""The same if the number of octaves is not given: on smaller images the Gram matrices hold more
-numbers than the image, and textures copy their source (docs/math.md)."""
+"""The same for inversions if the number of octaves is not given: a smaller image gains nothing."""
 
 AUTOMATIC_SIDE_OF_IMAGE = 160
 """The same if the search starts from an image: a smaller one would lose what it shows."""
+
+SMALLEST_GRAM_SIDE = 16
+"""Shortest side of feature maps whose Gram matrices are matched at the coarser sizes. Those of
+fewer positions hold so many numbers that a texture copies the layout of its source."""
 
 Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
 """Solves the task at (height, width), from a start in pixels (None for its own), with settings of
@@ -39,24 +42,22 @@ def image_sizes(
     size: tuple[int, int],
     octaves: int | None,
     shortest_side: int,
-    *,
-    from_image: bool = False,
+    automatic_side: int = AUTOMATIC_SIDE,
 ) -> tuple[tuple[int, int], ...]:
     """Sizes of the result from coarse to fine.
 
     Args:
         size: (height, width) of the finest size.
-        octaves: maximum number of times it is halved; None means as often as `AUTOMATIC_SIDE` or
-            `AUTOMATIC_SIDE_OF_IMAGE` allows.
+        octaves: maximum number of times it is halved; None means as often as `automatic_side`
+            allows.
         shortest_side: shortest side of all images of the task; it is not halved below
             `SMALLEST_SIDE`.
-        from_image: whether the search starts from an image instead of noise.
+        automatic_side: shortest side that it is halved to if `octaves` is None.
 
     Returns:
         (height, width) of each size; the last is `size`.
     """
-    automatic = AUTOMATIC_SIDE_OF_IMAGE if from_image else AUTOMATIC_SIDE
-    smallest = automatic if octaves is None else SMALLEST_SIDE
+    smallest = automatic_side if octaves is None else SMALLEST_SIDE
     possible = max(0, int(math.log2(shortest_side / smallest)))
     sizes = [size]
     for octave in range(1, min(possible, possible if octaves is None else octaves) + 1):

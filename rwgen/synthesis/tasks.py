@@ -7,6 +7,7 @@ objective; `rwgen.synthesis.pipeline` does the rest.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from typing import Any
@@ -33,6 +34,7 @@ from rwgen.synthesis.objectives import (
     texture_objective,
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
+from rwgen.synthesis.pyramid import SMALLEST_GRAM_SIDE, SMALLEST_SIDE
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
@@ -154,7 +156,11 @@ def synthesize_texture(
         plan: ComputePlan,
         _minimizer: ImageMinimizer,
     ) -> Objective:
-        return texture_objective(network, targets[0], config, plan)
+        layers = config.layers
+        if _is_coarser(targets[0], target.pixels):
+            layers = _with_enough_positions(network, layers, targets)
+        at_size = dataclasses.replace(config, layers=layers)
+        return texture_objective(network, targets[0], at_size, plan)
 
     task = Task(
         name="texture",
@@ -166,6 +172,7 @@ def synthesize_texture(
         content_layers=(),
         objective=objective,
         parameterization=config.parameterization,
+        automatic_side=SMALLEST_SIDE,
         precision=config.precision,
         settings={"size": result},
     )
@@ -228,7 +235,11 @@ def transfer_style(
         plan: ComputePlan,
         _minimizer: ImageMinimizer,
     ) -> Objective:
-        return style_objective(network, targets[0], targets[1:], config, plan)
+        style_layers = config.style_layers
+        if _is_coarser(targets[0], pixels):
+            style_layers = _with_enough_positions(network, style_layers, targets[1:])
+        at_size = dataclasses.replace(config, style_layers=style_layers)
+        return style_objective(network, targets[0], targets[1:], at_size, plan)
 
     task = Task(
         name="style",
@@ -243,6 +254,27 @@ def transfer_style(
         precision=config.precision,
     )
     return run(task, init, callback, checkpoint, memory_limit)
+
+
+def _is_coarser(target: NDArray[Any], image: NDArray[Any]) -> bool:
+    """Whether network input [1, height, width, 3] shows an image at less than its own size."""
+    return target.shape[1:3] != image.shape[:2]
+
+
+def _with_enough_positions(
+    network: keras.Model, layers: Sequence[str], images: Sequence[NDArray[Any]]
+) -> tuple[str, ...]:
+    """Layers with feature maps of at least `SMALLEST_GRAM_SIDE` a side, or the shallowest one.
+
+    Args:
+        network: The network.
+        layers: Names of its layers.
+        images: Network input [1, height, width, 3].
+    """
+    side = min(size for image in images for size in image.shape[1:3])
+    pools = {layer: num_pools(network, layer) for layer in layers}
+    kept = tuple(name for name in layers if side >> pools[name] >= SMALLEST_GRAM_SIDE)
+    return kept or (min(layers, key=pools.__getitem__),)
 
 
 def _pixels(image: ImageLike) -> NDArray[Any]:

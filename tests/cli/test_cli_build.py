@@ -137,6 +137,8 @@ def test_networks_are_listed_for_people_and_for_programs(call):
         "padding": "zeros",
         "kernel_stddev": 0.015,
         "kernel_scaling": "none",
+        "kernel_size": 3,
+        "pyramid": False,
         "bias_stddev": 0.015,
         "bias_distribution": "normal",
         "seed": 0,
@@ -151,9 +153,9 @@ def test_networks_are_listed_for_people_and_for_programs(call):
     assert (half["padding"], half["kernel_scaling"]) == ("symmetric", "fan_in")
     table = call("networks")
     assert table.code == 0
-    assert ["ranvgg19-half-width", "0.5", "1,", "scaled", "0.3", "avg", "-"] in [
-        line.split() for line in table.out.decode().splitlines()
-    ]
+    rows = [" ".join(line.split()) for line in table.out.decode().splitlines()]
+    assert "ranvgg19-half-width 0.5 3x3 1, scaled 0.3 avg -" in rows
+    assert "ranpyramid 1 7x7, pyramid 1, scaled 0.1 binomial -" in rows
     for name in network_names():
         assert name in table.out.decode()
     assert json.loads(run.out)

@@ -134,7 +134,7 @@ def test_options_beside_it_override_and_the_rest_is_kept(
     assert (config.seed, other.seed) == (11, 12)
     assert other.style_layers == ("conv1_1",)
     assert fake_tasks.last["init"] is None
-    assert [recipe.name for recipe in fake_tasks.recipes] == ["ranvgg19-half-width", "ranvgg19"]
+    assert [recipe.name for recipe in fake_tasks.recipes] == ["ranpyramid", "ranvgg19"]
     assert other.content_weight == config.content_weight == 7
     assert other.optimizer.max_iterations == 4
     # What was overridden is what the new image tells.
@@ -315,5 +315,5 @@ def test_the_settings_are_one_json_text_in_the_image(made: Call) -> None:
     assert settings["command"] == "texture"
     assert settings["options"]["seed"] == 11
     assert settings["options"]["size"] == "20x16"
-    assert settings["recipe"]["name"] == "ranvgg19-half-width"
+    assert settings["recipe"]["name"] == "ranpyramid"
     assert [item["path"] for item in settings["inputs"]] == [str(image.with_name("style.png"))]

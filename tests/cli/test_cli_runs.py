@@ -147,7 +147,7 @@ def test_texture_prints_one_json_object(textured: tuple[dict[str, Any], Path]) -
     assert values.keys() == KEYS
     check_result(values, folder / "out.png", 70, 64)
     assert values["terms"].keys() == {"style"}
-    assert values["network"] == "ranvgg19-half-width"
+    assert values["network"] == "ranpyramid"
 
 
 def test_losses_fall_within_a_size_when_there_are_two(

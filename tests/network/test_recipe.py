@@ -34,7 +34,7 @@ def recipes(draw):
     sha256 = st.text("0123456789abcdef", min_size=64, max_size=64)
     return Recipe(
         name=draw(st.text(min_size=1, max_size=20).filter(str.isprintable)),
-        pooling=draw(st.sampled_from(["avg", "max"])),
+        pooling=draw(st.sampled_from(["avg", "max", "binomial"])),
         padding=draw(st.sampled_from(["zeros", "symmetric"])),
         kernel_stddev=draw(st.floats(0, 1e3)),
         kernel_scaling=draw(st.sampled_from(["none", "fan_in"])),
@@ -200,6 +200,7 @@ def test_malformed_json_is_refused(text):
 
 def test_shipped_recipes_bear_their_names_and_fingerprints_of_every_layer():
     assert set(network_names()) >= {
+        "ranpyramid",
         "ranvgg19",
         "ranvgg19-half-normal",
         "ranvgg19-half-width",
@@ -209,7 +210,8 @@ def test_shipped_recipes_bear_their_names_and_fingerprints_of_every_layer():
     for name in network_names():
         recipe = load_recipe(name)
         assert recipe.name == name
-        assert list(recipe.weights_sha256) == LAYERS
+        layers = [spec.name for spec in recipe.topology.layers() if spec.kind != "pool"]
+        assert list(recipe.weights_sha256) == layers
 
 
 def test_a_recipe_file_is_read(tmp_path):

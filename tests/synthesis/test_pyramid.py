@@ -5,7 +5,13 @@ from hypothesis import strategies as st
 
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Solution, Step, StopReason
-from rwgen.synthesis.pyramid import AUTOMATIC_SIDE, SMALLEST_SIDE, image_sizes, solve_coarse_to_fine
+from rwgen.synthesis.pyramid import (
+    AUTOMATIC_SIDE,
+    AUTOMATIC_SIDE_OF_IMAGE,
+    SMALLEST_SIDE,
+    image_sizes,
+    solve_coarse_to_fine,
+)
 
 
 @pytest.mark.parametrize(
@@ -34,7 +40,7 @@ def test_sizes_are_halved_as_far_as_the_shortest_side_allows(size, octaves, shor
     ],
 )
 def test_a_search_from_an_image_begins_on_a_larger_one(size, octaves, expected):
-    assert list(image_sizes(size, octaves, min(size), from_image=True)) == expected
+    assert list(image_sizes(size, octaves, min(size), AUTOMATIC_SIDE_OF_IMAGE)) == expected
 
 
 @given(

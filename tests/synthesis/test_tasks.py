@@ -17,6 +17,7 @@ from rwgen import (
     TextureConfig,
 )
 from rwgen.noise import white_noise
+from rwgen.synthesis import tasks
 from rwgen.synthesis.colors import match_colors
 
 
@@ -62,14 +63,14 @@ def test_a_texture_of_another_size_comes_near_the_statistics_of_its_source():
     config = TextureConfig(layers=("conv1_1", "conv2_1"), optimizer=optimizer(40))
     solution = rwgen.synthesize_texture(source, (32, 56), config=config)
     assert solution.image.shape == (32, 56, 3)
-    assert solution.loss < 0.01 * solution.initial_loss
+    assert solution.loss < 0.05 * solution.initial_loss
     noise = white_noise(0, (32, 56, 3))
     before, after = (np.linalg.norm(gram(x) - gram(source)) for x in (noise, solution.image))
     assert after < 0.2 * before
 
 
 STYLE = StyleConfig(
-    content_layers=("conv1_2",), style_layers=("conv1_1", "conv2_1"), optimizer=optimizer(15)
+    content_layers=("conv1_1",), style_layers=("conv1_1", "conv2_1"), optimizer=optimizer(15)
 )
 
 
@@ -303,3 +304,28 @@ def test_sizes_that_no_texture_can_have_are_refused(size, own):
     rest = {"network": rwgen.build_network(rwgen.Recipe(), "conv2_1")} if own else {}
     with pytest.raises(InvalidInputError, match="expected"):
         texture(picture(32, 32), size=size, **rest)
+
+
+@pytest.mark.usefixtures("eager")
+def test_coarse_textures_leave_out_layers_of_few_positions(monkeypatch):
+    read = []
+    objective = tasks.texture_objective
+
+    def recorded(network, source, config, plan):
+        read.append((source.shape[1], config.layers))
+        return objective(network, source, config, plan)
+
+    monkeypatch.setattr(tasks, "texture_objective", recorded)
+    layers = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
+    network = rwgen.build_network(rwgen.Recipe(blocks=((4, 1),) * 4), "conv4_1")
+    config = TextureConfig(layers=layers, optimizer=optimizer(4))
+    rwgen.synthesize_texture(picture(128, 144), 40, network=network, config=config)
+    # Sides of 32 pixels at least, of the result too; 16 positions at least, but for the last size.
+    assert read == [(128, layers)]
+    read.clear()
+    rwgen.synthesize_texture(picture(128, 144), 256, network=network, config=config)
+    assert read == [(32, layers[:2]), (64, layers[:3]), (128, layers)]
+    read.clear()
+    deep = dataclasses.replace(config, layers=("conv4_1",))
+    rwgen.synthesize_texture(picture(64, 72), network=network, config=deep)
+    assert read == [(32, ("conv4_1",)), (64, ("conv4_1",))]
