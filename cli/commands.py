@@ -77,8 +77,8 @@ def load_command(name: str | None) -> Any:
     Returns:
         A `typer.core.TyperCommand`.
     """
-    module, _ = COMMANDS[str(name)]
-    function = getattr(importlib.import_module(f"rwgen.cli.{module}"), str(name))
+    module = importlib.import_module(f"rwgen.cli.{COMMANDS[str(name)][0]}")
+    kind = getattr(module, "COMMAND", Command)
     single = typer.Typer(add_completion=False, rich_markup_mode=None)
-    single.command(name, cls=Command, context_settings=CONTEXT_SETTINGS)(function)
+    single.command(name, cls=kind, context_settings=CONTEXT_SETTINGS)(getattr(module, str(name)))
     return typer.main.get_command(single)

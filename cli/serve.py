@@ -5,16 +5,25 @@ from __future__ import annotations
 import logging
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from rwgen.checks import check_choice, unexpected
 from rwgen.cli import options
+from rwgen.cli.help import Command
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.errors import InvalidInputError
 from rwgen.export.manifest import version_folders
-from rwgen.serving.config import MAX_REQUEST_BYTES, ModelConfig, ServerConfig
+from rwgen.serving.config import (
+    MAX_REQUEST_BYTES,
+    ModelConfig,
+    ServerConfig,
+    TlsConfig,
+    read_tls,
+)
+from rwgen.serving.flags import DEFAULT_MODEL, split_flags, settings_of
+from rwgen.serving.model_config import read_models
 from rwgen.serving.tensorflow_server import (
     ALL_ADDRESSES,
     PROGRAM,
@@ -27,19 +36,45 @@ _DEFAULTS = ServerConfig()
 SERVERS = ("auto", "embedded", "tensorflow")
 
 
-_EMBEDDED_ONLY = ("host", "max_message_size", "request_timeout", "drain_timeout")
+_EMBEDDED_ONLY = (
+    "host",
+    "max_message_size",
+    "request_timeout",
+    "drain_timeout",
+    "no_reload",
+)
 """Options that TF Serving's program cannot honor, or only for one interface."""
+
+
+class COMMAND(Command):
+    """A command that takes TF Serving's flags apart from its own options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse a command line."""
+        others, ctx.meta[_FLAGS_KEY] = split_flags(args)
+        return super().parse_args(ctx, others)
+
+
+_FLAGS_KEY = "rwgen.serving.flags"
 
 
 def serve(
     context: typer.Context,
     folder: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="DIR",
             help="Folder of an exported model, or of one of its versions, or a folder of models.",
+            show_default=False,
         ),
-    ],
+    ] = None,
+    model_config_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Models as TF Serving's users write them: a ModelServerConfig in text format.",
+        ),
+    ] = None,
     name: Annotated[
         str | None,
         typer.Option(
@@ -61,11 +96,11 @@ def serve(
         ),
     ] = _DEFAULTS.host,
     rest_port: Annotated[
-        int,
+        int | None,
         typer.Option(min=0, max=65535, metavar="PORT", help="Port for REST; 0 picks a free one."),
     ] = _DEFAULTS.rest_port,
     grpc_port: Annotated[
-        int,
+        int | None,
         typer.Option(min=0, max=65535, metavar="PORT", help="Port for gRPC; 0 picks a free one."),
     ] = _DEFAULTS.grpc_port,
     label: Annotated[
@@ -114,21 +149,46 @@ def serve(
         ),
     ] = _DEFAULTS.drain_timeout,
     tls_key: Annotated[
-        str | None, typer.Option(metavar="FILE.pem", help="Private key for TLS on the gRPC port.")
-    ] = _DEFAULTS.tls_key,
+        str | None, typer.Option(metavar="FILE.pem", help="Private key for TLS.")
+    ] = None,
     tls_certificate: Annotated[
+        str | None, typer.Option(metavar="FILE.pem", help="Certificate chain for TLS.")
+    ] = None,
+    tls_client_ca: Annotated[
         str | None,
-        typer.Option(metavar="FILE.pem", help="Certificate chain for TLS on the gRPC port."),
-    ] = _DEFAULTS.tls_certificate,
+        typer.Option(
+            metavar="FILE.pem",
+            help="Certificates of the authorities for clients; others are refused.",
+        ),
+    ] = None,
+    no_reload: Annotated[
+        bool,
+        typer.Option("--no-reload", help="Do not let clients change the models that are served."),
+    ] = not _DEFAULTS.allow_reload,
     quiet: options.Quiet = False,
 ) -> int:
-    """Serve exported models over TF Serving's REST and gRPC interfaces."""
+    """Serve exported models over TF Serving's REST and gRPC interfaces.
+
+    The flags of tensorflow_model_server are accepted too, such as --rest_api_port=8501,
+    --model_base_path=DIR or --model_config_file=FILE.
+    """
     check_choice("--server", server, SERVERS)
-    models = _models(Path(folder), name, _labels(label or []))
+    flags: dict[str, str] = context.meta[_FLAGS_KEY]
+    program = find_program() if server != "embedded" else None
+    if server == "tensorflow" and program is None:
+        raise InvalidInputError(f"expected {PROGRAM} on PATH. Received: none")
+    for option, flag in _SAME:
+        if flag in flags and _is_given(context, option):
+            shown = option.replace("_", "-")
+            raise InvalidInputError(f"--{shown}, --{flag}: expected one of them. Received: both")
+    if model_config_file is not None:
+        flags["model_config_file"] = model_config_file
+    settings = settings_of(flags, embedded=program is None)
+    models = _served(folder, name, label or [], flags, read=program is None)
     max_bytes = options.parse_bytes("--max-message-size", max_message_size)
     if max_bytes > MAX_REQUEST_BYTES:
         raise unexpected("--max-message-size", "less than 2 GiB", max_message_size)
-    config = ServerConfig(
+    given: dict[str, Any] = dict(
         host=host,
         rest_port=rest_port,
         grpc_port=grpc_port,
@@ -140,23 +200,24 @@ def serve(
         max_batch_size=max_batch_size,
         request_timeout=request_timeout,
         drain_timeout=drain_timeout,
-        tls_key=tls_key,
-        tls_certificate=tls_certificate,
+        tls=_tls(tls_key, tls_certificate, tls_client_ca),
+        allow_reload=not no_reload,
+        wait_for_models=folder is None,  # as TF Serving does
     )
-    program = find_program() if server != "embedded" else None
-    if server == "tensorflow" and program is None:
-        raise InvalidInputError(f"expected {PROGRAM} on PATH. Received: none")
+    config = ServerConfig(**{**given, **settings})
     if program is not None:
-        for key in _EMBEDDED_ONLY:
+        # REST is always without TLS there.
+        for key in _EMBEDDED_ONLY if config.rest_port is None else (*_EMBEDDED_ONLY, "tls_key"):
             _refuse_unless_default(context, key)
         config = with_free_ports(config)
         if not quiet and sys.stderr is not None:
+            rest = "no REST" if config.rest_port is None else f"REST on port {config.rest_port}"
             print(
                 f"{program} listens on all addresses of this machine, "
-                f"REST on port {config.rest_port}, gRPC on port {config.grpc_port}",
+                f"{rest}, gRPC on port {config.grpc_port}",
                 file=sys.stderr,
             )
-        return run_program(program, config, models)
+        return run_program(program, config, models, flags)
     if not quiet:
         logger = logging.getLogger("rwgen.serving")
         handler = logging.StreamHandler()
@@ -174,10 +235,68 @@ def serve(
     return code
 
 
+_SAME = (
+    ("rest_port", "rest_api_port"),
+    ("grpc_port", "port"),
+    ("enable_batching", "enable_batching"),
+    ("max_batch_size", "batching_parameters_file"),
+    ("enable_cors", "rest_api_enable_cors_support"),
+    ("tls_key", "ssl_config_file"),
+    ("model_config_file", "model_config_file"),
+)
+"""Options, and flags of TF Serving that set the same."""
+
+
+def _is_given(context: typer.Context, option: str) -> bool:
+    source = context.get_parameter_source(option)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _served(
+    folder: str | None, name: str | None, labels: list[str], flags: dict[str, str], *, read: bool
+) -> list[ModelConfig]:
+    """Return the models in a folder, or those that flags name, if a file of these is to be read."""
+    file, base_path = flags.get("model_config_file"), flags.get("model_base_path")
+    if folder is not None:
+        if file is not None or base_path is not None:
+            raise InvalidInputError(
+                "DIR, --model-config-file, --model_base_path: expected one of them. Received: both"
+            )
+        return _models(Path(folder), name or flags.get("model_name"), _labels(labels))
+    if name is not None or labels:
+        raise InvalidInputError(
+            "--name, --label: expected DIR with them. Received: none; TF Serving has --model_name, "
+            "and labels in --model_config_file"
+        )
+    if file is not None:  # as in TF Serving, the other two count for nothing then
+        return list(read_models(file) or ()) if read else []
+    if base_path is not None:
+        chosen = flags.get("model_name", DEFAULT_MODEL)
+        return [ModelConfig(name=chosen, base_path=Path(base_path).resolve())]
+    raise InvalidInputError(
+        "expected DIR, the folder of an exported model, or --model-config-file. Received: none"
+    )
+
+
+def _tls(key: str | None, certificate: str | None, client_ca: str | None) -> TlsConfig | None:
+    if key is not None and certificate is not None:
+        return read_tls(key, certificate, client_ca)
+    for option, value in (
+        ("--tls-key", key),
+        ("--tls-certificate", certificate),
+        ("--tls-client-ca", client_ca),
+    ):
+        if value is not None:
+            raise InvalidInputError(
+                f"{option}: expected --tls-key and --tls-certificate with it. Received: not both"
+            )
+    return None
+
+
 def _refuse_unless_default(context: typer.Context, key: str) -> None:
     """Refuse an option that would have no effect on TF Serving's program."""
-    source, value = context.get_parameter_source(key), context.params[key]
-    if source is not None and source.name != "DEFAULT" and value not in ALL_ADDRESSES:
+    value = context.params[key]
+    if _is_given(context, key) and value not in ALL_ADDRESSES:
         raise InvalidInputError(
             f"--{key.replace('_', '-')}: expected no such option, because {PROGRAM} cannot honor "
             f"it. Received: {value}; omit it, or choose --server embedded"
@@ -191,15 +310,18 @@ def _models(folder: Path, name: str | None, labels: dict[str, int]) -> list[Mode
         version, folder = int(folder.resolve().name), folder.resolve().parent
     found = version_folders(folder)
     if found:
-        for label, version in labels.items():
-            if version not in found:
+        for label, labeled in labels.items():
+            if labeled not in found:
                 versions = ", ".join(map(str, sorted(found)))
                 expected = f"a version of {folder} ({versions})"
-                raise unexpected("--label", expected, f"{label}={version}")
+                raise unexpected("--label", expected, f"{label}={labeled}")
         chosen = name if name is not None else folder.resolve().name
+        only = () if version is None else (version,)
+        if only and set(labels.values()) - set(only):
+            raise unexpected("--label", f"labels of version {version}", labels)
         return [
             ModelConfig(
-                name=chosen, base_path=folder.resolve(), version_labels=labels, version=version
+                name=chosen, base_path=folder.resolve(), version_labels=labels, versions=only
             )
         ]
     inside = sorted(folder.iterdir()) if folder.is_dir() else []

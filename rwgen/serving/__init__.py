@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from rwgen.errors import InvalidInputError
-from rwgen.serving.config import ModelConfig, ServerConfig
+from rwgen.serving.config import ModelConfig, ServerConfig, TlsConfig
 
 if TYPE_CHECKING:
     from rwgen.serving.server import Server, serve_until_signal
@@ -24,7 +24,7 @@ _PACKAGES = (
     "uvicorn",
 )
 
-__all__ = ["ModelConfig", "Server", "ServerConfig", "serve_until_signal"]
+__all__ = ["ModelConfig", "Server", "ServerConfig", "TlsConfig", "serve_until_signal"]
 
 
 def __getattr__(name: str) -> Any:

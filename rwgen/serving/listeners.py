@@ -6,8 +6,10 @@ import asyncio
 import logging
 import math
 import socket
+import ssl
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
 import uvicorn
@@ -15,10 +17,11 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from starlette.types import ASGIApp
 
 from rwgen.errors import InvalidInputError
-from rwgen.serving.config import ServerConfig, read_pem
+from rwgen.serving.config import ServerConfig
 from rwgen.serving.logs import log
-from rwgen.serving.rest.connections import limited_protocol
+from rwgen.serving.rest.connections import limited_protocol, tls_protocol
 from rwgen.serving.rpc.services import MODEL_SERVICE, PREDICTION_SERVICE
+from rwgen.serving.tls import server_context, server_credentials
 
 KEEP_ALIVE = 60
 """Seconds that a REST connection may be idle between two requests."""
@@ -46,19 +49,24 @@ class Listeners:
         config: addresses and limits.
 
     Attributes:
-        rest_port: TCP port of REST.
-        grpc_port: TCP port of gRPC, after `start`.
+        rest_port: TCP port of REST, or None.
+        grpc_port: TCP port of gRPC after `start`, or None.
 
     Raises:
-        InvalidInputError: the REST port is not available, or the TLS files cannot be read.
+        InvalidInputError: the REST port is not available, or the certificates are invalid.
     """
 
     def __init__(self, config: ServerConfig) -> None:
         self._config = config
-        self._credentials = _credentials(config)
-        self._socket = _listen(config.host, config.rest_port)
-        self.rest_port: int = self._socket.getsockname()[1]
-        self.grpc_port = 0
+        tls = config.tls
+        self._context = None if tls is None else server_context(tls)
+        self._credentials = None if tls is None else server_credentials(tls)
+        self._socket: socket.socket | None = None
+        self.rest_port: int | None = None
+        if config.rest_port is not None:
+            self._socket = _listen(config.host, config.rest_port)
+            self.rest_port = self._socket.getsockname()[1]
+        self.grpc_port: int | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._grace = 0.0
@@ -108,7 +116,8 @@ class Listeners:
             if self._loop is not None and self._stop is not None and self._thread.is_alive():
                 self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join()
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     async def _main(
         self, app: ASGIApp, handlers: Sequence[grpc.GenericRpcHandler], ready: threading.Event
@@ -119,15 +128,19 @@ class Listeners:
         servicer = health.aio.HealthServicer()
         health_pb2_grpc.add_HealthServicer_to_server(servicer, services)
         services.add_generic_rpc_handlers(tuple(handlers))
-        self.grpc_port = self._add_port(services)
+        self._add_addresses(services)
         await services.start()
-        web = uvicorn.Server(_uvicorn_config(self._config, app))
-        serving = asyncio.create_task(web.serve(sockets=[self._socket]))
+        # Without REST, a task that never ends takes its place.
+        web = uvicorn.Server(_uvicorn_config(self._config, app, self._context))
+        sockets = None if self._socket is None else [self._socket]
+        serving: asyncio.Task[Any] = asyncio.create_task(
+            asyncio.Event().wait() if sockets is None else web.serve(sockets)
+        )
         stopping = asyncio.create_task(self._stop.wait())
         try:
-            while not web.started and not serving.done():
+            while sockets and not web.started and not serving.done():
                 await asyncio.sleep(0.005)
-            if not web.started:
+            if sockets and not web.started:
                 address = f"{self._config.host}:{self.rest_port}"
                 raise _no_free_address("REST", f"{address}: {serving.exception()}")
             for name in _SERVICES:
@@ -146,11 +159,18 @@ class Listeners:
         finally:
             stopping.cancel()
             web.should_exit = True
+            if sockets is None:
+                serving.cancel()
             await asyncio.gather(serving, services.stop(self._grace), return_exceptions=True)
 
-    def _add_port(self, services: grpc.aio.Server) -> int:
-        host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
-        address = f"{host}:{self._config.grpc_port}"
+    def _add_addresses(self, services: grpc.aio.Server) -> None:
+        if self._config.grpc_port is not None:
+            host = f"[{self._config.host}]" if ":" in self._config.host else self._config.host
+            self.grpc_port = self._add_address(services, f"{host}:{self._config.grpc_port}")
+        if self._config.grpc_socket is not None:
+            self._add_address(services, f"unix:{self._config.grpc_socket}")
+
+    def _add_address(self, services: grpc.aio.Server, address: str) -> int:
         try:
             if self._credentials is None:
                 port = services.add_insecure_port(address)
@@ -159,8 +179,7 @@ class Listeners:
         except RuntimeError:
             port = 0
         if not port:
-            secure = "" if self._credentials is None else ", and a key that matches the certificate"
-            raise _no_free_address(f"gRPC{secure}", address)
+            raise _no_free_address("gRPC", address)
         return int(port)
 
 
@@ -189,15 +208,9 @@ def _no_free_address(interface: str, received: str) -> InvalidInputError:
     return InvalidInputError(f"expected a free address for {interface}. Received: {received}")
 
 
-def _credentials(config: ServerConfig) -> grpc.ServerCredentials | None:
-    if config.tls_key is None or config.tls_certificate is None:
-        return None
-    pair = read_pem(config.tls_key), read_pem(config.tls_certificate)
-    return grpc.ssl_server_credentials([pair])
-
-
-def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
+def _grpc_options(config: ServerConfig) -> list[tuple[str, int | str]]:
     return [
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
         ("grpc.max_receive_message_length", config.max_request_bytes),
         ("grpc.max_send_message_length", -1),
         # More than may run, so that excess calls fail instead of waiting silently.
@@ -207,14 +220,20 @@ def _grpc_options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", GRPC_IDLE_SECONDS * 1000),
         # Otherwise two servers could share a port, and each would get some of the requests.
         ("grpc.so_reuseport", 0),
+        *config.grpc_options,
     ]
 
 
-def _uvicorn_config(config: ServerConfig, app: ASGIApp) -> uvicorn.Config:
+def _uvicorn_config(
+    config: ServerConfig, app: ASGIApp, context: ssl.SSLContext | None
+) -> uvicorn.Config:
+    limits = (config.max_connections, config.read_timeout)
+    plain = limited_protocol(*limits)
+    http = plain if context is None else tls_protocol(plain, context, *limits)
     return uvicorn.Config(
         app,
         interface="asgi3",
-        http=limited_protocol(config.max_connections, config.read_timeout),
+        http=http,
         ws="none",
         lifespan="off",
         log_config=None,

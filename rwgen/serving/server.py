@@ -37,7 +37,7 @@ class Server:
 
     Args:
         config: addresses and limits.
-        models: models to serve.
+        models: models to serve. There may be none if `model_config_file` is given.
 
     Raises:
         InvalidInputError: there is no model, or two models have the same name.
@@ -45,11 +45,12 @@ class Server:
 
     def __init__(self, config: ServerConfig, models: Sequence[ModelConfig]) -> None:
         names = [model.name for model in models]
-        if not names or len(set(names)) != len(names):
+        is_empty = not names and config.model_config_file is None
+        if is_empty or len(set(names)) != len(names):
             raise unexpected("models", "one or more models with distinct names", names)
         self.config = config
         self.metrics = Metrics()
-        self._manager = ModelManager(models, config.poll_interval, self.metrics.load)
+        self._manager = ModelManager(models, config, self.metrics.load)
         self._gate = Gate(config.max_concurrent_requests, config.max_pending_bytes)
         self._stopped = threading.Event()
         self._stopping = threading.Lock()
@@ -62,8 +63,8 @@ class Server:
         """Load the models, then listen.
 
         Raises:
-            InvalidInputError: no model can be loaded, an address is not available, the TLS files
-                are unusable, or the server was started before.
+            InvalidInputError: no model can be loaded, an address is not available, the
+                certificates are invalid, or the server was started before.
         """
         if self._begun:
             raise InvalidInputError("expected a new server. Received: one that was started before")
@@ -104,19 +105,18 @@ class Server:
             logging.INFO,
             "serving",
             host=config.host,
-            rest_port=self.rest_port,
-            grpc_port=self.grpc_port,
+            **{name: address for name, address in self._addresses().items() if address is not None},
             models=" ".join(self._manager.names),
         )
 
     @property
-    def rest_port(self) -> int:
-        """TCP port of REST, while the server runs."""
+    def rest_port(self) -> int | None:
+        """TCP port of REST, while the server runs, or None."""
         return self._running().rest_port
 
     @property
-    def grpc_port(self) -> int:
-        """TCP port of gRPC, while the server runs."""
+    def grpc_port(self) -> int | None:
+        """TCP port of gRPC, while the server runs, or None."""
         return self._running().grpc_port
 
     @property
@@ -172,10 +172,21 @@ class Server:
         """Drain and stop."""
         self.stop()
 
+    def _addresses(self) -> dict[str, object]:
+        return {
+            "rest_port": self.rest_port,
+            "grpc_port": self.grpc_port,
+            "grpc_socket": self.config.grpc_socket,
+        }
+
     def _running(self) -> Listeners:
         if self._listeners is None:
             raise InvalidInputError("expected a running server. Received: one that was not started")
         return self._listeners
+
+
+class _Interrupted(BaseException):
+    """A signal arrived while the server was starting, which may take long."""
 
 
 def serve_until_signal(server: Server) -> int:
@@ -193,19 +204,27 @@ def serve_until_signal(server: Server) -> int:
         InvalidInputError: see `Server.start`.
     """
     asked = threading.Event()
+    starting = not server.is_running
 
     def ask(_number: int, _frame: FrameType | None) -> None:
         for number in previous:
             signal.signal(number, signal.SIG_DFL)
         asked.set()
+        if starting:
+            raise _Interrupted
 
     numbers = (signal.SIGTERM, signal.SIGINT)
     previous = {number: signal.getsignal(number) for number in numbers}
     for number in numbers:
         signal.signal(number, ask)
     try:
-        if not server.is_running:
-            server.start()
+        if starting:
+            try:
+                server.start()
+            except _Interrupted:
+                server.stop()
+                return 0
+            starting = False
         while not asked.wait(_WATCH_SECONDS) and server.is_running:
             pass
         failed = not asked.is_set() and not server.wait(0)

@@ -8,13 +8,15 @@ import signal
 import socket
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 
 from rwgen.errors import InvalidInputError, WorkerError
-from rwgen.serving.config import ModelConfig, ServerConfig, read_pem
+from rwgen.serving.config import ModelConfig, ServerConfig, TlsConfig
+from rwgen.serving.flags import PORTS
+from rwgen.serving.model_config import model_config_text
 
 PROGRAM = "tensorflow_model_server"
 
@@ -40,6 +42,8 @@ def with_free_ports(config: ServerConfig) -> ServerConfig:
         ports = {}
         for key, name in (("rest_port", "REST"), ("grpc_port", "gRPC")):
             port = getattr(config, key)
+            if port is None:
+                continue
             try:
                 listener = stack.enter_context(socket.create_server(("", port)))
             except OSError as error:
@@ -50,7 +54,12 @@ def with_free_ports(config: ServerConfig) -> ServerConfig:
         return replace(config, **ports)
 
 
-def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig]) -> int:
+def run_program(
+    program: str,
+    config: ServerConfig,
+    models: Sequence[ModelConfig],
+    flags: Mapping[str, str],
+) -> int:
     """Run the program until it ends, forwarding SIGTERM and SIGINT to it.
 
     It listens on all addresses, since it has no flag for one. Must be called in the main thread.
@@ -59,17 +68,18 @@ def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig
         program: path of the program.
         config: settings, of which ports, batching, the timeout of REST requests, poll interval,
             TLS, CORS and the metrics path are used. The others only apply to the embedded server.
-        models: models to serve.
+        models: models to serve, unless `flags` name them.
+        flags: values of the program's own flags by name, which are passed on as they are.
 
     Returns:
         0, also if the program was ended by a forwarded signal.
 
     Raises:
-        InvalidInputError: the program cannot be started, or the TLS files cannot be read.
+        InvalidInputError: the program cannot be started.
         WorkerError: the program fails.
     """
     with tempfile.TemporaryDirectory(prefix="rwgen-serve-") as folder:
-        arguments = write_configuration(Path(folder), config, models)
+        arguments = write_configuration(Path(folder), config, models, flags)
         asked: list[int] = []
         process: subprocess.Popen[bytes] | None = None
 
@@ -101,7 +111,10 @@ def run_program(program: str, config: ServerConfig, models: Sequence[ModelConfig
 
 
 def write_configuration(
-    folder: Path, config: ServerConfig, models: Sequence[ModelConfig]
+    folder: Path,
+    config: ServerConfig,
+    models: Sequence[ModelConfig],
+    flags: Mapping[str, str],
 ) -> list[str]:
     """Write the configuration files of the program.
 
@@ -109,66 +122,42 @@ def write_configuration(
         folder: folder for the files.
         config: see `run_program`.
         models: see `run_program`.
+        flags: see `run_program`.
 
     Returns:
         Command line arguments for the program.
-
-    Raises:
-        InvalidInputError: the TLS files cannot be read.
     """
-    files = {
-        "models.config": model_config_text(models),
-        "monitoring.config": (
-            f'prometheus_config {{ enable: true path: "{config.metrics_path}" }}\n'
-        ),
+    texts: dict[str, str] = {}
+    values = {
+        "port": str(config.grpc_port or 0),
+        "rest_api_port": str(config.rest_port or 0),
+        "rest_api_timeout_in_ms": str(int(config.request_timeout * 1000)),
+        "allow_version_labels_for_unavailable_models": "true",
     }
-    arguments = [
-        f"--port={config.grpc_port}",
-        f"--rest_api_port={config.rest_port}",
-        f"--rest_api_timeout_in_ms={int(config.request_timeout * 1000)}",
-        f"--file_system_poll_wait_seconds={max(1, round(config.poll_interval))}",
-        f"--model_config_file={folder / 'models.config'}",
-        "--allow_version_labels_for_unavailable_models=true",
-        f"--monitoring_config_file={folder / 'monitoring.config'}",
-    ]
+    if config.poll_interval is not None:
+        values["file_system_poll_wait_seconds"] = str(max(1, round(config.poll_interval)))
+    if not {"model_config_file", "model_base_path"} & set(flags):
+        texts["model_config_file"] = model_config_text(models)
+    if config.metrics_path is not None:
+        texts["monitoring_config_file"] = (
+            f'prometheus_config {{ enable: true path: "{config.metrics_path}" }}\n'
+        )
     if config.enable_batching:
-        files["batching.config"] = batching_config_text(config)
-        arguments += [
-            "--enable_batching=true",
-            f"--batching_parameters_file={folder / 'batching.config'}",
-        ]
+        values["enable_batching"] = "true"
+        texts["batching_parameters_file"] = batching_config_text(config)
     if config.enable_cors:
-        arguments.append("--rest_api_enable_cors_support=true")
-    if config.tls_key is not None and config.tls_certificate is not None:
-        files["tls.config"] = _tls_config_text(config.tls_key, config.tls_certificate)
-        arguments.append(f"--ssl_config_file={folder / 'tls.config'}")
-    for name, text in files.items():
-        path = folder / name
-        path.touch(mode=0o600)  # one of the files contains the TLS key
-        path.write_text(text, encoding="utf-8")
-    return arguments
-
-
-def model_config_text(models: Sequence[ModelConfig]) -> str:
-    """Return a `ModelServerConfig` in protocol buffers' text format."""
-    from google.protobuf import text_format
-    from tensorflow_serving.config import model_server_config_pb2
-
-    message = model_server_config_pb2.ModelServerConfig()
-    for model in models:
-        entry = message.model_config_list.config.add()
-        entry.name = model.name
-        entry.base_path = str(Path(model.base_path).resolve())
-        entry.model_platform = "tensorflow"
-        for label, version in model.version_labels.items():
-            entry.version_labels[label] = version
-        if model.version is not None:
-            entry.model_version_policy.specific.versions.append(model.version)
-        elif model.version_labels:
-            # TF Serving has no policy for the latest version plus labeled ones.
-            entry.model_version_policy.all.SetInParent()
-    text: str = text_format.MessageToString(message)
-    return text
+        values["rest_api_enable_cors_support"] = "true"
+    if config.tls is not None:
+        texts["ssl_config_file"] = _tls_config_text(config.tls)
+    # What the user wrote takes precedence, except for ports, of which free ones were chosen.
+    passed = {name: value for name, value in flags.items() if name not in PORTS}
+    for name, text in texts.items():
+        if name not in passed:
+            path = folder / name
+            path.touch(mode=0o600)  # one of the files contains the TLS key
+            path.write_text(text, encoding="utf-8")
+            values[name] = str(path)
+    return [f"--{name}={value}" for name, value in {**values, **passed}.items()]
 
 
 def batching_config_text(config: ServerConfig) -> str:
@@ -182,11 +171,13 @@ def batching_config_text(config: ServerConfig) -> str:
     return "".join(f"{name} {{ value: {value} }}\n" for name, value in values.items())
 
 
-def _tls_config_text(key: str, certificate: str) -> str:
+def _tls_config_text(tls: TlsConfig) -> str:
     from google.protobuf import text_format
 
-    lines = []
-    for field, path in (("server_key", key), ("server_cert", certificate)):
-        escaped = text_format.text_encoding.CEscape(read_pem(path), as_utf8=False)
-        lines.append(f'{field}: "{escaped}"\n')
-    return "".join(lines) + "client_verify: false\n"
+    def line(field: str, content: bytes) -> str:
+        return f'{field}: "{text_format.text_encoding.CEscape(content, as_utf8=False)}"\n'
+
+    text = line("server_key", tls.key) + line("server_cert", tls.certificate)
+    if tls.client_ca is not None:
+        text += line("custom_ca", tls.client_ca) + "client_verify: true\n"
+    return text

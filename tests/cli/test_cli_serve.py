@@ -16,8 +16,9 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from rwgen.serving.config import ModelConfig, ServerConfig
-from rwgen.serving.tensorflow_server import model_config_text, write_configuration
+from rwgen.serving.config import ModelConfig, ServerConfig, read_tls
+from rwgen.serving.model_config import model_config_text
+from rwgen.serving.tensorflow_server import write_configuration
 
 PHOTO = Path(__file__).parent.parent.parent / "examples" / "astronaut.jpg"
 GUARD = 60  # seconds after which a test that hangs fails
@@ -223,19 +224,18 @@ def test_its_files_say_what_the_settings_say(tmp_path: Path) -> None:
         enable_cors=True,
         max_batch_size=5,
         batch_timeout=0.25,
-        tls_key=str(key),
-        tls_certificate=str(certificate),
+        tls=read_tls(str(key), str(certificate)),
     )
-    arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")])
+    arguments = write_configuration(tmp_path, config, [ModelConfig(name="m", base_path="x")], {})
     assert "--enable_batching=true" in arguments
     assert "--rest_api_enable_cors_support=true" in arguments
-    text = (tmp_path / "batching.config").read_text()
+    text = (tmp_path / "batching_parameters_file").read_text()
     assert "max_batch_size { value: 5 }" in text
     assert "batch_timeout_micros { value: 250000 }" in text
-    assert "client_verify: false" in (tmp_path / "tls.config").read_text()
-    assert r"a \"key\"\n" in (tmp_path / "tls.config").read_text()
-    assert (tmp_path / "tls.config").stat().st_mode & 0o077 == 0
-    assert f"--ssl_config_file={tmp_path / 'tls.config'}" in arguments
+    assert "client_verify" not in (tmp_path / "ssl_config_file").read_text()
+    assert r"a \"key\"\n" in (tmp_path / "ssl_config_file").read_text()
+    assert (tmp_path / "ssl_config_file").stat().st_mode & 0o077 == 0
+    assert f"--ssl_config_file={tmp_path / 'ssl_config_file'}" in arguments
 
 
 def test_one_version_is_served_where_its_folder_is_given(
@@ -248,7 +248,7 @@ def test_one_version_is_served_where_its_folder_is_given(
     for folder, labels in ((models / "one" / "1", ()), (models / "one" / "1", ("--label", "a=1"))):
         assert call("serve", folder, *options, *labels).code == 0
         (model,) = seen[-1]
-        assert (model.name, model.base_path, model.version) == ("one", models / "one", 1)
+        assert (model.name, model.base_path, model.versions) == ("one", models / "one", (1,))
         assert dict(model.version_labels) == ({"a": 1} if labels else {})
     text = model_config_text([model])
     (entry,) = text_format.Parse(
@@ -257,7 +257,7 @@ def test_one_version_is_served_where_its_folder_is_given(
     assert list(entry.model_version_policy.specific.versions) == [1]
     monkeypatch.chdir(models / "one" / "1")
     assert call("serve", ".", *options).code == 0
-    assert seen[-1][0].version == 1
+    assert seen[-1][0].versions == (1,)
 
 
 def test_one_port_for_both_interfaces_is_refused(refused: Callable[..., str], models: Path) -> None:
@@ -283,7 +283,9 @@ def test_a_server_that_ends_on_its_own_is_a_failure(
         (("one", "--label", "stable=9"), "--label: expected a version of one (1). Received: 'st"),
         ((".", "--label", "stable=1"), "--name, --label"),
         ((".", "--name", "x"), "--name, --label"),
-        (("one", "--tls-key", "x"), "tls_key"),
+        (("one", "--tls-key", "x"), "--tls-key: expected --tls-key and --tls-certificate"),
+        (("one", "--tls-client-ca", "x"), "--tls-client-ca: expected --tls-key and"),
+        (("one", "--tls-key", "x", "--tls-certificate", "x"), "readable PEM file for TLS"),
         (("one", "--rest-port", "7", "--grpc-port", "7"), "two different ports"),
         (("one", "--max-message-size", "64"), "--max-message-size: expected a number with a unit"),
         (("one", "--max-message-size", "2GiB"), "--max-message-size"),

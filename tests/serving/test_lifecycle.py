@@ -28,7 +28,7 @@ from serving_clients import (
 
 import rwgen.serving.server
 from rwgen import InvalidInputError
-from rwgen.serving import Server, serve_until_signal
+from rwgen.serving import Server, TlsConfig, serve_until_signal
 from rwgen.serving.listeners import Listeners
 
 
@@ -46,7 +46,7 @@ def test_a_server_is_told_what_is_wrong_with_it(saved, tmp_path):
     with pytest.raises(InvalidInputError, match="expected a SavedModel"):
         Server(free(), [hp2(tmp_path)]).start()
     with pytest.raises(InvalidInputError, match="TLS"):
-        Server(free(tls_key="none", tls_certificate="none"), [hp2(saved)]).start()
+        Server(free(tls=TlsConfig(key=b"none", certificate=b"none")), [hp2(saved)]).start()
     with pytest.raises(InvalidInputError, match="REST"):
         Server(free(host="256.0.0.1"), [hp2(saved)]).start()
     with running(saved) as server:

@@ -2,8 +2,6 @@
 
 import json
 import re
-import shutil
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
@@ -28,7 +26,6 @@ from serving_models import VERSION
 from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
-    model_management_pb2,
     predict_pb2,
 )
 
@@ -98,12 +95,6 @@ def test_metadata_by_rest_is_that_of_grpc(server, stubs):
         by_rest = get_model_metadata_pb2.SignatureDefMap()
         Parse(json.dumps(content["metadata"]["signature_def"]), by_rest)
         assert by_rest == by_grpc
-
-
-def test_what_is_not_implemented_says_so(server, stubs):
-    request = model_management_pb2.ReloadConfigRequest()
-    code = code_of(lambda: stubs.model.HandleReloadConfigRequest(request, timeout=GUARD))
-    assert code == grpc.StatusCode.UNIMPLEMENTED
 
 
 @pytest.mark.parametrize("service", ["", "tensorflow.serving.PredictionService"])
@@ -273,22 +264,6 @@ def test_too_many_requests_are_unavailable(saved, held, limits, interface):
         held.release()
         assert [next(done).result(), first.result(GUARD)] == [good, good]
         assert stubs.y([2.0]) == [3.0]
-
-
-def test_tls(saved, tmp_path):
-    if shutil.which("openssl") is None:
-        pytest.skip("no openssl to make a certificate with")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
-    command = "openssl req -x509 -newkey rsa:2048 -nodes -days 1 -subj /CN=localhost"
-    command += f" -addext subjectAltName=DNS:localhost -keyout {key} -out {certificate}"
-    subprocess.run(command.split(), check=True, capture_output=True)
-    with running(saved, tls_key=str(key), tls_certificate=str(certificate)) as server:
-        trusted = grpc.ssl_channel_credentials(certificate.read_bytes())
-        with stubs_of(server, credentials=trusted) as stubs:
-            assert stubs.y([2.0]) == [3.0]
-        with stubs_of(server) as stubs:
-            assert code_of(lambda: stubs.y([2.0])) == grpc.StatusCode.UNAVAILABLE
-        assert rest_predict(server, [2.0]) == (200, {"predictions": [3.0]})
 
 
 def test_status_by_grpc(stubs):

@@ -6,7 +6,7 @@ import pytest
 
 import rwgen.serving
 from rwgen import InvalidInputError
-from rwgen.serving import ModelConfig, ServerConfig
+from rwgen.serving import ModelConfig, ServerConfig, TlsConfig
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,21 @@ from rwgen.serving import ModelConfig, ServerConfig
         {"read_timeout": float("nan")},
         {"drain_timeout": float("inf")},
         {"poll_interval": "1"},
-        {"tls_key": "key.pem"},
+        {"rest_port": None, "grpc_port": None},
+        {"grpc_socket": ""},
+        {"grpc_options": (("grpc.max_connection_age_ms", 1.5),)},
+        {"tls": "key.pem"},
+        {"rest_timeout": 0},
+        {"intra_op_threads": -1},
+        {"inter_op_threads": 1.0},
+        {"poll_interval": 0},
+        {"config_poll_interval": -1},
+        {"model_config_file": 3},
+        {"wait_for_models": 1},
+        {"max_load_retries": -1},
+        {"load_retry_interval": -0.1},
+        {"allow_reload": None},
+        {"allow_unavailable_labels": "no"},
         {"metrics_path": "metrics"},
         {"metrics_path": "/a b"},
     ],
@@ -52,11 +66,24 @@ def test_configurations_are_checked(values):
         {"version_labels": {"": 1}},
         {"version_labels": {"stable": -1}},
         {"version_labels": ["stable"]},
+        {"latest": 0},
+        {"versions": (-1,)},
+        {"versions": [1]},
     ],
 )
 def test_model_configurations_are_checked(values):
     with pytest.raises(InvalidInputError, match=next(iter(values))):
         ModelConfig(**{"name": "hp2", "base_path": "models", **values})
+
+
+@pytest.mark.parametrize("name", ["key", "certificate", "client_ca"])
+def test_certificates_are_checked_and_no_secret_is_shown(name):
+    values = {"key": b"SECRET", "certificate": b"c", "client_ca": b"a"}
+    assert "SECRET" not in repr(TlsConfig(**values))
+    for wrong in ("SECRET", b""):
+        with pytest.raises(InvalidInputError, match=name) as caught:
+            TlsConfig(**{**values, name: wrong})
+        assert "SECRET" not in str(caught.value)
 
 
 def test_each_interface_may_have_any_free_port():

@@ -63,6 +63,8 @@ class Servable:
         path: folder of a SavedModel with the tag `serve`.
         name: name of the model.
         version: version number.
+        threads: number of threads that run one operation, and number of operations that run
+            concurrently; 0 means one per core.
 
     Attributes:
         signature_defs: all SignatureDefs of the SavedModel by name.
@@ -72,12 +74,14 @@ class Servable:
         ServingError: the version cannot be loaded, or a warm-up request fails.
     """
 
-    def __init__(self, path: Path, name: str, version: int) -> None:
+    def __init__(
+        self, path: Path, name: str, version: int, threads: tuple[int, int] = (0, 0)
+    ) -> None:
         self.name = name
         self.version = version
         try:
             self.signature_defs = _signature_defs(path)
-            self._session = _load(path)
+            self._session = _load(path, threads)
         except Exception as error:
             raise as_serving_error(error) from error
         per_image = _per_image(path)
@@ -214,11 +218,15 @@ def _signature_defs(path: Path) -> dict[str, Any]:
     raise invalid(f"expected a SavedModel with the tag {TAG}. Received: none in {path}")
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, threads: tuple[int, int]) -> Any:
     """Return a session with the variables and tables of a SavedModel."""
     with tf.Graph().as_default(), _no_deprecation_notices():
         # A model may have been exported for a device that this machine does not have.
-        config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
+        config = tf.compat.v1.ConfigProto(
+            allow_soft_placement=True,
+            intra_op_parallelism_threads=threads[0],
+            inter_op_parallelism_threads=threads[1],
+        )
         session = tf.compat.v1.Session(config=config)
         tf.compat.v1.saved_model.load(session, [TAG], str(path))
         return session

@@ -52,6 +52,10 @@ class RestApp:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._headers = _CORS if backend.config.enable_cors else {}
+        config = backend.config
+        self._timeout = (
+            config.request_timeout if config.rest_timeout is None else config.rest_timeout
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -107,7 +111,7 @@ class RestApp:
             await body.read(slot)
             return content
         record.model, record.api = self._backend.served_name(route.spec), route.action
-        deadline = record.start + self._backend.config.request_timeout
+        deadline = record.start + self._timeout
         with manager.lease(route.spec) as servable:
             data = await self._read(body, slot)
             if route.action == "predict":

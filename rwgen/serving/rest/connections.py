@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ssl
 from typing import Any
 
 import h11
@@ -55,6 +57,72 @@ def limited_protocol(max_connections: int, timeout: float) -> type[H11Protocol]:
             return self.loop.call_later(timeout, self.transport.abort)
 
     return LimitedProtocol
+
+
+def tls_protocol(
+    http: type[H11Protocol], context: ssl.SSLContext, max_connections: int, timeout: float
+) -> type[asyncio.Protocol]:
+    """Return a protocol that completes the handshake of TLS and then speaks HTTP.
+
+    With a server of asyncio that does so itself, connections would neither count nor be known
+    before the end of the handshake.
+
+    Args:
+        http: protocol made by `limited_protocol`.
+        context: certificates.
+        max_connections: see `limited_protocol`; the number includes those of `http`.
+        timeout: seconds for the handshake.
+    """
+
+    class TlsProtocol(asyncio.Protocol):
+        def __init__(self, **arguments: Any) -> None:
+            self._arguments = arguments
+            self._connections = arguments["server_state"].connections
+            self._early: list[bytes] = []
+            self._lost = False
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            self._transport = transport
+            self._connections.add(self)
+            if len(self._connections) > max_connections:
+                transport.abort()
+            else:
+                loop = asyncio.get_running_loop()
+                self._handshake = loop.create_task(self._upgrade(loop))
+
+        async def _upgrade(self, loop: asyncio.AbstractEventLoop) -> None:
+            try:
+                with contextlib.suppress(OSError):  # also errors of TLS and timeouts
+                    transport = await loop.start_tls(
+                        self._transport,
+                        self,
+                        context,
+                        server_side=True,
+                        ssl_handshake_timeout=timeout,
+                        ssl_shutdown_timeout=timeout,
+                    )
+                    if transport is not None and not self._lost:
+                        protocol = http(**self._arguments)
+                        transport.set_protocol(protocol)
+                        protocol.connection_made(transport)
+                        for data in self._early:
+                            protocol.data_received(data)
+            finally:
+                self._connections.discard(self)
+
+        def data_received(self, data: bytes) -> None:
+            # A request may follow the handshake in the same packet.
+            self._early.append(data)
+
+        def connection_lost(self, _error: Exception | None) -> None:
+            self._lost = True
+            self._connections.discard(self)
+
+        def shutdown(self) -> None:
+            """Close the connection, because the server stops."""
+            self._transport.abort()
+
+    return TlsProtocol
 
 
 def _cancelled(timer: asyncio.TimerHandle | None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,11 +14,14 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_management_pb2,
     predict_pb2,
     regression_pb2,
 )
 
+from rwgen.errors import InvalidInputError
 from rwgen.serving.backend import Backend
+from rwgen.serving.model_config import models_of
 from rwgen.serving.models.inference import (
     CLASSIFY,
     REGRESS,
@@ -32,7 +36,7 @@ from rwgen.serving.models.inference import (
 from rwgen.serving.models.servable import Servable
 from rwgen.serving.models.spec import ModelSpec
 from rwgen.serving.models.tensor_proto import decode_inputs, from_array
-from rwgen.serving.predict import total_bytes
+from rwgen.serving.predict import before, total_bytes
 from rwgen.serving.rpc.calls import Call, Handler, method_handler
 from rwgen.serving.rpc.results import multi_response, one_response
 from rwgen.serving.status import Code, ServingError, invalid
@@ -63,7 +67,7 @@ class GrpcServices:
             },
             MODEL_SERVICE: {
                 "GetModelStatus": self._status,
-                "HandleReloadConfigRequest": _unimplemented,
+                "HandleReloadConfigRequest": self._reload,
             },
         }
         return [
@@ -181,9 +185,19 @@ class GrpcServices:
             entry.status.error_message = status.message
         return bytes(response.SerializeToString())
 
-
-async def _unimplemented(_call: Call) -> bytes:
-    raise ServingError(Code.UNIMPLEMENTED, "Not implemented")
+    async def _reload(self, call: Call) -> bytes:
+        if not self._backend.config.allow_reload:
+            raise ServingError(Code.PERMISSION_DENIED, "Changing the models is not allowed")
+        request = _parse(model_management_pb2.ReloadConfigRequest, call.data)
+        try:
+            models = models_of(request.config)
+        except InvalidInputError as error:
+            raise invalid(str(error)) from None
+        if models is None:
+            raise invalid("ReloadConfigRequest must contain a model_config_list")
+        async with before(call.deadline):
+            await asyncio.to_thread(self._backend.manager.reload, models)
+        return bytes(model_management_pb2.ReloadConfigResponse().SerializeToString())
 
 
 def _parse(message: type[Any], data: bytes) -> Any:
