@@ -182,7 +182,7 @@ def settings_of(values: Values, *, embedded: bool) -> Settings:
             accepted = " or ".join(map(_text, flag.only)) or "no such flag"
             raise InvalidInputError(
                 f"--{name}: expected {accepted}, because the embedded server cannot honor it. "
-                f"Received: {values[name]:.100}"
+                f"Received: {values[name]!r:.100}"
             )
         if flag.settings is not None:
             settings |= _checked(name, flag.settings(value))
@@ -198,7 +198,7 @@ def _checked(name: str, settings: Settings) -> Settings:
     try:
         replace(ServerConfig(rest_port=0, grpc_port=0), **settings)
     except InvalidInputError as error:
-        text = str(error).partition(": ")[2] if len(settings) == 1 else str(error)
+        text = str(error) if name.endswith("_file") else str(error).partition(": ")[2]
         raise InvalidInputError(f"--{name}: {text}") from None
     return settings
 
@@ -231,7 +231,7 @@ def _grpc_options(text: str) -> tuple[tuple[str, int | str], ...]:
         if not key or not equals:
             raise InvalidInputError(
                 "--grpc_channel_arguments: expected NAME=VALUE, separated by commas. "
-                f"Received: {text:.100}"
+                f"Received: {text!r:.100}"
             )
         options.append((key, int(value) if re.fullmatch(r"-?[0-9]{1,9}", value) else value))
     return tuple(options)

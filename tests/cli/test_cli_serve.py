@@ -260,6 +260,136 @@ def test_one_version_is_served_where_its_folder_is_given(
     assert seen[-1][0].versions == (1,)
 
 
+def test_a_label_does_not_choose_the_version_to_serve(
+    models: Path, served: list[tuple[ServerConfig, list[ModelConfig]]], call: Callable[..., Any]
+) -> None:
+    arguments = (models / "one", "--label", "stable=1", "--server", "embedded", "--quiet")
+    assert call("serve", *arguments).code == 0
+    ((_, (model,)),) = served
+    assert (model.version_labels, model.versions, model.latest) == ({"stable": 1}, (), 1)
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServerConfig, list[ModelConfig]]]:
+    """What servers are made of; none is started."""
+    seen: list[tuple[ServerConfig, list[ModelConfig]]] = []
+    monkeypatch.setattr(
+        "rwgen.serving.Server", lambda config, models: seen.append((config, models))
+    )
+    monkeypatch.setattr("rwgen.serving.serve_until_signal", lambda server: 0)
+    monkeypatch.setenv("PATH", "")
+    return seen
+
+
+def test_the_arguments_of_a_container_work_unchanged(
+    models: Path,
+    served: list[tuple[ServerConfig, list[ModelConfig]]],
+    call: Callable[..., Any],
+    tmp_path: Path,
+) -> None:
+    monitoring = tmp_path / "monitoring.config"
+    monitoring.write_text('prometheus_config { enable: true, path: "/m" }')
+    arguments = (
+        "--port=9500",
+        "--rest_api_port=9501",
+        "--model_name=mine",
+        f"--model_base_path={models / 'one'}",
+        f"--monitoring_config_file={monitoring}",
+        "--enable_batching=true",
+        "--tensorflow_session_parallelism=2",
+        "--file_system_poll_wait_seconds=3",
+    )
+    assert call("serve", *arguments, "--quiet").code == 0
+    ((config, (model,)),) = served
+    assert (config.grpc_port, config.rest_port, config.metrics_path) == (9500, 9501, "/m")
+    assert (config.enable_batching, config.intra_op_threads, config.poll_interval) == (True, 2, 3)
+    assert config.host == "127.0.0.1"  # nobody has asked for more
+    assert (model.name, model.base_path) == ("mine", models / "one")
+    assert config.wait_for_models
+    # As in TF Serving's image, which always passes these two, they count for nothing here.
+    file = tmp_path / "models.config"
+    expected = ModelConfig(name="many", base_path="/models/many", latest=None)
+    file.write_text(model_config_text([expected]))
+    poll = "--model_config_file_poll_wait_seconds=60"
+    for given in (("--model-config-file", file), (f"--model_config_file={file}",)):
+        assert call("serve", *arguments, *given, poll, "--quiet").code == 0
+        config, found = served[-1]
+        assert found == [expected]
+        assert (config.model_config_file, config.config_poll_interval) == (str(file), 60)
+    assert call("serve", "--model_base_path=none", "--quiet").code == 0
+    assert served[-1][1] == [ModelConfig(name="default", base_path=Path("none").resolve())]
+    assert not ServerConfig().wait_for_models
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "expected DIR, the folder of an exported model, or --model-config-file"),
+        (("one", "--model_base_path=two"), "DIR, --model-config-file, --model_base_path: expected"),
+        (("one", "--model-config-file", "f"), "DIR, --model-config-file, --model_base_path: exp"),
+        (("--model_base_path=one", "--name", "x"), "--name, --label: expected DIR with them"),
+        (("--model_base_path=one", "--label", "a=1"), "--name, --label: expected DIR with them"),
+        (("one", "--port=1", "--grpc-port", "2"), "--grpc-port, --port: expected one of them"),
+        (("one", "--rest_api_port=1", "--rest-port", "2"), "--rest-port, --rest_api_port: expect"),
+        (("--model_config_file=none",), "expected a readable file. Received: 'none'"),
+        (("one", "--port=x"), "--port: expected a whole number"),
+        (("one", "--rest_api_port=0", "--port=0"), "rest_port, grpc_port, grpc_socket: expected"),
+        (("one", "--platform_config_file=x"), "--platform_config_file: expected no such flag"),
+        (("one", "--model_base_pth=x"), "No such option"),
+        (("one/1", "--label", "a=2"), "--label: expected a version of"),
+    ],
+)
+def test_flags_that_do_not_fit_get_one_line(
+    refused: Callable[..., str],
+    models: Path,
+    served: list[tuple[ServerConfig, list[ModelConfig]]],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    message: str,
+) -> None:
+    monkeypatch.chdir(models)
+    assert message in refused("serve", *arguments)
+    assert served == []
+
+
+def test_flags_reach_tensorflow_model_server_as_they_are(tmp_path: Path) -> None:
+    config = ServerConfig(rest_port=None, grpc_port=8600, metrics_path=None)
+    flags = {
+        "port": "0",
+        "model_base_path": "/models/a",
+        "ssl_config_file": "/tls",
+        "file_system_poll_wait_seconds": "0",
+        "platform_config_file": "/platforms",  # the embedded server would refuse it
+    }
+    arguments = write_configuration(tmp_path, config, [], flags)
+    given = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    assert len(given) == len(arguments)
+    assert given == {
+        **flags,
+        "port": "8600",
+        "rest_api_port": "0",
+        "rest_api_timeout_in_ms": "60000",
+        "allow_version_labels_for_unavailable_models": "true",
+    }
+    assert not list(tmp_path.iterdir())
+    other = write_configuration(tmp_path, ServerConfig(), [], {"enable_batching": "true"})
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "model_config_file",
+        "monitoring_config_file",
+    }
+    assert "--enable_batching=true" in other
+
+
+@pytest.mark.usefixtures("program")
+def test_rest_of_tensorflow_model_server_has_no_tls(
+    refused: Callable[..., str], models: Path, tmp_path: Path
+) -> None:
+    for name in ("key", "certificate"):
+        (tmp_path / name).write_text(name)
+    tls = ("--tls-key", tmp_path / "key", "--tls-certificate", tmp_path / "certificate")
+    assert "--tls-key: expected no such option" in refused("serve", models / "one", *tls)
+
+
 def test_one_port_for_both_interfaces_is_refused(refused: Callable[..., str], models: Path) -> None:
     line = refused("serve", models, "--rest-port", 8601, "--grpc-port", 8601)
     assert "rest_port, grpc_port: expected two different ports. Received: (8601, 8601)" in line

@@ -55,6 +55,29 @@ def test_what_is_not_grpc_takes_no_place_from_others(server, stubs, data):
             assert others.y([4.0]) == [4.0]
 
 
+def test_many_connections(saved):
+    with running(saved, max_connections=20, read_timeout=GUARD) as server:
+        address = ("127.0.0.1", server.grpc_port)
+        with contextlib.ExitStack() as stack:
+            for _ in range(100):
+                stack.enter_context(socket.create_connection(address, timeout=GUARD))
+            with stubs_of(server) as others:
+                assert code_of(lambda: others.y([4.0])) == grpc.StatusCode.UNAVAILABLE
+
+        def answers():
+            with stubs_of(server) as others, contextlib.suppress(grpc.RpcError):
+                return others.y([4.0]) == [4.0]
+
+        eventually(answers)
+
+
+def test_headers_above_the_limit_are_refused(stubs):
+    metadata = [("x", "a" * 1_000_000)]
+    method = bytes_method(stubs)
+    code = code_of(lambda: method(b"", timeout=GUARD, metadata=metadata))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 def test_methods_that_are_none(stubs):
     for path in ("/tensorflow.serving.PredictionService/None", "/none/None", "/"):
         code = code_of(lambda path=path: bytes_method(stubs, path)(b"", timeout=GUARD))
