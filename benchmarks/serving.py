@@ -3,12 +3,12 @@
 `throughput`: images per second of `pooled` on 224x224 uint8 images, one per request, by 8 clients
 over gRPC in a separate process, and of a plain loop over the loaded SavedModel in one process; the
 two alternate, and their ratio is taken within a round. `latency`: median of the milliseconds that
-gRPC and REST add to a cheap signature, for sequential calls. `requests`: every response to many
-requests is compared with the expected one while a new version is exported, and while the server is
-stopped by SIGTERM and restarted; with the server's memory. `fairness` (only with `--only
-fairness`): requests per second of a cheap signature and their latency, for 32 clients of REST and
-of gRPC at the same time, and for 32 and 64 clients of each alone; the clients of an interface share
-a process.
+gRPC and REST add to a cheap signature, for sequential calls. `requests` (also alone
+with `--only requests`): every response to many requests is compared with the expected one while a
+new version is exported, while another configuration is sent, and while the server is stopped by
+SIGTERM and restarted; with the server's memory. `fairness` (only with `--only fairness`): requests
+per second of a cheap signature and their latency, for 32 clients of REST and of gRPC at the same
+time, and for 32 and 64 clients of each alone; the clients of an interface share a process.
 """
 
 from __future__ import annotations
@@ -51,9 +51,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=20.0, help="duration of each measurement")
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--only", choices=["fairness"])
+    parser.add_argument("--only", choices=["fairness", "requests"])
     parser.add_argument("-o", "--output", type=Path, required=True)
     options = parser.parse_args()
+    if options.only == "requests":
+        with tempfile.TemporaryDirectory() as folder:
+            shallow = Path(folder) / "shallow"
+            _apart(_export, shallow, SHALLOW)
+            results = through_restarts(shallow, options.requests)
+        print(results, flush=True)
+        write_record(options.output, {"settings": {"clients": CONCURRENCY}, "results": results})
+        return
     if options.only:
         results = [fairness(options.seconds) for _ in range(options.rounds)]
         settings = {"rounds": options.rounds, "seconds": options.seconds, "clients": MANY}
@@ -213,11 +221,12 @@ def _free_port() -> int:
 
 
 def through_restarts(folder: Path, count: int) -> dict[str, Any]:
-    """Send requests during a reload and a restart, and compare all responses."""
+    """Send requests during changes and a restart of the server, and compare all responses."""
     images = [_image(number, 32) for number in range(16)]
     server = ServerProcess(folder)
     server.wait_until_ready()
-    config = ClientConfig(first_wait=1.0, timeout=120)
+    # Another server takes long to start where the machine is busy.
+    config = ClientConfig(first_wait=1.0, max_attempts=10, timeout=300)
     done, wrong, memory = [0], [0], {}
     lock = threading.Lock()
     exits = []
@@ -233,11 +242,14 @@ def through_restarts(folder: Path, count: int) -> dict[str, Any]:
 
         with ThreadPoolExecutor(CONCURRENCY) as pool:
             futures = [pool.submit(ask, number) for number in range(count)]
-            steps = {count // 3: "reload", 2 * count // 3: "restart"}
+            steps = {count // 4: "reload", count // 2: "configure", 3 * count // 4: "restart"}
             while done[0] < count and not any(f.done() and f.exception() for f in futures):
                 for at in [at for at in steps if done[0] >= at]:
-                    if steps.pop(at) == "reload":
+                    step = steps.pop(at)
+                    if step == "reload":
                         _new_version(folder)
+                    elif step == "configure":
+                        _configure(server)
                     else:
                         exits.append(server.end())
                         server = ServerProcess(folder, server.ports)
@@ -245,12 +257,13 @@ def through_restarts(folder: Path, count: int) -> dict[str, Any]:
                 if thousand not in memory:
                     memory[thousand] = server.memory()
                 time.sleep(0.02)
-            failed = sum(future.exception() is not None for future in futures)
+            errors = [str(error) for future in futures if (error := future.exception()) is not None]
     exits.append(server.end())
     return {
         "requests": count,
         "answered": done[0],
-        "failed": failed,
+        "failed": len(errors),
+        "errors": sorted(set(errors)),
         "wrong": wrong[0],
         "exit_codes": exits,
         "memory_by_thousand": memory,
@@ -365,6 +378,23 @@ async def _send_grpc(url: str, count: int, seconds: float, start: Any) -> list[f
         end = time.perf_counter() + seconds
         await asyncio.gather(*(_repeat(lambda: predict(message), end, times) for _ in range(count)))
     return times
+
+
+def _configure(server: ServerProcess) -> None:
+    """Have both versions of the model served, with a label, and another model besides."""
+    import grpc
+    from tensorflow_serving.apis.model_management_pb2 import ReloadConfigRequest
+    from tensorflow_serving.apis.model_service_pb2_grpc import ModelServiceStub
+
+    request = ReloadConfigRequest()
+    for name in (server.folder.name, "second"):
+        entry = request.config.model_config_list.config.add(
+            name=name, base_path=str(server.folder.resolve()), model_platform="tensorflow"
+        )
+        entry.model_version_policy.all.SetInParent()
+    request.config.model_config_list.config[0].version_labels["new"] = 2
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        ModelServiceStub(channel).HandleReloadConfigRequest(request, timeout=60)
 
 
 def _new_version(folder: Path) -> None:
