@@ -226,7 +226,7 @@ def through_restarts(folder: Path, count: int) -> dict[str, Any]:
     server = ServerProcess(folder)
     server.wait_until_ready()
     # Another server takes long to start where the machine is busy.
-    config = ClientConfig(first_wait=1.0, max_attempts=10, timeout=300)
+    config = ClientConfig(first_wait=4.0, timeout=120)
     done, wrong, memory = [0], [0], {}
     lock = threading.Lock()
     exits = []

@@ -93,8 +93,8 @@ class ServerConfig:
             request together, and of the inputs of one batch.
         max_pending_bytes: maximum size of all requests held at the same time. Further requests
             fail with UNAVAILABLE.
-        max_connections: maximum number of open REST connections. Further connections are closed
-            immediately.
+        max_connections: maximum number of open connections of each interface. Further connections
+            are closed immediately.
         request_timeout: seconds until a request must be answered, unless the client's own
             deadline is earlier.
         rest_timeout: the same for REST, or None for `request_timeout`.

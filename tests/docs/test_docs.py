@@ -10,6 +10,7 @@ from documents import ROOT, SMALL, blocks, served
 
 from rwgen.cli.main import main
 from rwgen.probe.architectures import model_names
+from rwgen.serving.flags import _FLAGS
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SERVING = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")
@@ -120,3 +121,23 @@ def test_the_architecture_describes_every_room_of_the_package():
     described = {name.rstrip("/") for name in re.findall(r"`([a-z_]+/?)`", table)}
     rooms = {path.stem for path in (ROOT / "rwgen").iterdir() if path.suffix in ("", ".py")}
     assert rooms - {"__init__", "__pycache__"} == described - {"rest", "rpc", "models"}
+
+
+def test_every_threat_has_a_test():
+    rows = re.findall(r"^\| .* \| .* \| (`.*::.*`) \|$", SERVING, flags=re.MULTILINE)
+    tests = [test for row in rows for test in re.findall("`(.*?)`", row)]
+    assert len(rows) > 15
+    assert len(tests) > len(rows)
+    for test in tests:
+        path, _, name = test.partition("::")
+        folder = ROOT if "/" in path else ROOT / "tests" / "serving"
+        assert f"def {name}(" in (folder / path).read_text(encoding="utf-8"), test
+
+
+def test_every_flag_that_is_not_refused_is_described():
+    described = set(
+        re.findall(r"`(\w+)`", SERVING.partition("| flag | effect |")[2].partition("All others")[0])
+    )
+    accepted = {name for name, flag in _FLAGS.items() if flag.only is None}
+    assert accepted <= described
+    assert not described & {name for name, flag in _FLAGS.items() if flag.only is not None}

@@ -1,6 +1,7 @@
 """The files in examples/serving parse, and agree with each other and with `rwgen serve`."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from rwgen.serving.config import METRICS_PATH, ServerConfig
+from rwgen.serving.config import METRICS_PATH, ModelConfig, ServerConfig
+from rwgen.serving.flags import settings_of, split_flags
+from rwgen.serving.model_config import read_models
 from rwgen.serving.tensorflow_server import batching_config_text, write_configuration
 
 FOLDER = Path(__file__).parents[2] / "examples" / "serving"
@@ -56,13 +59,27 @@ def container(request):
     return container["command"], container["args"], mounts, set(named.values())
 
 
+def test_rwgen_serve_takes_the_arguments_of_the_containers(container):
+    _, arguments, _, ports = container
+    here = [argument.replace("=/config/", f"={FOLDER}/") for argument in arguments]
+    others, flags = split_flags([*here, f"--batching_parameters_file={FOLDER}/batching.config"])
+    assert others == []
+    config = ServerConfig(**settings_of({**flags, "enable_batching": "true"}, embedded=True))
+    assert replace(config, model_config_file=None) == ServerConfig(enable_batching=True)
+    assert {config.rest_port, config.grpc_port} == ports
+    assert read_models(flags["model_config_file"]) == (
+        ModelConfig(name="features", base_path="/models/features"),
+    )
+
+
 def test_containers_start_the_server_with_flags_that_it_has(container, tmp_path):
     program, arguments, mounts, ports = container
     assert program == ["tensorflow_model_server"]
     flags = dict(argument[2:].split("=") for argument in arguments)
     assert ports == {int(flags["port"]), int(flags["rest_api_port"])}
     known = {
-        argument[2:].split("=")[0] for argument in write_configuration(tmp_path, ServerConfig(), [])
+        argument[2:].split("=")[0]
+        for argument in write_configuration(tmp_path, ServerConfig(), [], {})
     }
     assert set(flags) <= known
     for path in (value for value in flags.values() if value.startswith("/")):

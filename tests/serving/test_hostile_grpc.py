@@ -90,6 +90,13 @@ def test_a_message_above_the_limit_is_refused(server, stubs):
     assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+def test_a_message_that_decompresses_to_a_large_one_is_refused(server, stubs):
+    data = b"\x00" * (40 * server.config.max_request_bytes)
+    method, gzip = bytes_method(stubs), grpc.Compression.Gzip
+    code = code_of(lambda: method(data, timeout=GUARD, compression=gzip))
+    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
 @pytest.fixture
 def silence():
     """Messages of a client that sends none, until the end of the test."""
