@@ -69,7 +69,7 @@ class CommandGroup(TyperGroup):
 
 
 def load_command(name: str | None) -> Any:
-    """Import a command.
+    """Import a command. Its module may have a class for it, `COMMAND`.
 
     Args:
         name: a key of `COMMANDS`.

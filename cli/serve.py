@@ -46,7 +46,10 @@ _EMBEDDED_ONLY = (
 """Options that TF Serving's program cannot honor, or only for one interface."""
 
 
-class COMMAND(Command):
+_FLAGS_KEY = "rwgen.serving.flags"
+
+
+class _ServeCommand(Command):
     """A command that takes TF Serving's flags apart from its own options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -55,7 +58,8 @@ class COMMAND(Command):
         return super().parse_args(ctx, others)
 
 
-_FLAGS_KEY = "rwgen.serving.flags"
+COMMAND = _ServeCommand
+"""The class of the command."""
 
 
 def serve(

@@ -92,9 +92,20 @@ def test_a_message_above_the_limit_is_refused(server, stubs):
 
 def test_a_message_that_decompresses_to_a_large_one_is_refused(server, stubs):
     data = b"\x00" * (40 * server.config.max_request_bytes)
-    method, gzip = bytes_method(stubs), grpc.Compression.Gzip
-    code = code_of(lambda: method(data, timeout=GUARD, compression=gzip))
-    assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
+    for kind in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+        with pytest.raises(grpc.RpcError) as caught:
+            bytes_method(stubs)(data, timeout=GUARD, compression=kind)
+        assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert caught.value.details() == "Decompressed message larger than max"
+
+
+def test_compressed_messages(stubs):
+    request = PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "hp2", "batched"
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([2.0] * 1000))
+    for kind in (grpc.Compression.Gzip, grpc.Compression.Deflate):
+        response = stubs.prediction.Predict(request, timeout=GUARD, compression=kind)
+        assert tf.make_ndarray(response.outputs["y"]).tolist() == [3.0] * 1000
 
 
 @pytest.fixture
