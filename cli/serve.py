@@ -22,7 +22,7 @@ from rwgen.serving.config import (
     TlsConfig,
     read_tls,
 )
-from rwgen.serving.flags import DEFAULT_MODEL, split_flags, settings_of
+from rwgen.serving.flags import DEFAULT_MODEL, settings_of, split_flags
 from rwgen.serving.model_config import read_models
 from rwgen.serving.tensorflow_server import (
     ALL_ADDRESSES,
