@@ -29,9 +29,13 @@ AUTOMATIC_SIDE = 80
 AUTOMATIC_SIDE_OF_IMAGE = 160
 """The same if the search starts from an image: a smaller one would lose what it shows."""
 
-SMALLEST_GRAM_SIDE = 16
-"""Shortest side of feature maps whose Gram matrices are matched at the coarser sizes. Those of
-fewer positions hold so many numbers that a texture copies the layout of its source."""
+AUTOMATIC_SIDE_OF_TEXTURE = 64
+"""The same for textures: on smaller images the Gram matrices hold more numbers than the image, and
+a texture copies its source (docs/math.md)."""
+
+SMALLEST_GRAM_SIDE = 32
+"""Shortest side of feature maps whose Gram matrices are matched at the coarser sizes, for the same
+reason."""
 
 Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
 """Solves the task at (height, width), from a start in pixels (None for its own), with settings of

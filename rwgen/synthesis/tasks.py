@@ -34,7 +34,7 @@ from rwgen.synthesis.objectives import (
     texture_objective,
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
-from rwgen.synthesis.pyramid import SMALLEST_GRAM_SIDE, SMALLEST_SIDE
+from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
@@ -172,7 +172,7 @@ def synthesize_texture(
         content_layers=(),
         objective=objective,
         parameterization=config.parameterization,
-        automatic_side=SMALLEST_SIDE,
+        automatic_side=AUTOMATIC_SIDE_OF_TEXTURE,
         precision=config.precision,
         settings={"size": result},
     )

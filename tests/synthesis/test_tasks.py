@@ -320,12 +320,12 @@ def test_coarse_textures_leave_out_layers_of_few_positions(monkeypatch):
     network = rwgen.build_network(rwgen.Recipe(blocks=((4, 1),) * 4), "conv4_1")
     config = TextureConfig(layers=layers, optimizer=optimizer(4))
     rwgen.synthesize_texture(picture(128, 144), 40, network=network, config=config)
-    # Sides of 32 pixels at least, of the result too; 16 positions at least, but for the last size.
+    # Sides of 64 pixels at least, of the result too; 32 positions at least, but for the last size.
     assert read == [(128, layers)]
     read.clear()
-    rwgen.synthesize_texture(picture(128, 144), 256, network=network, config=config)
-    assert read == [(32, layers[:2]), (64, layers[:3]), (128, layers)]
+    rwgen.synthesize_texture(picture(256, 288), 512, network=network, config=config)
+    assert read == [(64, layers[:2]), (128, layers[:3]), (256, layers)]
     read.clear()
     deep = dataclasses.replace(config, layers=("conv4_1",))
-    rwgen.synthesize_texture(picture(64, 72), network=network, config=deep)
-    assert read == [(32, ("conv4_1",)), (64, ("conv4_1",))]
+    rwgen.synthesize_texture(picture(128, 144), network=network, config=deep)
+    assert read == [(64, ("conv4_1",)), (128, ("conv4_1",))]
