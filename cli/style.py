@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
+from rwgen.cli.image_task import (
+    ImageCall,
+    TaskInput,
+    check_spatial,
+    image_command,
+    load_inputs,
+)
 from rwgen.cli.inputs import load_input
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
 from rwgen.synthesis.config import StyleConfig
+from rwgen.synthesis.scale import style_size
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -57,16 +66,28 @@ class StyleSettings:
         str,
         typer.Option(metavar="A,B,...", help="Weight of each style image; equal by default."),
     ] = ""
+    style_scale: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="Longest side of the style images in units of the result's, one number for all "
+            "or one for each: more magnifies their strokes. They are never enlarged.",
+            show_default="1, and small ones are enlarged",
+        ),
+    ] = ""
     init: Annotated[
         str, typer.Option(metavar="noise|content|FILE", help="Image that the search starts from.")
     ] = _DEFAULTS.init
-    match_colors: Annotated[
-        bool,
+    colors: Annotated[
+        str,
         typer.Option(
-            help="Map the scene to the colors of the styles first, so that only its shapes are "
-            "kept; the paper does not.",
+            metavar="style|content|content-after|palette|mixed",
+            help="Whose colors the image has. style: those of STYLE. content: those of CONTENT, "
+            "whose brightness alone is painted; content-after: the same, exchanged at the end, "
+            "with the contrasts of STYLE. palette: those of CONTENT, in strokes anywhere. mixed: "
+            "some of both, as in the paper.",
         ),
-    ] = _DEFAULTS.match_colors
+    ] = _DEFAULTS.colors
     octaves: options.Octaves = _DEFAULTS.octaves
     content_layer: _CONTENT_LAYER = None
     style_layer: _STYLE_LAYER = None
@@ -110,12 +131,21 @@ def style(
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)
     kind = _DEFAULTS.init if start else settings.init  # a file replaces either kind of start
-    config = call.config(recipe, style_blend=blend, init=kind)
+    scale = options.parse_numbers("--style-scale", settings.style_scale)
+    config = call.config(recipe, style_blend=blend, style_scale=scale, init=kind)
     layers = (*config.content_layers, *config.style_layers)
     check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
     config.blend(len(images) - 1)
+    scales = config.scales(len(images) - 1)
 
-    inputs = load_inputs(images, lambda size: fit_longest_side(*size, settings.size), call.notes)
+    def size_of(size: tuple[int, int]) -> tuple[int, int]:
+        return fit_longest_side(*size, settings.size)
+
+    inputs = load_inputs(images[:1], size_of, call.notes)
+    for image, factor in zip(images[1:], scales, strict=True):
+        scaled = size_of if factor is None else partial(style_size, inputs[0].size, factor)
+        inputs += load_inputs([image], scaled, call.notes)
+        call.notes += _scale_notes(inputs[-1], factor, settings.size)
     for item in inputs:
         what = f"a {item.image.role} image ({item.image.path} at --size {settings.size})"
         recipe.topology.check_image_size(layers, item.size, what)
@@ -149,3 +179,13 @@ def style(
         max_iterations=config.optimizer.max_iterations,
         rescale_to=pixels,
     )
+
+
+def _scale_notes(style: TaskInput, scale: float | None, size: int) -> Iterator[str]:
+    """A line that says that a style image is smaller than `--style-scale` asks for."""
+    longest = max(style.size)
+    if scale is not None and longest < round(scale * size):
+        yield (
+            f"{style.image.path}: --style-scale {scale:g} asks for {scale * size:.0f} pixels; it "
+            f"is taken at its own {longest}, as enlarging adds no strokes"
+        )

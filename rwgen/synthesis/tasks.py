@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from rwgen.compute.plan import ComputePlan
 from rwgen.errors import InvalidInputError
-from rwgen.images import ImageLike, as_pixels
+from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.features import num_pools
 from rwgen.network.preprocess import check_image
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.solution import Callback, Solution
 from rwgen.phases import phase
-from rwgen.synthesis.colors import match_colors
+from rwgen.synthesis.colors import gray, result_colors, search_colors
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import (
@@ -35,6 +35,7 @@ from rwgen.synthesis.objectives import (
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
 from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE
+from rwgen.synthesis.scale import style_size
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
@@ -194,7 +195,8 @@ def transfer_style(
 
     Args:
         content: [height, width, 3], RGB in 0..255, or see `invert`; the result has its size.
-        styles: one image or several, of any size; strokes keep their size in pixels.
+        styles: one image or several, of any size. Strokes keep their size in pixels, unless the
+            configuration has a `style_scale`.
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means that of the configuration.
@@ -211,11 +213,16 @@ def transfer_style(
     config = config or StyleConfig()
     style_pixels = [_pixels(style) for style in _as_list(styles)]
     shares = config.blend(len(style_pixels))
-    pixels = _pixels(content)
-    if config.match_colors:
-        with phase("match colors"):
-            pixels = match_colors(pixels, style_pixels, shares)
-    if init is None and config.init == "content":
+    own = _pixels(content)
+    for number, scale in enumerate(config.scales(len(style_pixels))):
+        if scale is not None:
+            size = style_size(_size(own), scale, _size(style_pixels[number]))
+            style_pixels[number] = resize_image(style_pixels[number], *size)
+    with phase("match colors"):
+        pixels, style_pixels = search_colors(config.colors, own, style_pixels, shares)
+    if init is not None and config.colors == "content":
+        init = gray(_pixels(init))
+    elif init is None and config.init == "content":
         init = pixels
     targets = [
         TargetImage("a content image", pixels, has_result_size=True),
@@ -253,7 +260,21 @@ def transfer_style(
         parameterization=config.parameterization,
         precision=config.precision,
     )
-    return run(task, init, callback, checkpoint, memory_limit)
+
+    def colored(image: NDArray[Any]) -> NDArray[Any]:
+        return result_colors(config.colors, image, own)
+
+    solution = run(task, init, _mapped(callback, colored), checkpoint, memory_limit)
+    return dataclasses.replace(solution, image=colored(solution.image))
+
+
+def _mapped(
+    callback: Callback | None, function: Callable[[NDArray[Any]], NDArray[Any]]
+) -> Callback | None:
+    """A callback that receives images mapped by a function."""
+    if callback is None:
+        return None
+    return lambda step, best: callback(step, lambda: function(best()))
 
 
 def _is_coarser(target: NDArray[Any], image: NDArray[Any]) -> bool:

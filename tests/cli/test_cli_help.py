@@ -25,8 +25,8 @@ GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
-              "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
-              "--no-match-colors"),
+              "--content-layer", "--style-layer", "--style-blend", "--style-scale", "--init",
+              "--colors"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
     "invert": (*SHARED, "--layer", "--layers"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
@@ -128,7 +128,8 @@ PANELS = {
     "style": {
         "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
                     "tv_weight"],
-        "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
+        "Look": ["style_blend", "style_scale", "init", "colors", "octaves", "content_layer",
+                 "style_layer"],
         "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
                     "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "precision",
@@ -177,7 +178,7 @@ def test_the_defaults_are_those_of_the_configuration(command: str) -> None:
         value = getattr(config, field.name)
         if name in ("content_layer", "style_layer", "layer"):
             assert found[name].show_default == ", ".join(value)
-        elif name == "style_blend":
+        elif name in ("style_blend", "style_scale"):
             assert (found[name].default, value) == ("", ())
         elif name not in NOT_OPTIONS and (command, name) != ("invert", "weighting"):
             assert found[name].default == value, name

@@ -27,7 +27,7 @@ def test_every_option_of_style_reaches_the_task(
         "--size", 40, "--iterations", 5, "--seed", 7, "--content-weight", 0, "--style-weight", 2.5,
         "--tv-weight", 1e-3, "--content-layer", "conv1_2", "--content-layer", "block1_pool",
         "--style-layer", "conv2_1", "--style-blend", "3,1", "--network", "ranvgg19",
-        "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--no-match-colors",
+        "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--colors", "palette",
         "--octaves", 2, "--parameterization", "fourier", "--quiet",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
@@ -42,7 +42,7 @@ def test_every_option_of_style_reaches_the_task(
         weighting="signed",
         shift_features=False,
         whiten_gram=False,
-        match_colors=False,
+        colors="palette",
         octaves=2,
         parameterization="fourier",
         seed=7,
@@ -53,6 +53,40 @@ def test_every_option_of_style_reaches_the_task(
     assert fake_tasks.last["content"].shape == (30, 40, 3)
     assert [image.shape for image in fake_tasks.last["styles"]] == [(40, 36, 3), (40, 30, 3)]
     assert fake_tasks.last["init"] is None
+
+
+def test_styles_are_scaled_from_their_files_and_never_enlarged(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    """The styles have 40x44 and 36x48 pixels, and the result 32x24."""
+    both = (pictures.style, pictures.second)
+
+    def sizes(scale: str) -> list[tuple[int, ...]]:
+        run = call("style", pictures.content, *both, "--style-scale", scale, "--size", 32, "-fo",
+                   tmp_path / "out.png")  # fmt: skip
+        assert run.code == 0, run
+        notes.append(run.notes)
+        assert fake_tasks.last["config"].style_scale == tuple(map(float, scale.split(",")))
+        return [image.shape[:2] for image in fake_tasks.last["styles"]]
+
+    notes: list[tuple[str, ...]] = []
+    assert sizes("1") == [(32, 29), (32, 24)]
+    assert sizes("0.5,1.25") == [(16, 15), (40, 30)]
+    assert notes == [(), ()]
+    assert sizes("1.4375") == [(44, 40), (46, 35)]
+    assert notes[-1] == (
+        f"{pictures.style}: --style-scale 1.4375 asks for 46 pixels; it is taken at its own 44, as "
+        "enlarging adds no strokes",
+    )
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "1,2,3"])
+def test_a_style_scale_is_a_number_above_zero_for_all_or_each(
+    scale: str, refused: Callable[..., str], pictures: Any
+) -> None:
+    line = refused("style", pictures.content, pictures.style, "--style-scale", scale)
+    assert "style_scale" in line
+    assert "Received: " in line
 
 
 def test_style_without_options_is_the_default_configuration(
