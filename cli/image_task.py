@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rwgen.cli import resources
 from rwgen.cli.existing import check_new
-from rwgen.cli.inputs import load_input, print_notes, size_notes
+from rwgen.cli.inputs import load_input_and_alpha, print_notes, size_notes
 from rwgen.cli.options import RunOptions, split_layers
 from rwgen.cli.profile import profiling
 from rwgen.cli.provenance import InputImage, Provenance, read_provenance
@@ -32,6 +32,7 @@ from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
 from rwgen.errors import InvalidInputError
+from rwgen.images import stores_alpha
 from rwgen.network.architecture import Architecture
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
@@ -102,11 +103,14 @@ class TaskInput:
         image: where it came from, with its fingerprint.
         pixels: [height, width, 3], RGB in 0..255, as read.
         size: (height, width) that the task takes it at.
+        alpha: [height, width] in 0..255, as read; None if it is opaque. Pixels are blended with
+            white.
     """
 
     image: InputImage
     pixels: NDArray[np.float32]
     size: tuple[int, int]
+    alpha: NDArray[np.float32] | None = None
 
 
 class ImageCall(Generic[Settings, Config]):
@@ -144,7 +148,7 @@ class ImageCall(Generic[Settings, Config]):
         self.notes: list[str] = []  # what a user may not expect, to print before the work begins
         self._run = run
         self._outputs = Outputs(
-            output, run.save_every, run.history, run.logdir, run.quiet, run.json
+            output, run.save_every, run.history, run.logdir, run.quiet, run.json, run.bits
         )
         self._is_named = self.is_given("output")
         self._limit = resources.memory_limit(run.memory_limit, run.device)
@@ -216,6 +220,11 @@ class ImageCall(Generic[Settings, Config]):
         if not self._is_named:
             self._outputs = dataclasses.replace(self._outputs, image=name)
         self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
+
+    @property
+    def stores_alpha(self) -> bool:
+        """Whether the image file can be transparent."""
+        return stores_alpha(self._outputs.image)
 
     def recipe(self) -> Recipe:
         """The network's recipe: of the option `network`, of `--paper`, or else of `--from`.
@@ -296,6 +305,7 @@ class ImageCall(Generic[Settings, Config]):
         max_iterations: int,
         rescale_to: Sequence[NDArray[Any]],
         summary: Callable[[Solution, NDArray[np.uint8]], dict[str, Any]] | None = None,
+        alpha: NDArray[np.float32] | None = None,
     ) -> int:
         """Run a task of the library and write its image.
 
@@ -307,6 +317,7 @@ class ImageCall(Generic[Settings, Config]):
             max_iterations: of the task, for progress.
             rescale_to: images whose mean activations `--unit-activations` makes one.
             summary: further values for the JSON object, from the solution and the written pixels.
+            alpha: alpha channel of the image, of its size, or None if it is opaque.
 
         Returns:
             The exit code.
@@ -345,13 +356,17 @@ class ImageCall(Generic[Settings, Config]):
                     memory_limit=self._limit,
                 )
 
-        return run_task(on_device, self._outputs, provenance, max_iterations, summary, checkpoint)
+        return run_task(
+            on_device, self._outputs, provenance, max_iterations, summary, checkpoint, alpha
+        )
 
 
 def load_inputs(
     images: Sequence[InputImage],
     size_of: Callable[[tuple[int, int]], tuple[int, int]],
     notes: list[str],
+    *,
+    keeps_alpha: bool = False,
 ) -> list[TaskInput]:
     """Read input images.
 
@@ -359,6 +374,7 @@ def load_inputs(
         images: which ones.
         size_of: maps (height, width) of an image to the size that the task takes it at.
         notes: receives a line for each change of an image that a user may not expect.
+        keeps_alpha: whether the result is as transparent as the images.
 
     Raises:
         ImageError: an image cannot be read.
@@ -367,10 +383,10 @@ def load_inputs(
     loaded = []
     for image in images:
         with phase("read images"):
-            image, pixels = load_input(image, notes)
+            image, pixels, alpha = load_input_and_alpha(image, notes, keeps_alpha=keeps_alpha)
         size = size_of((pixels.shape[0], pixels.shape[1]))
         notes += size_notes(image.path, pixels.shape, size)
-        loaded.append(TaskInput(image, pixels, size))
+        loaded.append(TaskInput(image, pixels, size, alpha))
     return loaded
 
 

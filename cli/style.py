@@ -19,7 +19,7 @@ from rwgen.cli.image_task import (
 )
 from rwgen.cli.inputs import load_input
 from rwgen.errors import InvalidInputError
-from rwgen.images import fit_longest_side, resize_image
+from rwgen.images import fit_longest_side, resize_image, resize_plane
 from rwgen.synthesis.config import StyleConfig
 from rwgen.synthesis.scale import style_size
 
@@ -141,7 +141,7 @@ def style(
     def size_of(size: tuple[int, int]) -> tuple[int, int]:
         return fit_longest_side(*size, settings.size)
 
-    inputs = load_inputs(images[:1], size_of, call.notes)
+    inputs = load_inputs(images[:1], size_of, call.notes, keeps_alpha=call.stores_alpha)
     for image, factor in zip(images[1:], scales, strict=True):
         scaled = size_of if factor is None else partial(style_size, inputs[0].size, factor)
         inputs += load_inputs([image], scaled, call.notes)
@@ -178,6 +178,7 @@ def style(
         task,
         max_iterations=config.optimizer.max_iterations,
         rescale_to=pixels,
+        alpha=None if (alpha := inputs[0].alpha) is None else resize_plane(alpha, *sizes[0]),
     )
 
 

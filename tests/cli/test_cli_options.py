@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -209,16 +210,79 @@ def test_what_changes_an_image_is_said(
     Image.new("RGBA", (48, 36), (9, 9, 9, 254)).save(clear)
     frames = [Image.new("RGB", (48, 36), (9, gray, 9)) for gray in (9, 200)]
     frames[0].save(moving, save_all=True, append_images=frames[1:])
-    arguments = ("style", clear, moving, "-o", tmp_path / "out.png", "--force")
+    arguments = ("style", clear, moving, "-o", tmp_path / "out.jpg", "--force")
     assert call(*arguments, "--size", 48).notes == (
         f"{clear}: transparent pixels are blended with white",
         f"{moving}: only the first of several frames is used",
     )
     assert call(*arguments, "--size", 48, "--quiet").notes == ()
+    arguments = ("style", pictures.content, clear, *arguments[3:])
+    assert (
+        call(*arguments, "--size", 44).notes[0]
+        == f"{clear}: transparent pixels are blended with white"
+    )
     arguments = ("style", pictures.content, pictures.style, *arguments[3:])
     assert call(*arguments, "--size", 44).notes == ()
     assert call(*arguments, "--size", 45).notes == (
         f"{pictures.style}: enlarged from 40x44 to 41x45 pixels, which adds no detail",
+    )
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_the_result_is_as_transparent_as_the_content(
+    suffix: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (36, 48, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "clear.png")
+    out = tmp_path / f"out{suffix}"
+    arguments = ("style", tmp_path / "clear.png", pictures.style, "-fo", out)
+    assert call(*arguments, "--size", 48).code == 0
+    with Image.open(out) as image:
+        found = np.asarray(image)
+    np.testing.assert_array_equal(found[..., 3], pixels[..., 3])
+    np.testing.assert_array_equal(found[..., :3], 127)
+    assert call(*arguments, "--size", 24).code == 0
+    with Image.open(out) as image:
+        halved = pixels[..., 3].reshape(18, 2, 24, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(np.asarray(image)[..., 3], halved, atol=0.5)
+
+
+def test_intermediate_images_are_transparent_too(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    Image.new("RGBA", (48, 36), (1, 2, 3, 77)).save(tmp_path / "clear.png")
+    assert call("style", tmp_path / "clear.png", pictures.style, "--save-every", 1, "-o",
+                tmp_path / "out.png").code == 0  # fmt: skip
+    with Image.open(tmp_path / "out-000001.png") as image:
+        assert image.getpixel((0, 0)) == (127, 127, 127, 77)
+
+
+@pytest.mark.parametrize("command", ["style", "texture", "invert"])
+def test_sixteen_bits_hold_the_floats_of_the_solution_and_its_settings(
+    command: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    arguments = {"style": [pictures.content, pictures.style], "texture": [pictures.style],
+                 "invert": [pictures.content, "--layer", "conv1_1"]}[command]  # fmt: skip
+    out, again = tmp_path / "out.png", tmp_path / "again.tif"
+    assert call(command, *arguments, "--bits", 16, "--seed", 9, "-o", out).code == 0
+    pixels = tf.io.decode_png(out.read_bytes(), dtype=tf.uint16).numpy()
+    np.testing.assert_array_equal(pixels, 127 * 257)
+    assert call(command, "--from", out, "--bits", 16, "-o", again).code == 0
+    assert fake_tasks.seen[0]["config"] == fake_tasks.last["config"]
+    np.testing.assert_array_equal(tifffile.imread(again), 127 * 257)
+
+
+@pytest.mark.parametrize(("bits", "suffix"), [(16, ".jpg"), (16, ".webp"), (12, ".png")])
+def test_bits_that_a_format_lacks_are_refused(
+    bits: int, suffix: str, refused: Callable[..., str], pictures: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    line = refused("style", pictures.content, pictures.style, "--bits", bits, "-o", out)
+    assert line == (
+        "rwgen: --bits: expected 8, or 16 in a file ending in .png or .tif. Received: "
+        f"{bits} for '{out}'\n"
     )
 
 
