@@ -73,6 +73,8 @@ PANELS = {
         "style_scale",
         "init",
         "colors",
+        "content_mask",
+        "style_mask",
         "octaves",
         "content_layer",
         "style_layer",
@@ -93,6 +95,10 @@ PANELS = {
 
 OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "layers": "layer"}
 """Options, which may be repeated, whose names differ from those of the fields that they set."""
+
+
+EXTRA_ROLES = ("init", "content_mask", "style_mask")
+"""Roles of input images that options name, not arguments."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +197,7 @@ class ImageCall(Generic[Settings, Config]):
         """
         images = tuple(InputImage(role, path) for role, path in given if path is not None)
         if not images and self._source is not None:
-            images = tuple(image for image in self._source.inputs if image.role != "init")
+            images = tuple(image for image in self._source.inputs if image.role not in EXTRA_ROLES)
         if sum(image.path == "-" for image in images) > 1:
             raise InvalidInputError("expected standard input (-) once. Received: - twice")
         return images
@@ -204,8 +210,20 @@ class ImageCall(Generic[Settings, Config]):
         """
         if init in ("noise", "content"):
             return None
-        stored = self._source.inputs if self._source and not self.is_given("init") else ()
-        return next((image for image in stored if image.role == "init"), InputImage("init", init))
+        return self.extra_images(("init", [init]))[0]
+
+    def extra_images(self, *options: tuple[str, Sequence[str]]) -> list[InputImage]:
+        """Images of options: those given, else those of `--from`.
+
+        Args:
+            *options: role of the images, which is the name of their option, and its paths.
+        """
+        images: list[InputImage] = []
+        for role, paths in options:
+            stored = self._source.inputs if self._source and not self.is_given(role) else ()
+            found = [image for image in stored if image.role == role]
+            images += found or [InputImage(role, path) for path in paths]
+        return images
 
     def check_outputs(self, images: Sequence[InputImage], name: str) -> None:
         """Find out before any work whether everything can be written.
@@ -270,6 +288,8 @@ class ImageCall(Generic[Settings, Config]):
         target_sizes: Sequence[tuple[int, int]],
         layers: Sequence[str],
         content_layers: Sequence[str] = (),
+        style_layers: Sequence[str] = (),
+        num_regions: int = 1,
     ) -> None:
         """Refuse a task that does not fit into memory, before TensorFlow is imported.
 
@@ -280,6 +300,8 @@ class ImageCall(Generic[Settings, Config]):
             target_sizes: (height, width) of each image that features are taken from.
             layers: every layer that the task reads.
             content_layers: layers whose target features are kept during the search.
+            style_layers: layers whose Gram matrices are compared in regions.
+            num_regions: number of regions.
 
         Raises:
             MemoryLimitError: the task does not fit.
@@ -292,6 +314,8 @@ class ImageCall(Generic[Settings, Config]):
             content_layers=content_layers,
             optimizer=config.optimizer,
             propagate_differences=getattr(config, "propagate_differences", False),
+            style_layers=style_layers,
+            num_regions=num_regions,
         )
         resources.plan_resources(work, self._limit, self._run.quiet)
 

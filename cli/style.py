@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from rwgen.cli import options
@@ -19,8 +20,9 @@ from rwgen.cli.image_task import (
 )
 from rwgen.cli.inputs import load_input
 from rwgen.errors import InvalidInputError
-from rwgen.images import fit_longest_side, resize_image, resize_plane
+from rwgen.images import fit_longest_side, resize_image, resize_plane, unblended
 from rwgen.synthesis.config import StyleConfig
+from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
 
 if TYPE_CHECKING:
@@ -88,6 +90,24 @@ class StyleSettings:
             "some of both, as in the paper.",
         ),
     ] = _DEFAULTS.colors
+    content_mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Regions of CONTENT: an image with one gray level or color for each. Of as many "
+            "STYLEs, the first is used in the darkest region, and so on; a single one in each.",
+            show_default=False,
+        ),
+    ] = None
+    style_mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Regions of STYLE, in the colors of --content-mask: each region is painted in the "
+            "style of the regions of its color. Repeat it for several STYLEs, in their order.",
+            show_default=False,
+        ),
+    ] = None
     octaves: options.Octaves = _DEFAULTS.octaves
     content_layer: _CONTENT_LAYER = None
     style_layer: _STYLE_LAYER = None
@@ -105,7 +125,8 @@ class StyleSettings:
 def style(
     call: ImageCall[StyleSettings, StyleConfig],
     content: Annotated[
-        str | None, typer.Argument(metavar="CONTENT", help="Image whose scene is kept.")
+        str | None,
+        typer.Argument(metavar="CONTENT", help="Image whose scene and transparency are kept."),
     ] = None,
     styles: Annotated[
         list[str] | None,
@@ -122,9 +143,13 @@ def style(
             f"Received: {len([path for _, path in named if path is not None])} image(s)"
         )
     start = call.init_image(settings.init)
+    masks = call.extra_images(
+        ("content_mask", [settings.content_mask] if settings.content_mask else []),
+        ("style_mask", settings.style_mask or []),
+    )
     content_name, *style_names = (image.stem for image in images)
     call.check_outputs(
-        (*images, *((start,) if start else ())),
+        (*images, *masks, *((start,) if start else ())),
         f"{content_name}-in-{'-and-'.join(style_names)}.png",
     )
 
@@ -152,6 +177,17 @@ def style(
         if item.image.role == "style" and config.style_weight and config.shift_features:
             recipe.topology.check_gram_size(config.style_layers, item.size, what)
     sizes = [item.size for item in inputs]
+    loaded = [load_input(image, call.notes) for image in masks]
+    content_mask = next((m for image, m in loaded if image.role == "content_mask"), None)
+    style_masks = [pixels for image, pixels in loaded if image.role == "style_mask"]
+    regions = regions_of(
+        content_mask,
+        style_masks,
+        sizes[0],
+        sizes[1:],
+        config.blend(len(images) - 1),
+        are_blended=bool(blend),
+    )
     call.plan_resources(
         recipe,
         config,
@@ -159,8 +195,14 @@ def style(
         target_sizes=sizes,
         layers=layers,
         content_layers=config.content_layers if config.content_weight else (),
+        style_layers=config.style_layers if config.style_weight else (),
+        num_regions=len(regions),
     )
     pixels = [resize_image(item.pixels, *item.size) for item in inputs]
+    alpha = inputs[0].alpha
+    if alpha is not None:
+        pixels[0] = unblended(pixels[0], resize_image(np.dstack([alpha] * 3), *sizes[0])[..., 0])
+        alpha = resize_plane(alpha, *sizes[0])
     init = None
     if start is not None:
         start, init = load_input(start, call.notes)
@@ -169,16 +211,28 @@ def style(
     def task(**rest: Any) -> Solution:
         from rwgen.synthesis.tasks import transfer_style
 
-        return transfer_style(pixels[0], pixels[1:], config=config, init=init, **rest)
+        return transfer_style(
+            pixels[0],
+            pixels[1:],
+            config=config,
+            init=init,
+            content_mask=content_mask,
+            style_masks=style_masks,
+            **rest,
+        )
 
     return call.run(
-        [*(item.image for item in inputs), *((start,) if start else ())],
+        [
+            *(item.image for item in inputs),
+            *(image for image, _ in loaded),
+            *((start,) if start else ()),
+        ],
         recipe,
         layers,
         task,
         max_iterations=config.optimizer.max_iterations,
         rescale_to=pixels,
-        alpha=None if (alpha := inputs[0].alpha) is None else resize_plane(alpha, *sizes[0]),
+        alpha=alpha,
     )
 
 

@@ -309,6 +309,26 @@ def resize_plane(plane: NDArray[Any], height: int, width: int) -> NDArray[np.flo
     return np.array(Image.fromarray(values).resize((width, height), kind))
 
 
+def unblended(image: NDArray[Any], alpha: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the colors of an image that is blended with white, as `read_image` returns it.
+
+    A pixel of color c and opacity a is read as white + a (c - white). Blended again with what is
+    behind it, it would be too light.
+
+    Args:
+        image: Array [height, width, 3], RGB in 0..255.
+        alpha: Array [height, width] in 0..255, as `read_image_and_alpha` returns it, and resized
+            with the same filter if it was.
+
+    Returns:
+        float32 array [height, width, 3] in 0..255. Pixels that are almost invisible stay light.
+    """
+    opacity = np.asarray(alpha, np.float32)[..., np.newaxis] / 255
+    darkness = 255 - np.asarray(image, np.float32)
+    colors: NDArray[np.float32] = (255 - darkness / np.maximum(opacity, 1 / 16)).clip(0, 255)
+    return colors
+
+
 def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, int]:
     """Return (height, width) scaled up or down so that the longer side has a given length.
 

@@ -33,6 +33,7 @@ from rwgen.images import (
     resize_image,
     resize_plane,
     stores_alpha,
+    unblended,
     write_image,
 )
 
@@ -140,6 +141,15 @@ def test_alpha_is_stored_where_it_can_be_and_laid_over_white_otherwise(tmp_path:
     write_image(tmp_path / "a.jpg", flat, alpha=np.full((16, 16), 51))
     expected = 255 - (255 - flat) * 0.2
     np.testing.assert_allclose(read_image(tmp_path / "a.jpg"), expected, atol=3)
+
+
+def test_the_colors_of_transparent_pixels_are_found_again(tmp_path: Path) -> None:
+    alpha = np.tile(np.array([255, 128, 64, 17, 16, 200, 99], np.uint8), (5, 1))
+    Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "a.png")
+    pixels, found = read_image_and_alpha(tmp_path / "a.png")
+    assert found is not None
+    np.testing.assert_allclose(unblended(pixels, found), RGB, atol=1e-3)
+    np.testing.assert_array_equal(unblended(np.full((1, 1, 3), 255), np.zeros((1, 1))), 255)
 
 
 @pytest.mark.parametrize("alpha", [np.zeros((5, 6)), np.full((5, 7), np.nan), np.zeros(3)])

@@ -26,7 +26,7 @@ GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
               "--content-layer", "--style-layer", "--style-blend", "--style-scale", "--init",
-              "--colors"),
+              "--colors", "--content-mask", "--style-mask"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
     "invert": (*SHARED, "--layer", "--layers"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
@@ -128,8 +128,8 @@ PANELS = {
     "style": {
         "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
                     "tv_weight"],
-        "Look": ["style_blend", "style_scale", "init", "colors", "octaves", "content_layer",
-                 "style_layer"],
+        "Look": ["style_blend", "style_scale", "init", "colors", "content_mask", "style_mask",
+                 "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "bits", "memory_limit", "device", "save_every", "history",
                     "logdir", "profile", "checkpoint", "checkpoint_every", "force", "quiet",
                     "json"],

@@ -228,6 +228,57 @@ def test_what_changes_an_image_is_said(
     )
 
 
+@pytest.fixture
+def masks(tmp_path: Path) -> list[Path]:
+    """Masks of 48x36, 40x44 and 36x48 pixels, whose left and right halves are regions."""
+    paths = []
+    for number, (width, height) in enumerate([(48, 36), (40, 44), (36, 48)]):
+        pixels = np.zeros((height, width), np.uint8)
+        pixels[:, width // 2 :] = 255
+        paths.append(tmp_path / f"mask{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def test_masks_reach_the_task_and_are_found_again(
+    masks: list[Path], call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    both, out = (pictures.style, pictures.second), tmp_path / "out.png"
+    run = call("style", pictures.content, *both, "--content-mask", masks[0], "-o", out)
+    assert run.code == 0, run
+    levels = np.array([0, 255]).repeat(24)
+    np.testing.assert_array_equal(fake_tasks.last["content_mask"][5, :, 1], levels)
+    assert fake_tasks.last["style_masks"] == []
+    run = call("style", "--from", out, "--style-mask", masks[1], "--style-mask", masks[2], "-fo",
+               out)  # fmt: skip
+    assert run.code == 0, run
+    assert call("style", "--from", out, "-o", tmp_path / "again.png").code == 0
+    np.testing.assert_array_equal(fake_tasks.last["content_mask"][5, :, 1], levels)
+    assert [mask.shape for mask in fake_tasks.last["style_masks"]] == [(44, 40, 3), (48, 36, 3)]
+    Image.new("L", (40, 44)).save(masks[1])
+    run = call("style", "--from", out, "-o", tmp_path / "other.png")
+    assert run.code == 2
+    assert "expected the style_mask image" in run.err
+
+
+def test_regions_count_in_the_memory_estimate(
+    masks: list[Path], call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from rwgen.cli import resources
+
+    seen: list[Any] = []
+    monkeypatch.setattr(resources, "plan_resources", lambda work, *_: seen.append(work))
+    arguments = ("style", pictures.content, pictures.style, "--size", 48, "-fo",
+                 tmp_path / "out.png")  # fmt: skip
+    for more in ((), ("--content-mask", masks[0]), ("--style-weight", 0)):
+        assert call(*arguments, *more).code == 0
+    plain, regions, none = (sum(work.guided) for work in seen)
+    # Half of 64, 128, 256 and 512 channels at 48x36, and at half the size after each pool.
+    assert regions == 36 * 48 * (32 + 64 / 4 + 128 / 16) + 4 * 6 * 256
+    assert plain == none == 0
+
+
 @pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
 def test_the_result_is_as_transparent_as_the_content(
     suffix: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
@@ -241,6 +292,10 @@ def test_the_result_is_as_transparent_as_the_content(
         found = np.asarray(image)
     np.testing.assert_array_equal(found[..., 3], pixels[..., 3])
     np.testing.assert_array_equal(found[..., :3], 127)
+    is_visible = pixels[..., 3] > 16
+    np.testing.assert_allclose(
+        fake_tasks.last["content"][is_visible], pixels[..., :3][is_visible], atol=0.01
+    )
     assert call(*arguments, "--size", 24).code == 0
     with Image.open(out) as image:
         halved = pixels[..., 3].reshape(18, 2, 24, 2).mean(axis=(1, 3))

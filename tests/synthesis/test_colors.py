@@ -13,6 +13,7 @@ from rwgen.synthesis.colors import (
     search_colors,
     with_chroma,
 )
+from rwgen.synthesis.regions import Region, Source, whole
 
 
 def picture(seed, height=9, width=7, spread=40.0):
@@ -113,7 +114,7 @@ def test_an_image_with_its_own_chroma_is_itself():
 
 def test_the_search_for_luminance_sees_gray_images_of_equal_mean_and_contrast():
     photo, styles = picture(0), [picture(1, 4, 5), picture(2, 8, 3)]
-    content, matched = search_colors("content", photo, styles, (0.5, 0.5))
+    content, matched = search_colors("content", photo, styles, whole((0.5, 0.5)))
     lights = photo @ WEIGHTS
     np.testing.assert_allclose(content, np.stack([lights] * 3, axis=2), rtol=1e-5)
     for style, original in zip(matched, styles, strict=True):
@@ -136,7 +137,7 @@ def test_each_choice_maps_the_images_that_it_names():
         "mixed": (photo, styles),
     }
     for colors, (content, others) in expected.items():
-        found = search_colors(colors, photo, styles, shares)
+        found = search_colors(colors, photo, styles, whole(shares))
         np.testing.assert_array_equal(found[0], content)
         for style, other in zip(found[1], others, strict=True):
             np.testing.assert_array_equal(style, other)
@@ -156,3 +157,19 @@ def test_gray_has_the_luminance_of_the_image():
     image = pixels(7)
     np.testing.assert_allclose(luminance(gray(image)), luminance(image), rtol=1e-6)
     assert np.ptp(gray(image), axis=2).max() == 0
+
+
+def test_each_region_takes_the_colors_of_its_sources():
+    photo, styles = picture(0, 8, 8), [picture(1, 6, 6), picture(2, 4, 9)]
+    left = np.zeros((8, 8), np.float32)
+    left[:, :5] = 1
+    top = np.zeros((6, 6), np.float32)
+    top[:2] = 1
+    regions = (Region((Source(0, 1.0, top),), left), Region((Source(1, 1.0),), 1 - left))
+    content, _ = search_colors("style", photo, styles, regions)
+    for found, reference in ((content[:, :5], styles[0][:2]), (content[:, 5:], styles[1])):
+        own = photo[:, :5] if found.shape[1] == 5 else photo[:, 5:]
+        np.testing.assert_allclose(found, match_colors(own, [reference]), rtol=1e-4, atol=1e-3)
+    _, (first, second) = search_colors("palette", photo, styles, regions)
+    np.testing.assert_allclose(first[:2], match_colors(styles[0][:2], [photo[:, :5]]), atol=1e-3)
+    np.testing.assert_allclose(second, match_colors(styles[1], [photo[:, 5:]]), atol=1e-3)
