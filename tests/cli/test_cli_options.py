@@ -269,8 +269,9 @@ def test_regions_count_in_the_memory_estimate(
 
     seen: list[Any] = []
     monkeypatch.setattr(resources, "plan_resources", lambda work, *_: seen.append(work))
-    arguments = ("style", pictures.content, pictures.style, "--size", 48, "-fo",
-                 tmp_path / "out.png")  # fmt: skip
+    layers = "conv1_1,conv2_1,conv3_1,conv4_1"
+    arguments = ("style", pictures.content, pictures.style, "--size", 48, "--style-layer", layers,
+                 "--network", "ranvgg19-half-width", "-fo", tmp_path / "out.png")  # fmt: skip
     for more in ((), ("--content-mask", masks[0]), ("--style-weight", 0)):
         assert call(*arguments, *more).code == 0
     plain, regions, none = (sum(work.guided) for work in seen)
