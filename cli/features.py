@@ -19,6 +19,7 @@ from rwgen.checks import unexpected
 from rwgen.cli import options
 from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
+from rwgen.cli.inputs import print_notes
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
 from rwgen.client.extraction import Extraction, SourceConfig, open_source
@@ -237,6 +238,13 @@ def _extracted(
 
 def _written(found: Extraction, files: Sequence[Path], output: str, quiet: bool, json: bool) -> int:
     """Write one file, say what is not in it, and return the exit code."""
+    print_notes(
+        (
+            f"{altered[0]}{f' and {len(altered) - 1} more' if altered[1:] else ''}: {phrase}"
+            for phrase, altered in found.altered.items()
+        ),
+        quiet,
+    )
     for file, error in found.left_out:
         _say_left_out(str(file), str(error))
     if found.failure is not None:
