@@ -49,6 +49,23 @@ Network: TypeAlias = keras.Model | Recipe | str | None
 Config = InversionConfig | TextureConfig | StyleConfig
 """Settings of any task."""
 
+_SETTINGS_OF_VALUES = (
+    "network",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "style_blend",
+    "match_colors",
+    "init",
+    "weighting",
+    "shift_features",
+    "octaves",
+    "seed",
+    "optimizer",
+)
+"""Fields of configurations that decide an objective's values or a start, or that a key of searches
+has otherwise. Any other field is taken to decide the functions too."""
+
 MakeObjective = Callable[
     [keras.Model, Sequence[NDArray[Any]], ComputePlan, ImageMinimizer], Objective
 ]
@@ -175,13 +192,15 @@ def run(
             compiled = plan.compiles_objective
             return minimizer.search(objective.terms, optimizer, jit_compile=compiled)
 
+        # All that the functions of the search refer to, except the network's current weights.
         key = (
             task.name,
-            objective.structure,
             size,
             task.parameterization,
             plan,
             dataclasses.replace(optimizer, max_iterations=0),
+            objective.structure,
+            _settings_of_functions(config),
             network_key(network, computed),
         )
         with SEARCHES.borrow(network, key, make) as search:
@@ -295,6 +314,11 @@ def _with_lines(
         return callback(step, best) if callback else None
 
     return report
+
+
+def _settings_of_functions(config: Config) -> tuple[tuple[str, Any], ...]:
+    names = [item.name for item in dataclasses.fields(config)]
+    return tuple((name, getattr(config, name)) for name in names if name not in _SETTINGS_OF_VALUES)
 
 
 def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:
