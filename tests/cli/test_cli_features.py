@@ -353,7 +353,7 @@ def test_changes_of_images_are_noted_once_for_all_files(
     clear = Image.new("RGBA", (8, 40), (200, 0, 0, 100))
     for name in "abc":
         clear.save(photos / f"{name}.png")
-    frames = [Image.new("P", (40, 40), color) for color in (1, 2)]
+    frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
     frames[0].save(photos / "film.gif", save_all=True, append_images=frames[1:])
     arguments = (photos, "--model", model, "--signature", "pooled", "--size", "24x16")
     run = call("features", *arguments, "-o", tmp_path / "f.npz")
