@@ -139,6 +139,10 @@ def features(
 ) -> int:
     """Compute features of images, in this process or on a server.
 
+    Example: rwgen features photos --model models/features -o features.npz
+
+    One of --server, --model and --network says what computes them.
+
     An image that cannot be used is left out and named at the end; the exit code is then 1. Hidden
     files in folders are passed over.
 
