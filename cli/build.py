@@ -50,12 +50,18 @@ def build(
     name: Annotated[
         str, typer.Option(metavar="NAME", help="Name of the recipe.", show_default="file name")
     ] = "",
-    network: options.Network = HALF_NORMAL_NETWORK,
+    network: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME|FILE",
+            help="Network to start from: a shipped one or a recipe (.json), with random weights.",
+        ),
+    ] = HALF_NORMAL_NETWORK,
     width: Annotated[
         float | None,
         typer.Option(
             metavar="FACTOR",
-            help="Factor of the numbers of channels, such as 0.5.",
+            help="Factor of the numbers of channels: 0.5 halves them.",
             show_default="that of the network",
         ),
     ] = None,
@@ -78,14 +84,17 @@ def build(
         str | None,
         typer.Option(
             metavar="FOLDER",
-            help="Save the scores there. The same command resumes from them.",
+            help="Keep the scores there; the same command goes on from them.",
         ),
     ] = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Select, layer by layer, the random weights that retain most of an image."""
+    """Select, layer by layer, the random weights that retain most of an image.
+
+    Example: rwgen build --reference photo.jpg -o own.json
+    """
     base = load_recipe(network)
     path = _destination(output)
     if ray is not None and workers != 1:

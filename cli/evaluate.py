@@ -82,6 +82,8 @@ def evaluate(
 ) -> int:
     """Judge textures (--source) or stylized images (--content, --style), alongside baselines.
 
+    Example: rwgen evaluate result.png --content photo.jpg --style painting.jpg
+
     Columns for textures, lower is better:
 
     gram: how far the statistics of features are from those of the source, as a share, under three

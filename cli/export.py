@@ -25,7 +25,7 @@ from rwgen.network.lookup import load_recipe
 
 _DEFAULTS = ExportConfig()
 _LAYERS: Any = options.layer_option(
-    options.LAYER_NAMES, "Layer whose features to return", ", ".join(_DEFAULTS.layers)
+    options.LAYER_NAMES, "Layer whose features are returned", ", ".join(_DEFAULTS.layers)
 )
 
 
@@ -64,7 +64,10 @@ def export(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Export a network as a SavedModel, for TF Serving and other runtimes."""
+    """Export a network as a SavedModel, for TF Serving and other runtimes.
+
+    Example: rwgen export ranvgg19 -o models/features
+    """
     recipe = load_recipe(network)
     names = options.split_layers(layers) or _DEFAULTS.layers
     kinds = {recipe.topology.layer(name).kind for name in names}
@@ -97,7 +100,10 @@ def inspect(
     ],
     json: options.Json = False,
 ) -> int:
-    """Describe an export, and check that its files are unchanged."""
+    """Describe an export, and check that its files are unchanged.
+
+    Example: rwgen inspect models/features
+    """
     version = latest_version(Path(folder))
     manifest = read_manifest(version)
     damaged = damaged_files(version, manifest)

@@ -19,6 +19,7 @@ from rwgen.checks import unexpected
 from rwgen.cli import options
 from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
+from rwgen.cli.inputs import print_notes
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
 from rwgen.client.extraction import Extraction, SourceConfig, open_source
@@ -138,6 +139,10 @@ def features(
 ) -> int:
     """Compute features of images, in this process or on a server.
 
+    Example: rwgen features photos --model models/features -o features.npz
+
+    One of --server, --model and --network says what computes them.
+
     An image that cannot be used is left out and named at the end; the exit code is then 1. Hidden
     files in folders are passed over.
 
@@ -237,6 +242,13 @@ def _extracted(
 
 def _written(found: Extraction, files: Sequence[Path], output: str, quiet: bool, json: bool) -> int:
     """Write one file, say what is not in it, and return the exit code."""
+    print_notes(
+        (
+            f"{altered[0]}{f' and {len(altered) - 1} more' if altered[1:] else ''}: {phrase}"
+            for phrase, altered in found.altered.items()
+        ),
+        quiet,
+    )
     for file, error in found.left_out:
         _say_left_out(str(file), str(error))
     if found.failure is not None:

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 _DEFAULTS = InversionConfig()
 _LAYER: Any = options.layer_option(
     options.LAYER_NAMES,
-    "Any conv, pool or dense layer, see `rwgen layers`. Dense layers take the central square at "
-    f"{DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}. The features of several are kept together",
+    "Layer whose features are kept, see `rwgen layers`: needed unless --from is given. Dense "
+    f"layers take the central square at {DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}",
 )
 
 
@@ -47,10 +47,16 @@ class InversionSettings:
 def invert(
     call: ImageCall[InversionSettings, InversionConfig],
     image: Annotated[
-        str | None, typer.Argument(metavar="IMAGE", help="Image to take the features of.")
+        str | None,
+        typer.Argument(
+            metavar="IMAGE", help="Image to take the features of; needed unless --from is given."
+        ),
     ] = None,
 ) -> int:
-    """Reconstruct an image from the features of a layer, or of several."""
+    """Reconstruct an image from the features of a layer, or of several.
+
+    Example: rwgen invert photo.jpg --layer conv3_1 -o inverted.png
+    """
     settings = call.settings
     images = call.inputs(("source", image or None))
     if not images:

@@ -20,7 +20,10 @@ def layers(
     ] = f"{DENSE_INPUT_SIZE}x{DENSE_INPUT_SIZE}",
     json: options.Json = False,
 ) -> None:
-    """List the layers of a network with output shapes and numbers of parameters."""
+    """List the layers of a network with output shapes and numbers of parameters.
+
+    Example: rwgen layers --network ranvgg19-half-width --size 512x384
+    """
     recipe = load_recipe(network)
     height, width = options.parse_size(size)
     topology = recipe.topology

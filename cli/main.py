@@ -20,10 +20,17 @@ from rwgen.version import __version__
 MAX_REASON = 200
 """Number of characters of an unexpected error that are shown."""
 
+_HELP = """Images from a VGG-19 that was never trained.
+
+To begin: rwgen style PHOTO PAINTING
+
+All about a command: rwgen COMMAND -h
+"""
+
 app = typer.Typer(
     name="rwgen",
     cls=CommandGroup,
-    help="Images from a VGG-19 that was never trained.",
+    help=_HELP,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -51,7 +58,7 @@ def program(
         typer.Option("--debug", help="Show where an unexpected error arose, for a bug report."),
     ] = False,
 ) -> None:
-    """Images from a VGG-19 that was never trained."""
+    """Take the options of the program itself, and print its help without a command."""
     context.obj.debug = debug
     if context.invoked_subcommand is None:
         print(context.get_help())

@@ -144,7 +144,7 @@ Force = Annotated[
 ]
 Quiet = Annotated[
     bool,
-    typer.Option("--quiet", "-q", help="Print nothing but errors on standard error."),
+    typer.Option("--quiet", "-q", help="Print only errors on standard error."),
 ]
 Json = Annotated[
     bool,
@@ -254,7 +254,7 @@ def layer_option(
     option = typer.Option(
         *names,
         metavar="LAYER",
-        help=f"{text}; may be repeated, or list several with commas.",
+        help=f"{text}. May be repeated, or take several with commas.",
         show_default=default or False,
         rich_help_panel=panel,
     )

@@ -62,14 +62,19 @@ def probe(
     plot: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help='PNG plot of PSNR by resolution; needs pip install "rwgen[plots]".'
+            metavar="FILE.png",
+            help="Plot of how close the inversions are (PSNR) by resolution; needs pip install "
+            '"rwgen[plots]".',
         ),
     ] = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> None:
-    """Draw the weights of architectures, invert a photo from their layers, and rank them."""
+    """Draw the weights of architectures, invert a photo from their layers, and rank them.
+
+    Example: rwgen probe VGG16 ResNet50 --image photo.jpg -o probe.json
+    """
     _check_destinations(output, plot)
     # A record that is continued belongs to the plot, which is drawn anew.
     check_new("--plot", plot, force or Path(output).exists())

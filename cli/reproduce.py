@@ -33,7 +33,8 @@ def reproduce(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Output folder: new, empty, or one of an earlier call, which is resumed.",
+            help="Output folder, always needed: new, empty, or one of an earlier call, which is "
+            "resumed.",
         ),
     ] = "",
     scale: Annotated[
@@ -66,7 +67,10 @@ def reproduce(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Reproduce the paper's figures, with a page that reports which of its claims hold."""
+    """Reproduce the paper's figures, with a page that reports which of its claims hold.
+
+    Example: rwgen reproduce 2 5 -o figures
+    """
     if not output:
         raise InvalidInputError("--output: expected a folder. Received: none")
     if scale not in SCALES:

@@ -111,7 +111,7 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="LABEL=VERSION",
-            help="Label for a version, which then stays loaded. Repeatable.",
+            help="Label for a version, which then stays loaded; may be repeated.",
         ),
     ] = None,
     enable_batching: Annotated[
@@ -172,6 +172,8 @@ def serve(
     quiet: options.Quiet = False,
 ) -> int:
     """Serve exported models over TF Serving's REST and gRPC interfaces.
+
+    Example: rwgen serve models/features
 
     The flags of tensorflow_model_server are accepted too, such as --rest_api_port=8501,
     --model_base_path=DIR or --model_config_file=FILE.

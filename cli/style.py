@@ -126,14 +126,20 @@ def style(
     call: ImageCall[StyleSettings, StyleConfig],
     content: Annotated[
         str | None,
-        typer.Argument(metavar="CONTENT", help="Image whose scene and transparency are kept."),
+        typer.Argument(
+            metavar="CONTENT",
+            help="Image whose scene and transparency are kept; needed unless --from is given.",
+        ),
     ] = None,
     styles: Annotated[
         list[str] | None,
         typer.Argument(metavar="STYLE", help="Images whose colors and strokes are taken."),
     ] = None,
 ) -> int:
-    """Render the content of one image in the style of others."""
+    """Render the content of one image in the style of others.
+
+    Example: rwgen style photo.jpg painting.jpg -o result.png
+    """
     settings = call.settings
     named = [("content", content), *(("style", path) for path in styles or ())]
     images = call.inputs(*named)

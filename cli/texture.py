@@ -59,10 +59,16 @@ class TextureSettings:
 def texture(
     call: ImageCall[TextureSettings, TextureConfig],
     source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="Image of the texture.")
+        str | None,
+        typer.Argument(
+            metavar="SOURCE", help="Image of the texture; needed unless --from is given."
+        ),
     ] = None,
 ) -> int:
-    """Synthesize a texture like that of an image, of any size."""
+    """Synthesize a texture like that of an image, of any size.
+
+    Example: rwgen texture gravel.jpg --size 1024x768 -o more.png
+    """
     settings = call.settings
     images = call.inputs(("source", source or None))
     if not images:

@@ -37,6 +37,7 @@ from .optimize.checkpoint import Checkpoint as Checkpoint
 from .optimize.config import OptimizerConfig as OptimizerConfig
 from .optimize.minimizer import Minimizer as Minimizer
 from .optimize.minimizer import minimize as minimize
+from .optimize.solution import Snapshot as Snapshot
 from .optimize.solution import Solution as Solution
 from .optimize.solution import Step as Step
 from .optimize.solution import StopReason as StopReason

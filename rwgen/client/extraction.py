@@ -106,6 +106,7 @@ class Extraction:
         left_out: images that have none, and why.
         failure: why no more features can be computed, or None.
         failed_at: the first image that none can be computed for then.
+        altered: images that a change was made to which a user may not expect, by what it was.
         too_large: number of images in the first request that was too large for a server and was
             sent in parts, or 0.
     """
@@ -132,6 +133,7 @@ class Extraction:
         self.left_out: list[tuple[Path, RwgenError]] = []
         self.failure: RwgenError | None = None
         self.failed_at = Path()
+        self.altered: dict[str, list[Path]] = {}
         self.too_large = 0
 
     def add(self, files: Sequence[Path]) -> None:
@@ -155,7 +157,14 @@ class Extraction:
         """The encoded image [], or its pixels [height, width, 3]."""
         if self._size is None:
             return np.array(_read_bytes(file), self._dtype)
-        pixels = resize_image(read_image(file), *self._size)
+        height, width = self._size
+        phrases: list[str] = []
+        pixels = read_image(file, report=phrases.append)
+        if height > pixels.shape[0] or width > pixels.shape[1]:
+            phrases.append(f"enlarged to {width}x{height} pixels, which adds no detail")
+        for phrase in phrases:
+            self.altered.setdefault(phrase, []).append(file)
+        pixels = resize_image(pixels, height, width)
         return (np.rint(pixels) if self._dtype == np.uint8 else pixels).astype(self._dtype)
 
     def _predict(self, loaded: Sequence[tuple[Path, NDArray[Any]]]) -> None:

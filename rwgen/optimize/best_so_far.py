@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-TermsFunction = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-"""Maps a point to scalar terms by name; their sum is minimized."""
+TermsFunction = Callable[..., dict[str, tf.Tensor]]
+"""Maps a point, and any inputs that stay the same during a search, to scalar terms by name; their
+sum is minimized."""
 
 
 class BestSoFar:
@@ -55,9 +56,10 @@ class BestSoFar:
         }
         """The state, by name: what a checkpoint stores and restores."""
         self.evaluate = graph_function(self._loss_gradient_and_terms, jit_compile)
-        """Compiled loss [], gradient [n] and terms at a position [n], without any tracking."""
+        """Compiled loss [], gradient [n] and terms at a position [n] with any inputs, without any
+        tracking."""
 
-    def __call__(self, position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def __call__(self, position: tf.Tensor, *inputs: Any) -> tuple[tf.Tensor, tf.Tensor]:
         """Evaluate the objective, count the call and keep the point if it is the best.
 
         A line search survives +inf but not NaN, so a loss or gradient that is not finite gives a
@@ -65,11 +67,12 @@ class BestSoFar:
 
         Args:
             position: flattened point, [n].
+            *inputs: tensors, or structures of them, that the objective takes.
 
         Returns:
             Loss [] and gradient [n].
         """
-        loss, gradient, terms = self.evaluate(position)
+        loss, gradient, terms = self.evaluate(position, *inputs)
         finite = tf.math.is_finite(loss) & tf.reduce_all(tf.math.is_finite(gradient))
         loss = tf.where(finite, loss, tf.constant(np.inf, self._dtype))
         gradient = tf.where(finite, gradient, tf.zeros_like(gradient))
@@ -123,11 +126,11 @@ class BestSoFar:
         return point
 
     def _loss_gradient_and_terms(
-        self, position: tf.Tensor
+        self, position: tf.Tensor, *inputs: Any
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(position)
-            terms = self._objective(tf.reshape(position, self._shape))
+            terms = self._objective(tf.reshape(position, self._shape), *inputs)
             values = tf.stack([tf.cast(value, self._dtype) for value in terms.values()])
             loss = tf.reduce_sum(values)
         gradient = tape.gradient(loss, position, unconnected_gradients="zero")

@@ -23,7 +23,14 @@ from rwgen.optimize.best_so_far import BestSoFar, TermsFunction, graph_function
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint, is_same_or_grown
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.lbfgs import PairProducts, ValueAndGradient, lbfgs_chunk, take_full_steps
-from rwgen.optimize.solution import Callback, Solution, Step, StopReason
+from rwgen.optimize.solution import (
+    Callback,
+    Solution,
+    Step,
+    StepCallback,
+    StopReason,
+    step_callback,
+)
 from rwgen.optimize.state import Progress, Search
 from rwgen.phases import phase
 
@@ -75,8 +82,8 @@ class Minimizer:
         """Create a minimizer.
 
         Args:
-            objective: maps a point of `shape` to scalar terms by name, differentiable by
-                TensorFlow; their sum is minimized.
+            objective: maps a point of `shape`, and the inputs of a run, to scalar terms by name,
+                differentiable by TensorFlow; their sum is minimized.
             shape: shape of the point.
             dtype: float32 or float64.
             config: settings of L-BFGS; None means the defaults.
@@ -101,6 +108,9 @@ class Minimizer:
         start: NDArray[Any],
         callback: Callback | None = None,
         checkpoint: Checkpoint | None = None,
+        *,
+        inputs: Sequence[Any] = (),
+        max_iterations: int | None = None,
     ) -> Solution:
         """Run L-BFGS from a starting point, or resume the run that a checkpoint holds.
 
@@ -110,6 +120,9 @@ class Minimizer:
             checkpoint: where to store the state, as its part `search`. It is written every
                 `checkpoint.every` iterations and when the run ends for any reason. It identifies
                 the objective only by what was passed to `Checkpoint.expect`.
+            inputs: further arguments of the objective: tensors, or structures of them. Runs whose
+                inputs have equal shapes share the graph.
+            max_iterations: replaces that of the configuration, which the graph does not depend on.
 
         Returns:
             The best of all evaluated points. The same start gives the same solution, whether the
@@ -126,17 +139,21 @@ class Minimizer:
             raise InvalidInputError(
                 f"expected a start of shape {self._shape}. Received: {start.shape}"
             )
+        report = step_callback(callback)
         began = time.perf_counter()
-        origin = {"start": fingerprint(start), "config": dataclasses.asdict(self.config)}
+        config = self.config
+        if max_iterations is not None:
+            config = dataclasses.replace(config, max_iterations=max_iterations)
+        origin = {"start": fingerprint(start), "config": dataclasses.asdict(config)}
         point = tf.reshape(tf.convert_to_tensor(start, self._dtype), [-1])
         progress = self._restored(checkpoint, origin, point) if checkpoint else None
         if progress is None:
-            progress = self._started(point, began)
+            progress = self._started(point, inputs, began)
         else:
             began -= progress.history[-1].seconds
         saved = progress.iteration
         while True:
-            reason = self._reason_to_end(progress, callback)
+            reason = self._reason_to_end(progress, config, report)
             iteration = progress.iteration
             if checkpoint and (reason or checkpoint.is_due(saved, iteration)):
                 values = progress.to_values(self._objective.variables)
@@ -146,15 +163,16 @@ class Minimizer:
                 break
             if progress.search.has_stopped():
                 progress.finished, progress.restarts = iteration, progress.restarts + 1
-                progress.search = self._begin(self._objective.position)
+                progress.search = self._begin(self._objective.position, inputs)
             search = progress.search
-            target = min(self.config.max_iterations, iteration + self.config.iterations_per_chunk)
+            target = min(config.max_iterations, iteration + config.iterations_per_chunk)
             name = "iterations" if self._has_advanced else "first iteration"
             with phase(name, self._label):
                 search.state, search.products = self._advance(
                     search,
                     progress.tolerance * search.scale,
                     tf.constant(target - progress.finished),  # a number would cause a retrace
+                    inputs,
                 )
             self._has_advanced = True
             seconds = time.perf_counter() - began
@@ -173,10 +191,10 @@ class Minimizer:
             stop_reason=reason,
         )
 
-    def _started(self, point: tf.Tensor, began: float) -> Progress:
+    def _started(self, point: tf.Tensor, inputs: Sequence[Any], began: float) -> Progress:
         self._objective.reset()
         with phase("first evaluation", self._label):
-            search = self._begin(point)
+            search = self._begin(point, inputs)
         tolerance = search.largest_gradient * self.config.gradient_tolerance
         return Progress(search, tolerance, [self._step(search, 0, time.perf_counter() - began)])
 
@@ -193,24 +211,26 @@ class Minimizer:
         except (KeyError, TypeError, ValueError) as error:
             raise checkpoint.refused(f"damaged: {error!r:.100}") from None
 
-    def _reason_to_end(self, progress: Progress, callback: Callback | None) -> StopReason | None:
+    def _reason_to_end(
+        self, progress: Progress, config: OptimizerConfig, callback: StepCallback | None
+    ) -> StopReason | None:
         step, search = progress.history[-1], progress.search
         if callback is not None and callback(step, self._objective.point):
             return StopReason.CALLBACK
-        if step.iteration >= self.config.max_iterations:
+        if step.iteration >= config.max_iterations:
             return StopReason.MAX_ITERATIONS
         if search.largest_component() <= progress.tolerance:
             return StopReason.GRADIENT_TOLERANCE
-        no_restart = progress.restarts == self.config.max_restarts
+        no_restart = progress.restarts == config.max_restarts
         if search.has_stopped() and (no_restart or search.loss <= self._objective.loss):
             self._refuse_non_finite(search)
             return StopReason.NO_PROGRESS
         return None
 
-    def _begin(self, position: tf.Tensor) -> Search:
+    def _begin(self, position: tf.Tensor, inputs: Sequence[Any]) -> Search:
         """A search from `position` with an empty history of pairs."""
         non_finite = self._objective.non_finite
-        loss, gradient = self._evaluate(position)
+        loss, gradient = self._evaluate(position, *inputs)
         if not math.isfinite(loss):  # then the gradient is finite too
             raise OptimizationError(
                 "expected a finite loss and gradient at the start. Received: NaN or infinity"
@@ -218,29 +238,38 @@ class Minimizer:
         return Search.begin(position, loss, gradient, self.config, non_finite)
 
     def _advance(
-        self, search: Search, tolerance: tf.Tensor, max_iterations: tf.Tensor
+        self,
+        search: Search,
+        tolerance: tf.Tensor,
+        max_iterations: tf.Tensor,
+        inputs: Sequence[Any],
     ) -> tuple[Any, PairProducts]:
         state, products, scale = search.state, search.products, search.scale
         if self.config.line_search == "hager_zhang":
-            return self._tfp_chunk(state, scale, tolerance, max_iterations), products
+            return self._tfp_chunk(state, scale, inputs, tolerance, max_iterations), products
         return lbfgs_chunk(
-            self._scaled(scale),
+            self._scaled(scale, inputs),
             state,
             products,
             tolerance=tolerance,
             max_iterations=max_iterations,
             max_line_search_iterations=self.config.max_line_search_iterations,
-            full_steps=functools.partial(self._full_steps, scale),
+            full_steps=functools.partial(self._full_steps, scale, inputs),
         )
 
-    def _take_full_steps(self, scale: tf.Tensor, *arguments: Any) -> Any:
-        return take_full_steps(self._scaled(scale), *arguments)
+    def _take_full_steps(self, scale: tf.Tensor, inputs: Sequence[Any], *arguments: Any) -> Any:
+        return take_full_steps(self._scaled(scale, inputs), *arguments)
 
     def _run_tfp(
-        self, state: Any, scale: tf.Tensor, tolerance: tf.Tensor, max_iterations: tf.Tensor
+        self,
+        state: Any,
+        scale: tf.Tensor,
+        inputs: Sequence[Any],
+        tolerance: tf.Tensor,
+        max_iterations: tf.Tensor,
     ) -> Any:
         return tfp.optimizer.lbfgs_minimize(
-            self._scaled(scale),
+            self._scaled(scale, inputs),
             initial_position=None,
             previous_optimizer_results=state,
             num_correction_pairs=self.config.num_correction_pairs,
@@ -249,9 +278,9 @@ class Minimizer:
             max_line_search_iterations=self.config.max_line_search_iterations,
         )
 
-    def _scaled(self, scale: tf.Tensor) -> ValueAndGradient:
+    def _scaled(self, scale: tf.Tensor, inputs: Sequence[Any]) -> ValueAndGradient:
         def scaled(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            loss, gradient = self._evaluate(position)
+            loss, gradient = self._evaluate(position, *inputs)
             return loss * scale, gradient * scale
 
         return scaled

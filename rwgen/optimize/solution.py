@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from numpy.typing import NDArray
+
+from rwgen.errors import InvalidInputError
 
 
 class StopReason(StrEnum):
@@ -72,6 +75,52 @@ class Solution:
     stop_reason: StopReason
 
 
-Callback = Callable[[Step, Callable[[], NDArray[Any]]], bool | None]
-"""Called at the start and after each chunk with the step and a function that returns the best point
-so far. Returning True ends the optimization."""
+@dataclass(frozen=True)
+class Snapshot(Step):
+    """A step with the image, for callbacks of one argument."""
+
+    _best: Callable[[], NDArray[Any]] = field(repr=False, compare=False)
+
+    @property
+    def image(self) -> NDArray[Any]:
+        """The best image so far, as in `Solution.image`; computed when asked for."""
+        return self._best()
+
+
+StepCallback = Callable[[Step, Callable[[], NDArray[Any]]], bool | None]
+"""Takes the step and a function that returns the best point so far."""
+
+Callback = Callable[[Snapshot], bool | None] | StepCallback
+"""Called at the start and after each chunk, with one argument, a `Snapshot`, or, if it takes two,
+as a `StepCallback`. Returning True ends the optimization."""
+
+
+def step_callback(callback: Callback | None) -> StepCallback | None:
+    """A callback of two arguments from one of either form.
+
+    Raises:
+        InvalidInputError: it cannot be called with one argument or two.
+    """
+    if callback is None:
+        return None
+    function: Callable[..., bool | None] = callback
+    if _takes(function, 2):
+        return function
+    if _takes(function, 1):
+        return lambda step, best: function(Snapshot(**vars(step), _best=best))
+    raise InvalidInputError(
+        "callback: expected a function of one argument, a snapshot with iteration, loss and image. "
+        f"Received: {callback!r:.100}"
+    )
+
+
+def _takes(function: Callable[..., Any], count: int) -> bool:
+    if not callable(function):
+        return False
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a built-in function that does not tell
+        return count == 1
+    return True

@@ -9,6 +9,7 @@ difference of its outputs in a form in which nothing cancels (docs/math.md, "Dif
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -18,16 +19,34 @@ from numpy.typing import NDArray
 from rwgen.network.features import feature_extractor, layer_names
 from rwgen.network.pooling import BinomialPooling2D
 
-_Step = Callable[[tf.Tensor], tf.Tensor]
-"""Maps the difference of a layer's inputs to the difference of its outputs."""
+_Step = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
+"""Maps the difference of a layer's inputs, and a tensor that depends on the target, to the
+difference of the layer's outputs."""
 
-DifferenceExtractor = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-"""Maps network input [1, height, width, 3] to {layer: F(x) - F(x0)}."""
+_IMAGE = ""
+"""Key of the target image among the tensors of its layers."""
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Maps network input [1, height, width, 3] to {layer: F(x) - F(x0)}.
+
+    Attributes:
+        compute: does so, given `values`; it depends on the network only.
+        values: tensors of the target, by layer.
+    """
+
+    compute: Callable[[tf.Tensor, Mapping[str, tf.Tensor]], dict[str, tf.Tensor]]
+    values: dict[str, tf.Tensor]
+
+    def __call__(self, candidate: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Differences from the features of this target."""
+        return self.compute(candidate, self.values)
 
 
 def difference_extractor(
     network: keras.Model, image: NDArray[Any], layers: Sequence[str]
-) -> DifferenceExtractor | None:
+) -> Differences | None:
     """A function that computes differences of features from those of a target.
 
     Args:
@@ -46,15 +65,16 @@ def difference_extractor(
     extractor = feature_extractor(network, names)
     target = tf.convert_to_tensor(image)
     steps: list[tuple[str, _Step]] = []
-    features, found = target, {}
+    values, features, found = {_IMAGE: target}, target, {}
     for layer in extractor.layers[1:]:
         try:
             outputs = layer(features)
         except ValueError:  # the shapes show that the layers are not a chain
             return None
-        step = _step(layer, features)
-        if step is None:
+        known = _step(layer, features)
+        if known is None:
             return None
+        step, values[layer.name] = known
         features = outputs
         steps.append((layer.name, step))
         if layer.name in names:
@@ -62,15 +82,15 @@ def difference_extractor(
     if not _are_same(extractor(target), found):
         return None
 
-    def differences(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        difference, wanted = candidate - target, {}
+    def differences(candidate: tf.Tensor, values: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        difference, wanted = candidate - values[_IMAGE], {}
         for name, step in steps:
-            difference = step(difference)
+            difference = step(difference, values[name])
             if name in names:
                 wanted[name] = difference
         return wanted
 
-    return differences
+    return Differences(differences, values)
 
 
 def relu_difference(preactivation: tf.Tensor, difference: tf.Tensor) -> tf.Tensor:
@@ -90,34 +110,40 @@ def relu_difference(preactivation: tf.Tensor, difference: tf.Tensor) -> tf.Tenso
     )
 
 
-def _step(layer: keras.layers.Layer, inputs: tf.Tensor) -> _Step | None:
-    """How a layer maps a difference from the target's `inputs`; None for unknown layers."""
+def _step(layer: keras.layers.Layer, inputs: tf.Tensor) -> tuple[_Step, tf.Tensor] | None:
+    """How a layer maps a difference from the target's `inputs`, and the tensor that it needs.
+
+    None for unknown layers. Layers that are linear need nothing of the target.
+    """
     kinds = keras.layers
+    nothing = tf.zeros([0], inputs.dtype)
     if isinstance(layer, kinds.AveragePooling2D | kinds.Flatten | BinomialPooling2D):
-        return lambda difference: layer(difference)
+        return lambda difference, _: layer(difference), nothing
     if isinstance(layer, kinds.MaxPooling2D):
         return _max_pool_step(layer, inputs)
     if not isinstance(layer, kinds.Conv2D | kinds.Dense):
         return None
+    linear = _linear(layer)
     if layer.activation is keras.activations.linear:
-        return _linear(layer)
+        return lambda difference, _: linear(difference), nothing
     if layer.activation is keras.activations.relu:
-        linear = _linear(layer)
         preactivation = linear(inputs)
         if layer.use_bias:
             preactivation += layer.bias
-        return lambda difference: relu_difference(preactivation, linear(difference))
+        return lambda difference, value: relu_difference(value, linear(difference)), preactivation
     return None
 
 
-def _linear(layer: keras.layers.Conv2D | keras.layers.Dense) -> _Step:
+def _linear(layer: keras.layers.Conv2D | keras.layers.Dense) -> Callable[[tf.Tensor], tf.Tensor]:
     """A layer without its bias and activation."""
     if isinstance(layer, keras.layers.Dense):
         return lambda tensor: tf.matmul(tensor, layer.kernel)
     return lambda tensor: layer.convolution_op(tensor, layer.kernel)
 
 
-def _max_pool_step(layer: keras.layers.MaxPooling2D, inputs: tf.Tensor) -> _Step | None:
+def _max_pool_step(
+    layer: keras.layers.MaxPooling2D, inputs: tf.Tensor
+) -> tuple[_Step, tf.Tensor] | None:
     """max(a + d) - max(a) over each window, as max(d - (max(a) - a))."""
     if layer.pool_size != layer.strides or layer.padding != "valid":
         return None
@@ -126,7 +152,7 @@ def _max_pool_step(layer: keras.layers.MaxPooling2D, inputs: tf.Tensor) -> _Step
     # Rows and columns outside every window are dropped.
     rows, columns = largest.shape[1:3]
     gaps = largest - inputs[:, :rows, :columns]
-    return lambda difference: layer(difference[:, :rows, :columns] - gaps)
+    return lambda difference, value: layer(difference[:, :rows, :columns] - value), gaps
 
 
 def _are_same(outputs: Mapping[str, tf.Tensor], found: Mapping[str, tf.Tensor]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -27,33 +28,61 @@ class Guide:
 
     def positions(self, features: tf.Tensor) -> float:
         """Number of equally weighted positions that would vary as much as those of features."""
-        weights = self._at(features)
+        weights = self.weights_at(features.shape[1:3])
         count = features.shape[1] * features.shape[2]
         return float(count if weights is None else count / np.mean(weights**2))
 
     def mean(self, features: tf.Tensor) -> tf.Tensor:
-        """Weighted mean over the positions of features [1, height, width, N], [1, 1, 1, N]."""
-        weights = self._at(features)
-        if weights is not None:
-            features *= tf.constant(weights, features.dtype)
-        return tf.reduce_mean(features, axis=[1, 2], keepdims=True)
+        """Weighted mean over the positions of features, see `guided_mean`."""
+        return guided_mean(features, self._like(features))
 
     def gram(self, features: tf.Tensor) -> tf.Tensor:
-        """Gram matrix of features [1, height, width, N] whose positions are weighted, [1, N, N]."""
-        weights = self._at(features)
-        if weights is not None:
-            features *= tf.constant(np.sqrt(weights), features.dtype)
-        return gram_matrix(features)
+        """Gram matrix of features whose positions are weighted, see `guided_gram`."""
+        return guided_gram(features, self._like(features))
 
-    def _at(self, features: tf.Tensor) -> NDArray[np.float64] | None:
-        """Weights at the size of features, [1, height, width, 1], divided by their mean."""
+    def weights_at(self, size: Sequence[int]) -> NDArray[np.float64] | None:
+        """Weights at a size (height, width), [1, height, width, 1], divided by their mean."""
         if self._weights is None:
             return None
-        size = (features.shape[1], features.shape[2])
-        if size not in self._sized:
-            weights = resize_plane(self._weights, *size).astype(np.float64)
-            self._sized[size] = (weights / weights.mean())[np.newaxis, ..., np.newaxis]
-        return self._sized[size]
+        height, width = size
+        if (height, width) not in self._sized:
+            weights = resize_plane(self._weights, height, width).astype(np.float64)
+            self._sized[height, width] = (weights / weights.mean())[np.newaxis, ..., np.newaxis]
+        return self._sized[height, width]
+
+    def _like(self, features: tf.Tensor) -> tf.Tensor | None:
+        weights = self.weights_at(features.shape[1:3])
+        return None if weights is None else tf.constant(weights, features.dtype)
+
+
+def guided_mean(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Weighted mean over positions.
+
+    Args:
+        features: [1, height, width, N].
+        weights: [1, height, width, 1], whose mean is one; None weights all positions alike.
+
+    Returns:
+        [1, 1, 1, N].
+    """
+    if weights is not None:
+        features *= weights
+    return tf.reduce_mean(features, axis=[1, 2], keepdims=True)
+
+
+def guided_gram(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
+    """Gram matrix of features whose positions are weighted.
+
+    Args:
+        features: see `guided_mean`.
+        weights: see `guided_mean`.
+
+    Returns:
+        [1, N, N].
+    """
+    if weights is not None:
+        features *= tf.sqrt(weights)
+    return gram_matrix(features)
 
 
 NO_GUIDE = Guide()

@@ -15,8 +15,8 @@ from rwgen.noise import white_noise
 from rwgen.optimize.best_so_far import TermsFunction
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.optimize.minimizer import minimize
-from rwgen.optimize.solution import Callback, Solution, Step
+from rwgen.optimize.minimizer import Minimizer
+from rwgen.optimize.solution import Solution, Step, StepCallback
 from rwgen.seeds import standard_normal
 from rwgen.synthesis.config import ParameterizationName
 from rwgen.synthesis.parameterization import make_parameterization
@@ -45,38 +45,57 @@ class ImageMinimizer:
         self._space = make_parameterization(parameterization, size, dtype)
         self._seed = seed
 
-    def minimize(
-        self,
-        objective: TermsFunction,
-        start: NDArray[Any] | None,
-        config: OptimizerConfig,
-        callback: Callback | None = None,
-        checkpoint: Checkpoint | None = None,
-        *,
-        jit_compile: bool | None = None,
-    ) -> Solution:
-        """Minimize an objective of network input [1, height, width, 3].
+    def search(
+        self, terms: TermsFunction, config: OptimizerConfig, *, jit_compile: bool | None = None
+    ) -> Minimizer:
+        """L-BFGS on what the parameterization moves, for `minimize`, once or several times.
 
         Args:
-            objective: see `rwgen.synthesis.objectives.Objective`.
-            start: [height, width, 3], RGB in 0..255; None means noise.
+            terms: maps network input [1, height, width, 3], and any inputs of a run, to scalar
+                terms by name.
             config: settings of L-BFGS.
+            jit_compile: see `rwgen.Minimizer`.
+        """
+        space = self._space  # not self: a search may outlive its first run
+
+        def at(position: tf.Tensor, *inputs: Any) -> dict[str, tf.Tensor]:
+            return terms(space.image(position), *inputs)
+
+        shape = (1, *self._shape)
+        return Minimizer(at, shape, self._dtype, config, jit_compile=jit_compile)
+
+    def minimize(
+        self,
+        search: Minimizer,
+        start: NDArray[Any] | None,
+        callback: StepCallback | None = None,
+        checkpoint: Checkpoint | None = None,
+        *,
+        inputs: Sequence[Any] = (),
+        max_iterations: int | None = None,
+    ) -> Solution:
+        """Search for the image whose terms have the lowest sum.
+
+        Args:
+            search: see `search`; that of another minimizer of the same size, dtype and
+                parameterization will do.
+            start: [height, width, 3], RGB in 0..255; None means noise.
             callback: receives RGB in 0..255, like the solution.
             checkpoint: see `rwgen.Minimizer`.
-            jit_compile: see `rwgen.Minimizer`.
+            inputs: see `rwgen.Minimizer.minimize`.
+            max_iterations: see `rwgen.Minimizer.minimize`.
 
         Raises:
             OptimizationError: the loss is not finite.
         """
 
-        def at(position: tf.Tensor) -> dict[str, tf.Tensor]:
-            return objective(self._space.image(position))
-
         def in_pixels(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
             return callback(step, lambda: self._pixels(best())) if callback else None
 
         position = self._noise() if start is None else self._position(start)
-        solution = minimize(at, position, config, in_pixels, checkpoint, jit_compile=jit_compile)
+        solution = search.minimize(
+            position, in_pixels, checkpoint, inputs=inputs, max_iterations=max_iterations
+        )
         return dataclasses.replace(solution, image=self._pixels(solution.image))
 
     def perturbed(self, image: NDArray[Any], number: int) -> NDArray[Any]:

@@ -1,13 +1,20 @@
-"""Objectives: targets are computed once; an image maps to its weighted loss terms."""
+"""Objectives: targets are computed once; an image maps to its weighted loss terms.
+
+What depends on the targets, such as Gram matrices and weighting factors, is kept apart from the
+function of the image that takes it. So a search whose objective has other targets and the same
+structure can use a function that is already traced and compiled (`rwgen.synthesis.reuse`).
+"""
 
 from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -17,8 +24,8 @@ from rwgen.errors import InvalidInputError, LayerError
 from rwgen.network.features import feature_extractor, layer_names
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
-from rwgen.synthesis.guides import Guide
-from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
+from rwgen.synthesis.guides import Guide, guided_gram, guided_mean
+from rwgen.synthesis.losses import content_loss, gram_loss, mean_loss, total_variation
 from rwgen.synthesis.regions import Region, whole
 from rwgen.synthesis.weighting import (
     content_factors,
@@ -28,14 +35,35 @@ from rwgen.synthesis.weighting import (
 )
 from rwgen.synthesis.whitening import Perturbation, gram_whitening, whitening_matrices
 
-Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
-"""Maps network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
+Values = Mapping[str, Any]
+"""Tensors that depend on the targets: for each term, by layer and name."""
 
 MIN_POSITIONS = 1.5
 """Positions of a layer below which its features do not vary; see `Guide.positions`."""
 
-_Term = dict[str, Reading]
-"""A loss term as a reading of each of its layers; the term is the sum of what they return."""
+
+@dataclass(frozen=True)
+class Objective:
+    """Maps network input [1, height, width, 3] to scalar terms by name; the loss is their sum.
+
+    Attributes:
+        terms: does so, given `values`. It refers to layers of the network, never to the network
+            itself.
+        values: what depends on the targets.
+        structure: what `terms` depends on besides its arguments, the network and the plan.
+    """
+
+    terms: Callable[[tf.Tensor, Values], dict[str, tf.Tensor]]
+    values: Values
+    structure: Hashable
+
+    def __call__(self, candidate: tf.Tensor) -> dict[str, tf.Tensor]:
+        """The terms with the objective's own targets."""
+        return self.terms(candidate, self.values)
+
+
+_LayerTerm = Callable[[tf.Tensor, Values], tf.Tensor]
+"""Maps features of a layer and its values to what it adds to a loss term."""
 
 
 def inversion_objective(
@@ -77,8 +105,22 @@ def inversion_objective(
     if perturbation:
         unscaled = {name: target * scales[name] for name, target in targets.items()}
         whitenings = whitening_matrices(read_candidate, unscaled, perturbation, subtract=subtract)
-    term = _content_term(targets, scales, factors, whitenings, subtract=subtract)
-    return _weighted_sums(read_candidate, {"content": (1.0, term)})
+    values: dict[str, Any] = {
+        "content": _content_values(
+            targets if subtract else {}, scales, factors, whitenings, np.dtype(image.dtype)
+        )
+    }
+    if differences:
+        values["differences"] = differences.values
+    compute = differences.compute if differences else None
+
+    def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
+        reader = read
+        if compute:
+            reader = plain_reader(lambda image: compute(image, values["differences"]))
+        return _summed(reader, candidate, {"content": (names, _content_layer)}, values)
+
+    return Objective(terms, values, (names, subtract, bool(whitenings)))
 
 
 def texture_objective(
@@ -105,8 +147,12 @@ def texture_objective(
     """
     names = _spatial_layers(network, config.layers)
     read = (plan or ComputePlan()).reader(feature_extractor(network, names))
-    term = _style_term(read, [source], whole([1.0]), names, config)
-    return _weighted_sums(read, {"style": (1.0, term)})
+    values = {"style": _style_values(read, [source], whole([1.0]), names, config, 1.0, {})}
+
+    def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
+        return _summed(read, candidate, {"style": (names, _style_layer)}, values)
+
+    return Objective(terms, values, (names, config.whiten_gram, config.shift_features))
 
 
 def style_objective(
@@ -141,52 +187,63 @@ def style_objective(
     regions = regions or whole(config.blend(len(styles)))
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
     style_names = _spatial_layers(network, config.style_layers) if config.style_weight else ()
-    read = (plan or ComputePlan()).reader(
-        feature_extractor(network, (*content_names, *style_names))
-    )
-    terms: dict[str, tuple[float, _Term]] = {}
+    extractor = feature_extractor(network, (*content_names, *style_names))
+    read = (plan or ComputePlan()).reader(extractor)
+    dtype = np.dtype(content.dtype)
+    values: dict[str, Any] = {}
     if content_names:
         targets, scales = target_features(read, content, content_names)
         factors = content_factors(read, content, content_names, config.weighting, scales)
-        term = _content_term(targets, scales, factors)
-        terms["content"] = (config.content_weight * CONTENT_UNIT, term)
+        weight = config.content_weight * CONTENT_UNIT
+        values["content"] = _content_values(targets, scales, factors, {}, dtype, weight)
     if style_names:
-        term = _style_term(read, styles, regions, style_names, config)
-        terms["style"] = (config.style_weight, term)
-    features = _weighted_sums(read, terms)
+        outputs = extractor.compute_output_shape(content.shape)
+        sizes = {name: outputs[name][1:3] for name in style_names}
+        values["style"] = _style_values(
+            read, styles, regions, style_names, config, config.style_weight, sizes
+        )
+    if config.tv_weight:
+        values["tv"] = tf.constant(config.tv_weight * TV_UNIT, dtype)
 
-    def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = features(candidate)
-        if config.tv_weight:
-            values["tv"] = config.tv_weight * TV_UNIT * total_variation(candidate)[0]
-        return values
+    def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
+        parts = {
+            "content": (content_names, _content_layer),
+            "style": (style_names, _style_layer),
+        }
+        used = {name: part for name, part in parts.items() if name in values}
+        found = _summed(read, candidate, used, values)
+        if "tv" in values:
+            found["tv"] = values["tv"] * total_variation(candidate)[0]
+        return found
 
-    return objective
+    structure = (
+        *(content_names, style_names, config.whiten_gram, config.shift_features),
+        *(config.tv_weight > 0, tuple(region.weights is None for region in regions)),
+    )
+    return Objective(terms, values, structure)
 
 
-def _weighted_sums(read: Reader, terms: Mapping[str, tuple[float, _Term]]) -> Objective:
-    """An objective of terms of features, each given with its weight. Every layer is read once."""
+def _summed(
+    read: Reader,
+    candidate: tf.Tensor,
+    terms: Mapping[str, tuple[Sequence[str], _LayerTerm]],
+    values: Values,
+) -> dict[str, tf.Tensor]:
+    """Terms of features: each is a sum over its layers. Every layer is read once."""
 
     def reading_of(layer: str) -> Reading:
         def reading(features: tf.Tensor) -> dict[str, tf.Tensor]:
             return {
-                name: weight * term[layer](features)
-                for name, (weight, term) in terms.items()
-                if layer in term
+                name: term(features, values[name][layer])
+                for name, (layers, term) in terms.items()
+                if layer in layers
             }
 
         return reading
 
-    layers = dict.fromkeys(layer for _, term in terms.values() for layer in term)
-    readings = {layer: reading_of(layer) for layer in layers}
-
-    def objective(candidate: tf.Tensor) -> dict[str, tf.Tensor]:
-        values = read(candidate, readings).values()
-        return {
-            name: tf.add_n([value[name] for value in values if name in value]) for name in terms
-        }
-
-    return objective
+    layers = dict.fromkeys(layer for layers, _ in terms.values() for layer in layers)
+    found = read(candidate, {layer: reading_of(layer) for layer in layers}).values()
+    return {name: tf.add_n([value[name] for value in found if name in value]) for name in terms}
 
 
 def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
@@ -198,58 +255,94 @@ def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, .
     return names
 
 
-def _content_term(
+def _content_values(
     targets: Mapping[str, tf.Tensor],
     scales: Mapping[str, float],
     factors: Mapping[str, float],
-    whitenings: Mapping[str, tf.Tensor] | None = None,
-    *,
-    subtract: bool = True,
-) -> _Term:
-    """Equation 1 of features or, if not `subtract`, of differences from the target's features.
+    whitenings: Mapping[str, tf.Tensor],
+    dtype: np.dtype[Any],
+    weight: float = 1.0,
+) -> dict[str, dict[str, tf.Tensor]]:
+    """Values of `_content_layer`, by layer.
 
-    Channels of a layer with a whitening matrix are multiplied by it.
+    Args:
+        targets: features to subtract, or nothing if differences from them are read.
+        scales: divisor of each layer's features.
+        factors: weighting factor of each layer.
+        whitenings: matrix to multiply the channels of a layer by.
+        dtype: of the network input.
+        weight: of the term.
     """
-
-    def reading_of(name: str) -> Reading:
-        target = targets[name] if subtract else 0.0
-        whitening = (whitenings or {}).get(name)
-
-        def reading(features: tf.Tensor) -> tf.Tensor:
-            difference = features / scales[name] - target
-            if whitening is not None:
-                difference = tf.tensordot(difference, whitening, 1)
-            return factors[name] * content_loss(difference, 0.0)[0]
-
-        return reading
-
-    return {name: reading_of(name) for name in targets}
+    values = {}
+    for name, scale in scales.items():
+        values[name] = _scalars(scale, factors[name], weight, dtype)
+        if name in targets:
+            values[name]["target"] = targets[name]
+        if name in whitenings:
+            values[name]["whitening"] = whitenings[name]
+    return values
 
 
-def _style_term(
+def _content_layer(features: tf.Tensor, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Equation 1 of a layer."""
+    difference = features * values["gain"]
+    if "target" in values:
+        difference -= values["target"]
+    if "whitening" in values:
+        difference = tf.tensordot(difference, values["whitening"], 1)
+    return values["factor"] * content_loss(difference, 0.0)[0]
+
+
+def _scalars(
+    scale: float, factor: float, weight: float, dtype: np.dtype[Any]
+) -> dict[str, tf.Tensor]:
+    """Reciprocal of a scale, and weight times factor, in the precision of the search."""
+    with np.errstate(over="ignore"):
+        gain = dtype.type(1) / dtype.type(scale)
+        return {
+            "gain": tf.constant(gain, dtype),
+            "factor": tf.constant(dtype.type(weight) * dtype.type(factor), dtype),
+        }
+
+
+def _style_values(
     read: Reader,
     styles: Sequence[NDArray[Any]],
     regions: Sequence[Region],
     names: Sequence[str],
     config: StyleConfig | TextureConfig,
-) -> _Term:
-    """Equation 5 of each region, weighted by its area (docs/math.md, "Regions")."""
-    terms = [(region.area, _region_term(read, styles, region, names, config)) for region in regions]
+    weight: float,
+    sizes: Mapping[str, tuple[int, int]],
+) -> dict[str, list[dict[str, tf.Tensor]]]:
+    """Values of `_style_layer`, by layer: those of each region, weighted by its area.
 
-    def reading_of(name: str) -> Reading:
-        return lambda features: tf.add_n([area * term[name](features) for area, term in terms])
+    Args:
+        read: reads features of the styles.
+        styles: [1, height, width, 3], network input.
+        regions: which styles go where.
+        names: layers.
+        config: shift, whitening and weighting.
+        weight: of the term.
+        sizes: (height, width) of each layer's features of the result, for regions that are a part
+            of it.
+    """
+    values = [
+        _region_values(read, styles, region, names, config, weight * region.area, sizes)
+        for region in regions
+    ]
+    return {name: [of_region[name] for of_region in values] for name in names}
 
-    return {name: reading_of(name) for name in names}
 
-
-def _region_term(
+def _region_values(
     read: Reader,
     styles: Sequence[NDArray[Any]],
     region: Region,
     names: Sequence[str],
     config: StyleConfig | TextureConfig,
-) -> _Term:
-    """Equation 5, whose target is the statistics of a mixture of the sources' features.
+    weight: float,
+    sizes: Mapping[str, tuple[int, int]],
+) -> dict[str, dict[str, tf.Tensor]]:
+    """Values of `_region_layer`, by layer: statistics of a mixture of the sources' features.
 
     Mean and covariance are those of a picture in which each source fills its share of the
     positions.
@@ -258,7 +351,6 @@ def _region_term(
     """
     shares = [source.share for source in region.sources]
     parts = [(styles[source.style], Guide(source.weights)) for source in region.sources]
-    own_guide = Guide(region.weights)
 
     def moments(
         image: NDArray[Any], guide: Guide, name: str, features: tf.Tensor
@@ -297,17 +389,45 @@ def _region_term(
         for name in names
     }
 
-    def reading_of(name: str) -> Reading:
-        matrix = whitenings.get(name)
-        target = whitened_gram(targets[name][0], matrix)
+    values = {}
+    for name in names:
+        target = whitened_gram(targets[name][0], whitenings.get(name))
+        values[name] = {
+            **_scalars(scales[name], factors[name], weight, np.dtype(parts[0][0].dtype)),
+            "shift": shifts[name],
+            "target": target,
+        }
+        if name in whitenings:
+            values[name]["whitening"] = whitenings[name]
+        if config.shift_features:  # otherwise the Gram matrix holds the mean already
+            values[name]["constant"] = tf.reduce_mean(tf.linalg.diag_part(target))
+        if region.weights is not None:
+            guide = Guide(region.weights).weights_at(sizes[name])
+            values[name]["guide"] = tf.constant(guide, target.dtype)
+    return values
 
-        def reading(features: tf.Tensor) -> tf.Tensor:
-            gram = own_guide.gram(features / scales[name] - shifts[name])
-            return factors[name] * gram_loss(whitened_gram(gram, matrix), target)[0]
 
-        return reading
+def _style_layer(features: tf.Tensor, values: Sequence[Values]) -> tf.Tensor:
+    """Equation 5 of a layer, summed over regions (docs/math.md, "Regions")."""
+    return tf.add_n([_region_layer(features, of_region) for of_region in values])
 
-    return {name: reading_of(name) for name in names}
+
+def _region_layer(features: tf.Tensor, values: Values) -> tf.Tensor:
+    """Equation 5 of a layer in a region.
+
+    With a value `constant`, features have one more channel, whose square it is: the Gram matrix
+    then compares means too (docs/math.md, "The mean beside the Gram matrix").
+    """
+    guide, whitening = values.get("guide"), values.get("whitening")
+    centered = features * values["gain"] - values["shift"]
+    gram = whitened_gram(guided_gram(centered, guide), whitening)
+    loss = gram_loss(gram, values["target"])[0]
+    if "constant" in values:
+        mean = guided_mean(centered, guide)[:, 0, 0]
+        if whitening is not None:
+            mean = tf.matmul(mean, whitening)
+        loss += values["constant"] * mean_loss(mean)[0]
+    return values["factor"] * loss
 
 
 def _mixture(
@@ -342,7 +462,8 @@ def target_features(
 
     def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         scale = feature_scale(features)
-        return features / tf.cast(scale, features.dtype), scale
+        # As `_content_layer` computes it: the loss of the target itself is exactly zero.
+        return features * (1 / tf.cast(scale, features.dtype)), scale
 
     targets = read(tf.convert_to_tensor(image), dict.fromkeys(names, target))
     scales = {name: float(scale) for name, (_, scale) in targets.items()}

@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import keras
 from numpy.typing import NDArray
 
+from rwgen.checks import check_count
 from rwgen.compute.device import Precision, tensor_float_32
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
@@ -20,10 +21,11 @@ from rwgen.network.keras_settings import check_layers
 from rwgen.network.lookup import load_recipe
 from rwgen.network.preprocess import network_input
 from rwgen.network.recipe import Recipe
-from rwgen.network.vgg import build_network, weight_fingerprints
+from rwgen.network.vgg import weight_fingerprints
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.optimize.solution import Callback, Solution
+from rwgen.optimize.minimizer import Minimizer
+from rwgen.optimize.solution import Callback, Solution, Step, StepCallback, step_callback
 from rwgen.phases import phase
 from rwgen.synthesis.config import (
     InversionConfig,
@@ -39,12 +41,31 @@ from rwgen.synthesis.pyramid import (
     image_sizes,
     solve_coarse_to_fine,
 )
+from rwgen.synthesis.reuse import SEARCHES, network_key, shared_network
 
 Network: TypeAlias = keras.Model | Recipe | str | None
 """A network, its recipe, or its name or file; None means that of the configuration."""
 
 Config = InversionConfig | TextureConfig | StyleConfig
 """Settings of any task."""
+
+_SETTINGS_OF_VALUES = (
+    "network",
+    "content_weight",
+    "style_weight",
+    "tv_weight",
+    "style_blend",
+    "style_scale",
+    "colors",
+    "init",
+    "weighting",
+    "shift_features",
+    "octaves",
+    "seed",
+    "optimizer",
+)
+"""Fields of configurations that decide an objective's values or a start, or that a key of searches
+has otherwise. Any other field is taken to decide the functions too."""
 
 MakeObjective = Callable[
     [keras.Model, Sequence[NDArray[Any]], ComputePlan, ImageMinimizer], Objective
@@ -124,6 +145,7 @@ def run(
     callback: Callback | None,
     checkpoint: Checkpoint | None,
     memory_limit: int | None,
+    verbose: bool | int,
 ) -> Solution:
     """Search for the image of a task.
 
@@ -133,18 +155,20 @@ def run(
         callback: receives RGB in 0..255.
         checkpoint: where to store the state, or None.
         memory_limit: bytes that the process may take; None means no limit.
+        verbose: whether to print a line of text after each chunk.
 
     Returns:
         The solution; its image is [*task.size, 3], RGB in 0..255, not clipped.
 
     Raises:
-        InvalidInputError: `init` has another shape.
+        InvalidInputError: `init` has another shape, or the callback takes other arguments.
         CheckpointError: the checkpoint belongs to another run.
         OutputError: the checkpoint could not be written.
         MemoryLimitError: the task does not fit into `memory_limit`.
         OptimizationError: the loss is not finite.
     """
     config, network = task.config, task.network
+    callback = _with_lines(step_callback(callback), config.optimizer.max_iterations, verbose)
     first = None if init is None else as_pixels(init)
     _check_init(first, (*task.size, 3))
     if checkpoint is not None:
@@ -158,23 +182,41 @@ def run(
         size: tuple[int, int],
         start: NDArray[Any] | None,
         optimizer: OptimizerConfig,
-        report: Callback,
+        report: StepCallback,
     ) -> Solution:
         factor = size[0] / task.size[0]
         targets = [network_input(target.at(size, factor), dtype) for target in task.targets]
         shapes = [target.shape[1:] for target in targets]
         plan = _plan(task, size, shapes, optimizer, memory_limit)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
+        computed = plan.network(network)
         with phase("targets", f"{size[1]}x{size[0]}"):
-            objective = task.objective(plan.network(network), targets, plan, minimizer)
-        return minimizer.minimize(
-            objective,
-            start,
-            optimizer,
-            report,
-            checkpoint,
-            jit_compile=plan.compiles_objective,
+            objective = task.objective(computed, targets, plan, minimizer)
+
+        def make() -> Minimizer:
+            compiled = plan.compiles_objective
+            return minimizer.search(objective.terms, optimizer, jit_compile=compiled)
+
+        # All that the functions of the search refer to, except the network's current weights.
+        key = (
+            task.name,
+            size,
+            task.parameterization,
+            plan,
+            dataclasses.replace(optimizer, max_iterations=0),
+            objective.structure,
+            _settings_of_functions(config),
+            network_key(network, computed),
         )
+        with SEARCHES.borrow(network, key, make) as search:
+            return minimizer.minimize(
+                search,
+                start,
+                report,
+                checkpoint,
+                inputs=[objective.values],
+                max_iterations=optimizer.max_iterations,
+            )
 
     sides = [*task.size, *(side for image in task.targets for side in image.pixels.shape[:2])]
     takes_any_size = None in network.inputs[0].shape[1:3]
@@ -214,7 +256,7 @@ def task_network(
         for name, shape in shapes.items():
             topology.check_image_size(layers, shape, name)
         with phase("weights"):
-            return build_network(recipe, topology.deepest(layers).name)
+            return shared_network(recipe, topology.deepest(layers).name)
     extractor = feature_extractor(network, layers)
     check_layers(extractor)
     for name, shape in shapes.items():
@@ -260,6 +302,30 @@ def _plan(
         propagate_differences=task.propagate_differences,
     )
     return plan.within(memory_limit, work)
+
+
+def _with_lines(
+    callback: StepCallback | None, max_iterations: int, verbose: bool | int
+) -> StepCallback | None:
+    """A callback that prints its steps before it calls another one."""
+    check_count("verbose", int(verbose) if isinstance(verbose, bool) else verbose)
+    if not verbose:
+        return callback
+
+    def report(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
+        print(
+            f"iteration {step.iteration}/{max_iterations} - {step.seconds:.1f} s - "
+            f"loss {step.loss:.4g}",
+            flush=True,
+        )
+        return callback(step, best) if callback else None
+
+    return report
+
+
+def _settings_of_functions(config: Config) -> tuple[tuple[str, Any], ...]:
+    names = [item.name for item in dataclasses.fields(config)]
+    return tuple((name, getattr(config, name)) for name in names if name not in _SETTINGS_OF_VALUES)
 
 
 def _check_init(init: NDArray[Any] | None, shape: Sequence[int]) -> None:

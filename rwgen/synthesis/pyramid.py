@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from rwgen.images import resize_image
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.optimize.solution import Callback, Solution, Step, StopReason
+from rwgen.optimize.solution import Solution, Step, StepCallback, StopReason
 
 SMALLEST_SIDE = 32
 """Shortest side, in pixels, that images are halved to; smaller ones hold little of a scene."""
@@ -37,7 +37,7 @@ SMALLEST_GRAM_SIDE = 32
 """Shortest side of feature maps whose Gram matrices are matched at the coarser sizes, for the same
 reason."""
 
-Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, Callback], Solution]
+Solver = Callable[[tuple[int, int], NDArray[Any] | None, OptimizerConfig, StepCallback], Solution]
 """Solves the task at (height, width), from a start in pixels (None for its own), with settings of
 L-BFGS and a callback."""
 
@@ -74,7 +74,7 @@ def solve_coarse_to_fine(
     sizes: Sequence[tuple[int, int]],
     init: NDArray[Any] | None,
     config: OptimizerConfig,
-    callback: Callback | None,
+    callback: StepCallback | None,
     checkpoint: Checkpoint | None = None,
 ) -> Solution:
     """Solve at every size, each starting from the previous result.

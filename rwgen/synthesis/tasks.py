@@ -22,7 +22,7 @@ from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.features import num_pools
 from rwgen.network.preprocess import check_image
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
-from rwgen.optimize.solution import Callback, Solution
+from rwgen.optimize.solution import Callback, Solution, StepCallback, step_callback
 from rwgen.phases import phase
 from rwgen.synthesis.colors import gray, result_colors, search_colors
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
@@ -54,6 +54,7 @@ def invert(
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
+    verbose: bool | int = False,
 ) -> Solution:
     """Reconstruct an image from its features (paper, eq. 1).
 
@@ -64,12 +65,17 @@ def invert(
             `rwgen.load_recipe`; None builds the network of the configuration.
         config: settings; None means the defaults.
         init: start of the search, of the image's shape; None means white noise.
-        callback: see `rwgen.optimize.solution.Callback`; it receives RGB in 0..255.
+        callback: called at the start and after each iteration with a `rwgen.Snapshot`: its
+            `iteration`, `loss`, `terms` and `seconds`, and its `image`, RGB in 0..255. Returning
+            True ends the search. A callback of two arguments gets the `rwgen.Step` and a function
+            that returns the image.
         checkpoint: where to store the state; the same call then resumes the search and ends with
             the same image. Call `Checkpoint.remove` once the result is saved.
         memory_limit: bytes that the process may take by the estimate of `rwgen.compute.memory`.
             Features that do not fit are recomputed instead of kept, and a task that cannot fit at
             all is refused before any work. None means no limit.
+        verbose: 1 or True prints a line after each iteration, with the seconds and the loss so far,
+            and 0 or False nothing, as in Keras.
 
     Returns:
         The solution; its image has the shape of `image`, float, not clipped to 0..255.
@@ -114,7 +120,7 @@ def invert(
         parameterization=parameterization,
         settings={"layers": layers},
     )
-    return run(task, init, callback, checkpoint, memory_limit)
+    return run(task, init, callback, checkpoint, memory_limit, verbose)
 
 
 def synthesize_texture(
@@ -127,6 +133,7 @@ def synthesize_texture(
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
+    verbose: bool | int = False,
 ) -> Solution:
     """Synthesize a texture with the Gram matrices of a source (paper, eq. 5).
 
@@ -139,6 +146,7 @@ def synthesize_texture(
         callback: see `invert`.
         checkpoint: see `invert`.
         memory_limit: see `invert`.
+        verbose: see `invert`.
 
     Returns:
         The solution; its image is [*size, 3], float, not clipped to 0..255.
@@ -178,7 +186,7 @@ def synthesize_texture(
         precision=config.precision,
         settings={"size": result},
     )
-    return run(task, init, callback, checkpoint, memory_limit)
+    return run(task, init, callback, checkpoint, memory_limit, verbose)
 
 
 def transfer_style(
@@ -193,6 +201,7 @@ def transfer_style(
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
+    verbose: bool | int = False,
 ) -> Solution:
     """Render the content of one image in the style of others (paper, eq. 9).
 
@@ -211,6 +220,7 @@ def transfer_style(
         callback: see `invert`.
         checkpoint: see `invert`.
         memory_limit: see `invert`.
+        verbose: see `invert`.
 
     Returns:
         The solution; its image has the shape of `content`, float, not clipped to 0..255.
@@ -287,17 +297,18 @@ def transfer_style(
     def colored(image: NDArray[Any]) -> NDArray[Any]:
         return result_colors(config.colors, image, own)
 
-    solution = run(task, init, _mapped(callback, colored), checkpoint, memory_limit)
+    solution = run(task, init, _mapped(callback, colored), checkpoint, memory_limit, verbose)
     return dataclasses.replace(solution, image=colored(solution.image))
 
 
 def _mapped(
     callback: Callback | None, function: Callable[[NDArray[Any]], NDArray[Any]]
-) -> Callback | None:
+) -> StepCallback | None:
     """A callback that receives images mapped by a function."""
-    if callback is None:
+    report = step_callback(callback)
+    if report is None:
         return None
-    return lambda step, best: callback(step, lambda: function(best()))
+    return lambda step, best: report(step, lambda: function(best()))
 
 
 def _is_coarser(target: NDArray[Any], image: NDArray[Any]) -> bool:

@@ -343,3 +343,25 @@ def test_an_unreachable_server_is_a_failure(
         assert "UNAVAILABLE" in run.err
         assert run.err.count("\n") == 1, run.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_changes_of_images_are_noted_once_for_all_files(
+    call: Callable[..., Any], model: Path, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    clear = Image.new("RGBA", (8, 40), (200, 0, 0, 100))
+    for name in "abc":
+        clear.save(photos / f"{name}.png")
+    frames = [Image.new("RGB", (40, 40), color) for color in ("red", "blue")]
+    frames[0].save(photos / "film.gif", save_all=True, append_images=frames[1:])
+    arguments = (photos, "--model", model, "--signature", "pooled", "--size", "24x16")
+    run = call("features", *arguments, "-o", tmp_path / "f.npz")
+    assert run.code == 0
+    assert run.notes == (
+        f"{photos / 'a.png'} and 2 more: transparent pixels are blended with white",
+        f"{photos / 'a.png'} and 2 more: enlarged to 24x16 pixels, which adds no detail",
+        f"{photos / 'film.gif'}: only the first of several frames is used",
+    )
+    run = call("features", *arguments, "-o", tmp_path / "g.npz", "--quiet")
+    assert (run.code, run.err, run.notes) == (0, "", ())

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from rwgen.cli.commands import COMMANDS, load_command
+from rwgen.cli.help import OLD_ALIAS
 from rwgen.cli.main import main
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
@@ -27,23 +28,23 @@ OPTIONS = {
     "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
               "--content-layer", "--style-layer", "--style-blend", "--style-scale", "--init",
               "--colors", "--content-mask", "--style-mask"),
-    "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
-    "invert": (*SHARED, "--layer", "--layers"),
+    "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer"),
+    "invert": (*SHARED, "--layer"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
                  "--output", "--force", "--quiet", "--json"),
-    "probe": ("--image", "--output", "--layer", "--layers", "--size", "--seeds", "--iterations",
+    "probe": ("--image", "--output", "--layer", "--size", "--seeds", "--iterations",
               "--plot", "--force", "--quiet", "--json"),
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
-    "build": ("--reference", "--output", "--candidates", "--layer", "--layers", "--name",
+    "build": ("--reference", "--output", "--candidates", "--layer", "--name",
               "--network", "--width", "--size", "--iterations", "--seed", "--workers", "--ray",
               "--checkpoint", "--force", "--quiet", "--json"),
-    "export": ("--output", "--layer", "--layers", "--signatures", "--size", "--quiet", "--json"),
+    "export": ("--output", "--layer", "--signatures", "--size", "--quiet", "--json"),
     "inspect": ("--json",),
     "serve": ("--model-config-file", "--name", "--server", "--host", "--rest-port", "--grpc-port",
               "--label", "--max-batch-size", "--request-timeout", "--drain-timeout", "--tls-key",
               "--tls-certificate", "--tls-client-ca", "--no-reload", "--quiet"),
-    "features": ("--output", "--server", "--model", "--network", "--layer", "--layers",
+    "features": ("--output", "--server", "--model", "--network", "--layer",
                  "--signature", "--size", "--batch-size", "--timeout", "--root-certificates",
                  "--ray", "--shards", "--shard-size", "--force", "--quiet", "--json"),
     "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),
@@ -101,8 +102,9 @@ def test_the_help_of_a_command_lists_every_option(
     assert run == call(command, "-h")
     words = set(run.out.decode().replace(",", " ").split())
     assert set(OPTIONS[command]) <= words
-    shown = {name for item in parameters(command).values() for name in item.opts}
-    assert {name for name in shown if name.startswith("--")} <= words
+    names = {name for item in parameters(command).values() for name in item.opts}
+    assert {name for name in names if name.startswith("--")} - {OLD_ALIAS} <= words
+    assert OLD_ALIAS not in words
 
 
 @pytest.mark.parametrize("command", ["", *OPTIONS])
@@ -112,16 +114,38 @@ def test_help_is_whole_at_80_columns_and_in_words(
     monkeypatch.setenv("COLUMNS", "80")
     text = call(*command.split(), "-h").out.decode()
     assert max(map(len, text.splitlines())) <= 80
-    for fragment in ("…", "equation", "eq.", "**", "<=", "<str>", "<bool>", "range>", "9223372"):
+    for fragment in (
+        "{",
+        "…",
+        "equation",
+        "eq.",
+        "**",
+        "<=",
+        "<str>",
+        "<bool>",
+        "range>",
+        "9223372",
+    ):
         assert fragment not in text
     flowing = " ".join(text.split())
     for item in parameters(command).values() if command else ():
         assert " ".join(item.help.split()) in flowing
         for name in (*item.opts, *item.secondary_opts):
-            if name.startswith("-"):
+            if name.startswith("-") and name != OLD_ALIAS:
                 assert f"{name} " in flowing.replace(",", " ")
         if item.metavar:
             assert item.metavar in text
+
+
+@pytest.mark.parametrize("command", sorted({*OPTIONS} - {"networks"}))
+def test_help_has_an_example_that_can_be_called(command: str) -> None:
+    loaded = load_command(command)
+    (line,) = [line for line in loaded.help.splitlines() if line.startswith("Example: ")]
+    program, name, *arguments = line.removeprefix("Example: ").split()
+    assert (program, name) == ("rwgen", command)
+    # Raises if an option is unknown or missing, or has a value of another type.
+    context = loaded.make_context(name, arguments)
+    assert any(context.params[key] for key in context.params)
 
 
 PANELS = {
@@ -160,7 +184,7 @@ def test_options_are_in_panels_with_everyday_ones_first(
 
 def test_the_help_shows_the_layers_that_are_the_default(call: Callable[..., Any]) -> None:
     for command, layers in (
-        ("style", "conv1_2, conv2_2"),
+        ("style", "conv1_1, conv2_1"),
         ("style", "conv1_1, conv2_1, conv3_1, conv4_1"),
         ("texture", "conv1_1, conv2_1, conv3_1, conv4_1"),
     ):
@@ -263,6 +287,7 @@ def test_layers_of_a_recipe_whose_name_looks_like_markup(
 def test_help_and_listings_need_no_tensorflow() -> None:
     program = """
 import sys
+from rwgen.cli.help import OLD_ALIAS
 from rwgen.cli.main import main
 calls = [], ["--help"], ["--version"], ["style", "--help"], ["texture", "--help"]
 calls += ["invert", "--help"], ["layers", "--help"], ["layers"], ["layers", "--json"]

@@ -263,3 +263,28 @@ def test_many_minimizers_in_a_row_raise_no_warning(caplog):
 class Doubler:
     def double(self, value):
         return 2 * value
+
+
+@pytest.mark.parametrize("line_search", ["wolfe_first", "hager_zhang"])
+def test_runs_with_other_inputs_share_a_graph(line_search):
+    traced = []
+
+    def objective(x, inputs):
+        traced.append(1)
+        return {"a": tf.reduce_sum((x - inputs["center"]) ** 4) * inputs["factor"]}
+
+    minimizer = Minimizer(objective, (3,), np.float64, config(line_search=line_search))
+    for center in ([1.0, 2.0, 3.0], [-2.0, 0.0, 5.0]):
+        inputs = {"center": tf.constant(center, tf.float64), "factor": tf.constant(2.0, tf.float64)}
+        solution = minimizer.minimize(np.zeros(3), inputs=[inputs])
+        np.testing.assert_allclose(solution.image, center, atol=0.05)
+        assert len(traced) == 1
+
+
+def test_a_run_can_have_another_number_of_iterations():
+    minimizer = Minimizer(rosenbrock, (4,), np.float64, config(max_iterations=3))
+    start = np.full(4, -1.2)
+    assert minimizer.minimize(start, max_iterations=5).iterations == 5
+    assert minimizer.minimize(start).iterations == 3
+    with pytest.raises(InvalidInputError, match="max_iterations: expected"):
+        minimizer.minimize(start, max_iterations=-1)

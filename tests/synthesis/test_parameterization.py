@@ -104,9 +104,9 @@ def test_pixels_start_from_the_white_noise_and_frequencies_from_smoother_noise()
         return {"a": tf.reduce_sum(image**2)}
 
     for name in NAMES:
-        search = ImageMinimizer((40, 32), np.float32, name, 5)
-        config = rwgen.OptimizerConfig(max_iterations=0)
-        starts[name] = search.minimize(objective, None, config).image
+        images = ImageMinimizer((40, 32), np.float32, name, 5)
+        search = images.search(objective, rwgen.OptimizerConfig(max_iterations=0))
+        starts[name] = images.minimize(search, None).image
     np.testing.assert_allclose(starts["pixel"], white_noise(5, (40, 32, 3)), atol=1e-3)
 
     def roughness(image):

@@ -200,10 +200,8 @@ def test_the_scale_of_a_style_is_that_of_a_style_of_that_size():
 
 @pytest.mark.usefixtures("eager")
 def test_the_blend_moves_the_colour_from_one_style_to_the_other():
-    content = np.full((32, 32, 3), 128.0) + picture(32, 32) / 10
-    red, blue = (np.zeros((32, 32, 3)) for _ in range(2))
-    noise = np.random.default_rng(0).uniform(60, 250, (32, 32))
-    red[..., 0], blue[..., 2] = noise, noise
+    content = picture(32, 32)
+    red, blue = (picture(32, 40, data.astronaut) * tint for tint in ([1, 0.7, 0.4], [0.4, 0.7, 1]))
     shades = []
     for blend in ((1, 0), (1, 1), (0, 1)):
         config = dataclasses.replace(STYLE, style_blend=blend, content_weight=0)
