@@ -67,7 +67,16 @@ Settings = TypeVar("Settings", bound=ImageSettings)
 Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
 
 PANELS = {
-    "Look": ("style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"),
+    "Look": (
+        "tileable",
+        "source_blend",
+        "style_blend",
+        "init",
+        "match_colors",
+        "octaves",
+        "content_layer",
+        "style_layer",
+    ),
     "Running": tuple(field.name for field in dataclasses.fields(RunOptions)),
     "Research": (
         "paper",

@@ -11,6 +11,7 @@ from rwgen.cli import options
 from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
+from rwgen.network.architecture import check_tile_size
 from rwgen.synthesis.config import TextureConfig
 
 if TYPE_CHECKING:
@@ -41,6 +42,23 @@ class TextureSettings:
             help="Longest side that the source is scaled to; the result has the same grain.",
         ),
     ] = options.DEFAULT_SIZE
+    tileable: Annotated[
+        bool,
+        typer.Option(
+            "--tileable",
+            help="Make opposite borders match, so that the result can be repeated without seams; "
+            "sides must be multiples of 8 with the default layers.",
+        ),
+    ] = _DEFAULTS.tileable
+    source_blend: Annotated[
+        str,
+        typer.Option(
+            "--source-blend",
+            "--blend",
+            metavar="A,B,...",
+            help="Weight of each source image; equal by default.",
+        ),
+    ] = ""
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     octaves: options.Octaves = _DEFAULTS.octaves
@@ -58,33 +76,43 @@ class TextureSettings:
 @image_command(TextureSettings, TextureConfig, options.image_output("SOURCE-texture.png"))
 def texture(
     call: ImageCall[TextureSettings, TextureConfig],
-    source: Annotated[
-        str | None, typer.Argument(metavar="SOURCE", help="Image of the texture.")
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SOURCE", help="Images of the texture; the result is a mixture of several."
+        ),
     ] = None,
 ) -> int:
     """Synthesize a texture like that of an image, of any size."""
     settings = call.settings
-    images = call.inputs(("source", source or None))
+    images = call.inputs(*(("source", path or None) for path in sources or ()))
     if not images:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
-    call.check_outputs(images[:1], f"{images[0].stem}-texture.png")
+    call.check_outputs(images, f"{'-and-'.join(image.stem for image in images)}-texture.png")
 
     recipe = call.recipe()
-    config = call.config(recipe)
+    blend = options.parse_numbers("--source-blend", settings.source_blend)
+    config = call.config(recipe, source_blend=blend)
+    config.blend(len(images))
     expected = "--layer: expected conv or pool layers for a texture"
     check_spatial(recipe.topology, config.layers, expected)
     size = options.parse_size(settings.size)
     recipe.topology.check_image_size(config.layers, size, "a --size")
-    (sample,) = load_inputs(
-        images[:1], lambda size: fit_longest_side(*size, settings.source_size), call.notes
+    if config.tileable:
+        multiple = recipe.topology.minimum_side(config.layers)
+        check_tile_size(size, multiple, "a --size for --tileable")
+    samples = load_inputs(
+        images, lambda size: fit_longest_side(*size, settings.source_size), call.notes
     )
-    what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
     check_size = recipe.topology.check_image_size
     if config.shift_features:
         check_size = recipe.topology.check_gram_size
-    check_size(config.layers, sample.size, what)
-    call.plan_resources(recipe, config, size=size, target_sizes=[sample.size], layers=config.layers)
-    pixels = resize_image(sample.pixels, *sample.size)
+    for sample in samples:
+        what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
+        check_size(config.layers, sample.size, what)
+    sizes = [sample.size for sample in samples]
+    call.plan_resources(recipe, config, size=size, target_sizes=sizes, layers=config.layers)
+    pixels = [resize_image(sample.pixels, *sample.size) for sample in samples]
 
     def task(**rest: Any) -> Solution:
         from rwgen.synthesis.tasks import synthesize_texture
@@ -92,10 +120,10 @@ def texture(
         return synthesize_texture(pixels, size, config=config, **rest)
 
     return call.run(
-        [sample.image],
+        [sample.image for sample in samples],
         recipe,
         config.layers,
         task,
         max_iterations=config.optimizer.max_iterations,
-        rescale_to=[pixels],
+        rescale_to=pixels,
     )

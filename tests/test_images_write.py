@@ -276,6 +276,16 @@ def test_resize_is_a_lanczos_filter_in_floating_point() -> None:
     assert resize_image(RGB, 3, 4).shape == (3, 4, 3)
 
 
+@pytest.mark.parametrize("size", [(24, 40), (8, 10), (5, 30), (12, 7)])
+def test_a_tile_is_resized_as_if_it_were_repeated(size: tuple[int, int]) -> None:
+    tile = np.random.default_rng(2).uniform(80, 170, (12, 20, 3)).astype(np.float32)
+    height, width = size
+    around = resize_image(np.tile(tile, (3, 3, 1)), 3 * height, 3 * width)
+    found = resize_image(tile, height, width, tileable=True)
+    np.testing.assert_allclose(found, around[height : 2 * height, width : 2 * width], atol=1e-3)
+    assert np.abs(found - resize_image(tile, height, width)).max() > 1
+
+
 def test_resize_to_the_same_size_copies() -> None:
     image = np.random.default_rng(1).normal(size=(4, 5, 3)).astype(np.float32)
     same = resize_image(image, 4, 5)

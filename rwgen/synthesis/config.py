@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal, Self, get_args
@@ -123,11 +123,7 @@ class StyleConfig:
             raise InvalidInputError(
                 "expected a content_weight or a style_weight above 0. Received: 0 and 0"
             )
-        if self.style_blend:
-            for value in self.style_blend:
-                check_number("style_blend", value)
-            if sum(self.style_blend) == 0:
-                raise InvalidInputError("style_blend: expected a number above 0. Received: zeros")
+        _check_blend("style_blend", self.style_blend)
         check_layers("content_layers", self.content_layers)
         check_layers("style_layers", self.style_layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
@@ -152,15 +148,7 @@ class StyleConfig:
         Raises:
             InvalidInputError: the number of `style_blend` weights is not `num_styles`.
         """
-        weights = self.style_blend or (1.0,) * num_styles
-        if len(weights) != num_styles:
-            raise InvalidInputError(
-                f"expected one style_blend number for each of the {num_styles} style images. "
-                f"Received: {len(weights)}"
-            )
-        largest = max(weights)  # divide first: the sum of huge weights would overflow
-        shares = [weight / largest for weight in weights]
-        return tuple(share / math.fsum(shares) for share in shares)
+        return _shares("style_blend", self.style_blend, num_styles, "style images")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +157,12 @@ class TextureConfig:
 
     Attributes:
         network: name of a shipped network, or path of a recipe.
-        layers: layers whose Gram matrices are those of the source.
+        layers: layers whose Gram matrices are those of the sources.
+        source_blend: weight of each source, normalized to a sum of one; empty means equal weights.
+            The target is a mixture of all (docs/math.md).
+        tileable: make the result match itself across opposite borders: its network, and the
+            resizing between sizes, see it repeated in both directions (docs/math.md). Both sides
+            must be multiples of 2^n for a network of n pools up to the deepest layer.
         weighting: how eq. 8 averages, see `Weighting`.
         shift_features: subtract the target's mean features before computing Gram matrices;
             False is the paper (docs/math.md).
@@ -187,6 +180,8 @@ class TextureConfig:
 
     network: str = PYRAMID_NETWORK
     layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
+    source_blend: tuple[float, ...] = ()
+    tileable: bool = False
     weighting: Weighting = "magnitude"
     shift_features: bool = True
     whiten_gram: bool = True
@@ -198,6 +193,7 @@ class TextureConfig:
 
     def __post_init__(self) -> None:
         normalize_fields(self, ("layers",))
+        _check_blend("source_blend", self.source_blend)
         check_layers("layers", self.layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
         check_choice("weighting", self.weighting, get_args(Weighting))
@@ -213,6 +209,14 @@ class TextureConfig:
             **values: fields with other values.
         """
         return cls(**{**cls.PAPER, **values})
+
+    def blend(self, num_sources: int) -> tuple[float, ...]:
+        """Share of each of `num_sources` sources; shares sum to 1.
+
+        Raises:
+            InvalidInputError: the number of `source_blend` weights is not `num_sources`.
+        """
+        return _shares("source_blend", self.source_blend, num_sources, "sources")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,3 +270,22 @@ class InversionConfig:
             **values: fields with other values.
         """
         return cls(**{**cls.PAPER, **values})
+
+
+def _check_blend(key: str, weights: Sequence[float]) -> None:
+    for weight in weights:
+        check_number(key, weight)
+    if weights and sum(weights) == 0:
+        raise InvalidInputError(f"{key}: expected a number above 0. Received: zeros")
+
+
+def _shares(key: str, weights: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+    """Weights of `count` images, or equal ones if there are none, divided by their sum."""
+    weights = weights or (1.0,) * count
+    if len(weights) != count:
+        raise InvalidInputError(
+            f"expected one {key} number for each of the {count} {what}. Received: {len(weights)}"
+        )
+    largest = max(weights)  # divide first: the sum of huge weights would overflow
+    parts = [weight / largest for weight in weights]
+    return tuple(part / math.fsum(parts) for part in parts)

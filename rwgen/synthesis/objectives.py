@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
@@ -78,29 +79,37 @@ def inversion_objective(
 
 def texture_objective(
     network: keras.Model,
-    source: NDArray[Any],
+    sources: NDArray[Any] | Sequence[NDArray[Any]],
     config: TextureConfig,
     plan: ComputePlan | None = None,
+    result_network: keras.Model | None = None,
 ) -> Objective:
     """Equation 5.
 
     Args:
         network: the network whose Gram matrices are matched.
-        source: [1, height, width, 3], network input of x0, of any size.
-        config: layers and weighting.
+        sources: [1, height, width, 3], network input of x0, of any size; or several.
+        config: layers, shares of the sources, and weighting.
         plan: how features are computed; None keeps them.
+        result_network: a network with the same layers and weights that sees the result, such as
+            one that sees it as a tile; None means `network`.
 
     Returns:
         An objective with the term `style`, for images of any size.
 
     Raises:
         LayerError: a layer is unknown.
-        InvalidInputError: no weighting factor exists for this image, or it is so small that a layer
-            has a single position.
+        InvalidInputError: no weighting factor exists for a source, it is so small that a layer has
+            a single position, or the number of sources does not match the configuration.
     """
+    images = [sources] if isinstance(sources, np.ndarray) else sources
+    shares = config.blend(len(images))
     names = _spatial_layers(network, config.layers)
-    read = (plan or ComputePlan()).reader(feature_extractor(network, names))
-    term = _style_term(read, [source], [1.0], names, config)
+    plan = plan or ComputePlan()
+    read = plan.reader(feature_extractor(network, names))
+    term = _style_term(read, *_used(images, shares), names, config)
+    if result_network is not None:
+        read = plan.reader(feature_extractor(result_network, names))
     return _weighted_sums(read, {"style": (1.0, term)})
 
 
@@ -143,14 +152,7 @@ def style_objective(
         term = _content_term(targets, scales, factors)
         terms["content"] = (config.content_weight * CONTENT_UNIT, term)
     if style_names:
-        used = [number for number, share in enumerate(shares) if share]
-        term = _style_term(
-            read,
-            [styles[number] for number in used],
-            [shares[number] for number in used],
-            style_names,
-            config,
-        )
+        term = _style_term(read, *_used(styles, shares), style_names, config)
         terms["style"] = (config.style_weight, term)
     features = _weighted_sums(read, terms)
 
@@ -186,6 +188,14 @@ def _weighted_sums(read: Reader, terms: Mapping[str, tuple[float, _Term]]) -> Ob
         }
 
     return objective
+
+
+def _used(
+    images: Sequence[NDArray[Any]], shares: Sequence[float]
+) -> tuple[list[NDArray[Any]], list[float]]:
+    """The images, and their shares, that have one."""
+    used = [number for number, share in enumerate(shares) if share]
+    return [images[number] for number in used], [shares[number] for number in used]
 
 
 def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:

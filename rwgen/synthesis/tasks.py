@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from rwgen.compute.plan import ComputePlan
 from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels
-from rwgen.network.features import num_pools
+from rwgen.network.architecture import check_tile_size
+from rwgen.network.features import feature_extractor, num_pools
 from rwgen.network.preprocess import check_image
+from rwgen.network.tiling import tiling_network
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.solution import Callback, Solution
 from rwgen.phases import phase
@@ -116,7 +118,7 @@ def invert(
 
 
 def synthesize_texture(
-    source: ImageLike,
+    sources: ImageLike | Sequence[ImageLike],
     size: int | tuple[int, int] | None = None,
     *,
     network: Network = None,
@@ -129,8 +131,10 @@ def synthesize_texture(
     """Synthesize a texture with the Gram matrices of a source (paper, eq. 5).
 
     Args:
-        source: [height, width, 3], RGB in 0..255, of any size; or see `invert`.
-        size: (height, width) of the result, or the side of a square; None means the source's.
+        sources: [height, width, 3], RGB in 0..255, of any size, or see `invert`; or several, whose
+            mixture is the target (`TextureConfig.source_blend`).
+        size: (height, width) of the result, or the side of a square; None means the first
+            source's.
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
@@ -145,10 +149,20 @@ def synthesize_texture(
         RwgenError: see `invert`.
     """
     config = config or TextureConfig()
-    target = TargetImage("a source image", _pixels(source))
-    result = _size(target.pixels) if size is None else _checked_size(size)
-    shapes = {target.name: target.pixels.shape, "a result": result}
+    pixels = [_pixels(source) for source in _as_list(sources, "source")]
+    config.blend(len(pixels))
+    targets = [
+        TargetImage("a source image" if len(pixels) == 1 else f"source image {number}", source)
+        for number, source in enumerate(pixels, start=1)
+    ]
+    result = _size(pixels[0]) if size is None else _checked_size(size)
+    shapes = {target.name: target.pixels.shape for target in targets} | {"a result": result}
     network = task_network(network, config, config.layers, shapes)
+    multiple, tiling = 1, None
+    if config.tileable:
+        multiple = 2 ** max(num_pools(network, name) for name in config.layers)
+        check_tile_size(result, multiple, "a tileable result")
+        tiling = tiling_network(feature_extractor(network, config.layers))
 
     def objective(
         network: keras.Model,
@@ -157,17 +171,18 @@ def synthesize_texture(
         _minimizer: ImageMinimizer,
     ) -> Objective:
         layers = config.layers
-        if _is_coarser(targets[0], target.pixels):
+        if _is_coarser(targets[0], pixels[0]):
             layers = _with_enough_positions(network, layers, targets)
         at_size = dataclasses.replace(config, layers=layers)
-        return texture_objective(network, targets[0], at_size, plan)
+        own = None if tiling is None else plan.network(tiling)
+        return texture_objective(network, targets, at_size, plan, own)
 
     task = Task(
         name="texture",
         config=config,
         network=network,
         size=result,
-        targets=[target],
+        targets=targets,
         layers=config.layers,
         content_layers=(),
         objective=objective,
@@ -175,6 +190,8 @@ def synthesize_texture(
         automatic_side=AUTOMATIC_SIDE_OF_TEXTURE,
         precision=config.precision,
         settings={"size": result},
+        tileable=config.tileable,
+        multiple=multiple,
     )
     return run(task, init, callback, checkpoint, memory_limit)
 
@@ -209,7 +226,7 @@ def transfer_style(
         RwgenError: see `invert`.
     """
     config = config or StyleConfig()
-    style_pixels = [_pixels(style) for style in _as_list(styles)]
+    style_pixels = [_pixels(style) for style in _as_list(styles, "style image")]
     shares = config.blend(len(style_pixels))
     pixels = _pixels(content)
     if config.match_colors:
@@ -281,19 +298,21 @@ def _pixels(image: ImageLike) -> NDArray[Any]:
     return check_image(as_pixels(image))
 
 
-def _as_list(styles: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
-    """Style images as a list, whether one is given or several.
+def _as_list(images: ImageLike | Sequence[ImageLike], what: str) -> list[ImageLike]:
+    """Images as a list, whether one is given or several.
 
     Raises:
         InvalidInputError: there is none.
     """
-    if not isinstance(styles, Sequence | np.ndarray) or isinstance(styles, str):
-        return [styles]  # a file name, or an image of Pillow
-    if len(styles) == 0:
-        raise InvalidInputError("expected at least one style image. Received: none")
-    first = styles[0]
+    if isinstance(images, np.ndarray) and images.ndim < 4:
+        return [images]
+    if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str):
+        return [images]  # a file name, or an image of Pillow
+    if len(images) == 0:
+        raise InvalidInputError(f"expected at least one {what}. Received: none")
+    first = images[0]
     is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
-    return [styles] if is_row else list(styles)
+    return [images] if is_row else list(images)
 
 
 def _size(image: NDArray[Any]) -> tuple[int, int]:

@@ -186,8 +186,8 @@ def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
     def transfer_style(content: Any, styles: Any, **rest: Any) -> Any:
         return fake.run(content.shape, content=content, styles=styles, **rest)
 
-    def synthesize_texture(source: Any, size: tuple[int, int], **rest: Any) -> Any:
-        return fake.run((*size, 3), source=source, size=size, **rest)
+    def synthesize_texture(sources: Any, size: tuple[int, int], **rest: Any) -> Any:
+        return fake.run((*size, 3), sources=sources, size=size, **rest)
 
     def invert(image: Any, layer: str, **rest: Any) -> Any:
         return fake.run(image.shape, image=image, layer=layer, **rest)

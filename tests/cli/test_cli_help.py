@@ -27,7 +27,8 @@ OPTIONS = {
     "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
               "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
               "--no-match-colors"),
-    "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
+    "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers",
+                "--tileable", "--source-blend", "--blend"),
     "invert": (*SHARED, "--layer", "--layers"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
                  "--output", "--force", "--quiet", "--json"),
@@ -135,7 +136,7 @@ PANELS = {
                      "shift_features", "whiten_gram", "unit_activations"],
     },
     "texture": {"Options": ["output", "size", "source_size", "iterations", "seed"],
-                "Look": ["octaves", "layer"]},
+                "Look": ["tileable", "source_blend", "octaves", "layer"]},
     "invert": {"Options": ["output", "layer", "size", "iterations", "seed"], "Look": ["octaves"]},
 }  # fmt: skip
 
@@ -177,7 +178,7 @@ def test_the_defaults_are_those_of_the_configuration(command: str) -> None:
         value = getattr(config, field.name)
         if name in ("content_layer", "style_layer", "layer"):
             assert found[name].show_default == ", ".join(value)
-        elif name == "style_blend":
+        elif name in ("style_blend", "source_blend"):
             assert (found[name].default, value) == ("", ())
         elif name not in NOT_OPTIONS and (command, name) != ("invert", "weighting"):
             assert found[name].default == value, name

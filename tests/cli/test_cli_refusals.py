@@ -183,6 +183,12 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a blend of nothing": (style("--style-blend", "0"), "style_blend: expected"),
     "an infinite blend": (style("--style-blend", "inf"), "style_blend: expected"),
     "a blend that is no number": (style("--style-blend", "nan"), "style_blend: expected"),
+    "one source too few in the blend": ([*TEXTURE, "--blend", "1,2"], "each of the 1 sources"),
+    "a word in the blend of sources": ([*TEXTURE, "--blend", "x"], "--source-blend: expected"),
+    "a tile that the pools would cut": (
+        [*TEXTURE, "--tileable", "--size", "100x64"],
+        "multiples of 8 pixels, such as 96x64. Received: 100x64",
+    ),
     "no weights": (style("--content-weight", "0", "--style-weight", "0"), "above 0"),
     "a negative weight": (style("--tv-weight", "-1"), "--tv-weight: expected"),
     "a weight that is no number": (style("--content-weight", "heavy"),
