@@ -70,6 +70,7 @@ PANELS = {
     "Look": (
         "tileable",
         "source_blend",
+        "inpaint",
         "style_blend",
         "init",
         "match_colors",
@@ -188,7 +189,9 @@ class ImageCall(Generic[Settings, Config]):
         """
         images = tuple(InputImage(role, path) for role, path in given if path is not None)
         if not images and self._source is not None:
-            images = tuple(image for image in self._source.inputs if image.role != "init")
+            images = tuple(
+                image for image in self._source.inputs if image.role not in ("init", "hole")
+            )
         if sum(image.path == "-" for image in images) > 1:
             raise InvalidInputError("expected standard input (-) once. Received: - twice")
         return images
@@ -199,10 +202,20 @@ class ImageCall(Generic[Settings, Config]):
         Args:
             init: `noise`, `content` or a path.
         """
-        if init in ("noise", "content"):
+        return None if init in ("noise", "content") else self.further_image("init", "init")
+
+    def further_image(self, role: str, option: str) -> InputImage | None:
+        """The image that an option names, of the command line or `--from`; None if there is none.
+
+        Args:
+            role: role of the image.
+            option: name of the setting whose value is its path, or None.
+        """
+        path = getattr(self.settings, option)
+        if path is None:
             return None
-        stored = self._source.inputs if self._source and not self.is_given("init") else ()
-        return next((image for image in stored if image.role == "init"), InputImage("init", init))
+        stored = self._source.inputs if self._source and not self.is_given(option) else ()
+        return next((image for image in stored if image.role == role), InputImage(role, path))
 
     def check_outputs(self, images: Sequence[InputImage], name: str) -> None:
         """Find out before any work whether everything can be written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,12 @@ import typer
 
 from rwgen.cli import options
 from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
+from rwgen.cli.inputs import load_input
+from rwgen.cli.provenance import InputImage
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
 from rwgen.network.architecture import check_tile_size
+from rwgen.network.recipe import Recipe
 from rwgen.synthesis.config import TextureConfig
 
 if TYPE_CHECKING:
@@ -59,6 +63,15 @@ class TextureSettings:
             help="Weight of each source image; equal by default.",
         ),
     ] = ""
+    inpaint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Fill the white part of this image, of SOURCE's size, with the texture around it; "
+            "the rest of SOURCE, which is not resized, stays as it is.",
+            show_default=False,
+        ),
+    ] = None
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     octaves: options.Octaves = _DEFAULTS.octaves
@@ -88,7 +101,9 @@ def texture(
     images = call.inputs(*(("source", path or None) for path in sources or ()))
     if not images:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
-    call.check_outputs(images, f"{'-and-'.join(image.stem for image in images)}-texture.png")
+    hole = call.further_image("hole", "inpaint")
+    outputs = f"{'-and-'.join(image.stem for image in images)}-texture.png"
+    call.check_outputs((*images, *((hole,) if hole else ())), outputs)
 
     recipe = call.recipe()
     blend = options.parse_numbers("--source-blend", settings.source_blend)
@@ -96,6 +111,8 @@ def texture(
     config.blend(len(images))
     expected = "--layer: expected conv or pool layers for a texture"
     check_spatial(recipe.topology, config.layers, expected)
+    if hole is not None:
+        return _fill(call, images, hole, recipe, config)
     size = options.parse_size(settings.size)
     recipe.topology.check_image_size(config.layers, size, "a --size")
     if config.tileable:
@@ -126,4 +143,50 @@ def texture(
         task,
         max_iterations=config.optimizer.max_iterations,
         rescale_to=pixels,
+    )
+
+
+def _fill(
+    call: ImageCall[TextureSettings, TextureConfig],
+    images: Sequence[InputImage],
+    hole: InputImage,
+    recipe: Recipe,
+    config: TextureConfig,
+) -> int:
+    """Fill a hole of the source."""
+    if len(images) > 1:
+        raise InvalidInputError(f"expected one SOURCE image for --inpaint. Received: {len(images)}")
+    for name in ("size", "source_size"):
+        if call.is_given(name):
+            option = "--" + name.replace("_", "-")
+            raise InvalidInputError(
+                f"{option}: expected no size with --inpaint, which keeps SOURCE's own. "
+                f"Received: {getattr(call.settings, name)}"
+            )
+    source, pixels = load_input(images[0], call.notes)
+    hole, white = load_input(hole, call.notes)
+    size = pixels.shape[:2]
+    if white.shape != pixels.shape:
+        raise InvalidInputError(
+            f"--inpaint: expected an image of {size[1]}x{size[0]} pixels, as {source.path}. "
+            f"Received: {hole.path} of {white.shape[1]}x{white.shape[0]}"
+        )
+    recipe.topology.check_gram_size(config.layers, size, f"a source ({source.path})")
+    if config.tileable:
+        multiple = recipe.topology.minimum_side(config.layers)
+        check_tile_size(size, multiple, "a source for --tileable")
+    call.plan_resources(recipe, config, size=size, target_sizes=[size], layers=config.layers)
+
+    def task(**rest: Any) -> Solution:
+        from rwgen.synthesis import tasks
+
+        return tasks.inpaint(pixels, white, config=config, **rest)
+
+    return call.run(
+        [source, hole],
+        recipe,
+        config.layers,
+        task,
+        max_iterations=config.optimizer.max_iterations,
+        rescale_to=[pixels],
     )

@@ -218,10 +218,22 @@ def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, i
 
 def central_square(image: NDArray[Any]) -> NDArray[Any]:
     """Return the largest centered square of an image [height, width, 3]."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]
+    return central_part(image, 1, 1)
+
+
+def central_part(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Return the largest centered part of an image [height, width, 3] of some proportions.
+
+    Args:
+        image: The image.
+        height: Height of the proportions, in any unit.
+        width: Width of the proportions, in the same unit.
+    """
+    rows, columns = image.shape[:2]
+    part = min(rows, round(columns * height / width)), min(columns, round(rows * width / height))
+    kept = [max(1, side) for side in part]
+    top, left = (rows - kept[0]) // 2, (columns - kept[1]) // 2
+    return image[top : top + kept[0], left : left + kept[1]]
 
 
 def _pixels_of(image: Image.Image) -> NDArray[np.float32]:

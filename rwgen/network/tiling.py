@@ -36,18 +36,32 @@ def tiling_network(model: keras.Model) -> keras.Model:
     Raises:
         InvalidInputError: it has another layer.
     """
-    for layer in model.layers:
-        if not _can_wrap(layer):
-            raise InvalidInputError(
-                "expected a network of convolutions of stride 1 that keep the image size, and of "
-                f"2x2 pools, for a tileable image. Received: {layer.name} of {model.name}"
-            )
+    check_keeps_positions(model, "a tileable image")
     copy = keras.models.clone_model(model, clone_function=_wrapped)
     copy.set_weights(model.get_weights())
     return copy
 
 
-def _can_wrap(layer: keras.layers.Layer) -> bool:
+def check_keeps_positions(model: keras.Model, purpose: str) -> None:
+    """Refuse a network whose features do not lie on a grid of squares of pixels.
+
+    Args:
+        model: a functional model.
+        purpose: what it is needed for, for the message.
+
+    Raises:
+        InvalidInputError: a layer is neither a convolution of stride 1 that keeps the image size,
+            nor a 2x2 pool, nor one that sees one position at a time.
+    """
+    for layer in model.layers:
+        if not _keeps_positions(layer):
+            raise InvalidInputError(
+                "expected a network of convolutions of stride 1 that keep the image size, and of "
+                f"2x2 pools, for {purpose}. Received: {layer.name} of {model.name}"
+            )
+
+
+def _keeps_positions(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, POOLS):
         return (layer.pool_size, layer.strides, layer.padding) == ((2, 2), (2, 2), "valid")
     if isinstance(layer, keras.layers.Conv2D):

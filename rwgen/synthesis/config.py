@@ -33,6 +33,13 @@ STYLE_ITERATIONS = 60
 """Default number of iterations of a style transfer, over all sizes: fewer than other searches need,
 as it starts from the content."""
 
+MORPH_STEPS = 12
+"""Default number of frames of a morph, both ends included."""
+
+MORPH_ITERATIONS = 40
+"""Default number of iterations of each of its frames: fewer than an inversion needs, as they start
+near."""
+
 TV_UNIT = 1 / 20_000
 """Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""
 

@@ -18,6 +18,12 @@ from rwgen.errors import InvalidInputError, LayerError
 from rwgen.network.features import feature_extractor, gram_matrix, layer_names
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
+from rwgen.synthesis.holes import (
+    hole_shares,
+    positions_inside,
+    positions_outside,
+    selecting_reader,
+)
 from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
 from rwgen.synthesis.weighting import (
     content_factors,
@@ -25,7 +31,14 @@ from rwgen.synthesis.weighting import (
     style_factors,
     whitened_gram,
 )
-from rwgen.synthesis.whitening import Perturbation, gram_whitening, whitening_matrices
+from rwgen.synthesis.whitening import (
+    SHRINKAGE,
+    Perturbation,
+    change_moments,
+    gram_whitening,
+    inverse_root,
+    whitening_matrices,
+)
 
 Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Maps network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
@@ -77,6 +90,59 @@ def inversion_objective(
     return _weighted_sums(read_candidate, {"content": (1.0, term)})
 
 
+def morphing_objective(
+    network: keras.Model,
+    images: Sequence[NDArray[Any]],
+    share: float,
+    layers: Sequence[str],
+    weighting: Weighting = "magnitude",
+    plan: ComputePlan | None = None,
+    perturbations: Sequence[Perturbation] = (),
+) -> Objective:
+    """Equation 1, summed over `layers`, with features between those of two images.
+
+    Args:
+        network: the network whose features are blended.
+        images: [1, height, width, 3], network input of two images.
+        share: of the second image in the features, from 0 to 1.
+        layers: layer names of the network.
+        weighting: how equation 4 averages.
+        plan: how features are computed; None keeps them. Differences cannot be propagated: the
+            target's features are those of no image.
+        perturbations: draws images near each image to whiten the features with, as in
+            `inversion_objective`; none does not whiten them.
+
+    Returns:
+        An objective with the term `content`. The metric does not depend on `share`.
+
+    Raises:
+        LayerError: a layer is unknown.
+        InvalidInputError: no weighting factor exists for the first image.
+    """
+    plan = plan or ComputePlan()
+    names = layer_names(network, layers)
+    read = plan.reader(feature_extractor(network, names))
+    found = [target_features(read, image, names) for image in images]
+    scales = found[0][1]
+    features = [
+        {name: value * (own[name] / scales[name]) for name, value in targets.items()}
+        for targets, own in found
+    ]
+    targets = {name: (1 - share) * features[0][name] + share * features[1][name] for name in names}
+    factors = content_factors(read, images[0], names, weighting, scales)
+    moments: dict[str, NDArray[np.float64]] = {}
+    for each, perturbation in zip(features, perturbations, strict=False):
+        unscaled = {name: value * scales[name] for name, value in each.items()}
+        changes = change_moments(read, unscaled, perturbation, subtract=True)
+        moments = {name: value + moments.get(name, 0) for name, value in changes.items()}
+    whitenings = {
+        name: tf.constant(inverse_root(value, SHRINKAGE), targets[name].dtype)
+        for name, value in moments.items()
+    }
+    term = _content_term(targets, scales, factors, whitenings)
+    return _weighted_sums(read, {"content": (1.0, term)})
+
+
 def texture_objective(
     network: keras.Model,
     sources: NDArray[Any] | Sequence[NDArray[Any]],
@@ -111,6 +177,63 @@ def texture_objective(
     if result_network is not None:
         read = plan.reader(feature_extractor(result_network, names))
     return _weighted_sums(read, {"style": (1.0, term)})
+
+
+def inpainting_objective(
+    network: keras.Model,
+    image: NDArray[Any],
+    hole: NDArray[np.bool_],
+    config: TextureConfig,
+    plan: ComputePlan | None = None,
+    result_network: keras.Model | None = None,
+    piece: NDArray[Any] | None = None,
+) -> Objective:
+    """Equation 5 for the positions that see a hole.
+
+    Their target is the Gram matrices of a piece that fits there, or of all positions outside.
+    Pixels outside the hole are those of the image, whatever the candidate has there: its gradient
+    is zero outside. Features at the hole's border see both, so the two sides must fit together.
+
+    Args:
+        network: the network whose Gram matrices are matched.
+        image: [1, height, width, 3], network input. What is in its hole hardly counts.
+        hole: [height, width], what to fill.
+        config: layers and weighting.
+        plan: how features are computed; None keeps them.
+        result_network: see `texture_objective`.
+        piece: [1, height, width, 3], network input of an image that shows at the hole what is like
+            its content, see `rwgen.synthesis.holes.fitting_piece`; None means all positions of
+            `image` outside.
+
+    Returns:
+        An objective with the term `style`, for images of the same size.
+
+    Raises:
+        LayerError: a layer is unknown.
+        InvalidInputError: a layer has less than two positions for the target.
+    """
+    names = _spatial_layers(network, config.layers)
+    plan = plan or ComputePlan()
+    shares = hole_shares(network, names, hole)
+    example = positions_outside(shares) if piece is None else positions_inside(shares)
+    inside = positions_inside(
+        hole_shares(network, names, hole, tileable=result_network is not None)
+    )
+    for name, positions in example.items():
+        if len(positions) < 2:
+            raise InvalidInputError(
+                f"expected a hole that leaves enough of the image for {name}. Received: "
+                f"{np.mean(hole):.1%} of {image.shape[2]}x{image.shape[1]} pixels; choose another "
+                "hole, a larger image or layers nearer to the image"
+            )
+    read = plan.reader(feature_extractor(network, names))
+    target = image if piece is None else piece
+    term = _style_term(selecting_reader(read, example), [target], [1.0], names, config)
+    if result_network is not None:
+        read = plan.reader(feature_extractor(result_network, names))
+    sums = _weighted_sums(selecting_reader(read, inside), {"style": (1.0, term)})
+    pixels, is_hole = tf.constant(image), tf.constant(hole[np.newaxis, ..., np.newaxis])
+    return lambda candidate: sums(tf.where(is_hole, candidate, pixels))
 
 
 def style_objective(

@@ -1,4 +1,4 @@
-"""The three tasks: feature inversion, texture synthesis and style transfer.
+"""The tasks: feature inversion, texture synthesis, filled holes and style transfer.
 
 Images are [height, width, 3], RGB in 0..255, or in any other form that `rwgen.images.as_pixels`
 takes: file names, images of Pillow, nested lists. Each task defines its targets, layers and
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -21,27 +21,39 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels
 from rwgen.network.architecture import check_tile_size
 from rwgen.network.features import feature_extractor, num_pools
-from rwgen.network.preprocess import check_image
+from rwgen.network.preprocess import PIXEL_RANGE, check_image
 from rwgen.network.tiling import tiling_network
-from rwgen.optimize.checkpoint import Checkpoint
-from rwgen.optimize.solution import Callback, Solution
+from rwgen.noise import white_noise
+from rwgen.optimize.checkpoint import Checkpoint, fingerprint
+from rwgen.optimize.solution import Callback, Solution, Step
 from rwgen.phases import phase
 from rwgen.synthesis.colors import match_colors
-from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
+from rwgen.synthesis.config import (
+    InversionConfig,
+    ParameterizationName,
+    StyleConfig,
+    TextureConfig,
+)
+from rwgen.synthesis.holes import fitting_piece, hole_at, hole_shares, positions_outside
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import (
     Objective,
+    inpainting_objective,
     inversion_objective,
     style_objective,
     texture_objective,
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
-from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE
+from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE, image_sizes
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
 a box and whitens features. For shallower layers, pixels and the paper's loss do better
 (docs/math.md, "Whitened features")."""
+
+LEAST_POSITIONS = 64
+"""Number of positions outside a hole, at the deepest layer, from which on a smaller size is used:
+fewer say little about a texture."""
 
 
 def invert(
@@ -85,11 +97,7 @@ def invert(
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     target = TargetImage("an image", _pixels(image), has_result_size=True)
     network = task_network(network, config, layers, {target.name: target.pixels.shape})
-    deep = min(num_pools(network, name) for name in layers) >= DEEP_POOLS
-    parameterization = config.parameterization or ("fourier-box" if deep else "pixel")
-    whiten = config.whiten_features
-    if whiten is None:
-        whiten = deep and parameterization.startswith("fourier")
+    parameterization, whiten = layer_defaults(network, layers, config)
 
     def objective(
         network: keras.Model,
@@ -115,6 +123,18 @@ def invert(
         settings={"layers": layers},
     )
     return run(task, init, callback, checkpoint, memory_limit)
+
+
+def layer_defaults(
+    network: keras.Model, layers: Sequence[str], config: InversionConfig
+) -> tuple[ParameterizationName, bool]:
+    """Parameterization, and whether features are whitened, where the layers decide."""
+    deep = min(num_pools(network, name) for name in layers) >= DEEP_POOLS
+    parameterization = config.parameterization or ("fourier-box" if deep else "pixel")
+    whiten = config.whiten_features
+    if whiten is None:
+        whiten = deep and parameterization.startswith("fourier")
+    return parameterization, whiten
 
 
 def synthesize_texture(
@@ -158,11 +178,7 @@ def synthesize_texture(
     result = _size(pixels[0]) if size is None else _checked_size(size)
     shapes = {target.name: target.pixels.shape for target in targets} | {"a result": result}
     network = task_network(network, config, config.layers, shapes)
-    multiple, tiling = 1, None
-    if config.tileable:
-        multiple = 2 ** max(num_pools(network, name) for name in config.layers)
-        check_tile_size(result, multiple, "a tileable result")
-        tiling = tiling_network(feature_extractor(network, config.layers))
+    multiple, tiling = _tiling(network, config, result)
 
     def objective(
         network: keras.Model,
@@ -194,6 +210,101 @@ def synthesize_texture(
         multiple=multiple,
     )
     return run(task, init, callback, checkpoint, memory_limit)
+
+
+def inpaint(
+    image: ImageLike,
+    hole: ImageLike,
+    *,
+    network: Network = None,
+    config: TextureConfig | None = None,
+    init: ImageLike | None = None,
+    callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
+    memory_limit: int | None = None,
+) -> Solution:
+    """Fill a hole of an image with the texture around it.
+
+    The target is the Gram matrices of the piece of the image that fits the surroundings of the hole
+    best, and the search starts from it; or, if the hole is so large that no piece of its shape is
+    whole, those of everything outside it (docs/math.md, "Holes").
+
+    Args:
+        image: [height, width, 3], RGB in 0..255, or see `invert`.
+        hole: what to fill: [height, width] of bool, or an image of the same size that is white
+            there (brighter than mid gray).
+        network: see `invert`; one of convolutions of stride 1 and 2x2 pools.
+        config: settings; None means the defaults. With `tileable`, the whole image is seen as a
+            tile, so a hole along its borders makes it one.
+        init: start of the search, of the image's shape; None means the piece or, without one, noise
+            around the mean color.
+        callback: see `invert`.
+        checkpoint: see `invert`.
+        memory_limit: see `invert`.
+
+    Returns:
+        The solution; its image is exactly `image` outside the hole, and not clipped inside.
+
+    Raises:
+        RwgenError: see `invert`; or the hole has another size than the image, is empty, or leaves
+            too little of it.
+    """
+    config = config or TextureConfig()
+    pixels = _pixels(image)
+    inside = _hole(hole, _size(pixels))
+    # What is in the hole must not count, and smaller sizes are made from it too.
+    filled = np.where(inside[..., np.newaxis], pixels[~inside].mean(axis=0), pixels)
+    piece = fitting_piece(filled, inside, tileable=config.tileable)
+    start = piece if init is None else init
+    if start is None:
+        noise = white_noise(config.seed, filled.shape) - np.float32(PIXEL_RANGE / 2)
+        start = np.where(inside[..., np.newaxis], filled + noise, pixels)
+    targets = [TargetImage("an image", filled, has_result_size=True)]
+    if piece is not None:
+        targets.append(TargetImage("a piece", piece, has_result_size=True))
+    network = task_network(network, config, config.layers, {"an image": filled.shape})
+    multiple, tiling = _tiling(network, config, _size(filled))
+    octaves = config.octaves
+    if piece is not None:
+        octaves = octaves or 0
+    sizes = image_sizes(_size(filled), octaves, min(_size(filled)), multiple=multiple)
+    while len(sizes) > 1 and not _leaves_enough(network, config, hole_at(inside, sizes[0])):
+        sizes = sizes[1:]
+
+    def objective(
+        network: keras.Model,
+        targets: Sequence[NDArray[Any]],
+        plan: ComputePlan,
+        _minimizer: ImageMinimizer,
+    ) -> Objective:
+        own = None if tiling is None else plan.network(tiling)
+        at = hole_at(inside, targets[0].shape[1:3])
+        return inpainting_objective(network, targets[0], at, config, plan, own, *targets[1:])
+
+    def complete(found: NDArray[Any]) -> NDArray[Any]:
+        whole: NDArray[Any] = np.where(inside[..., np.newaxis], found, pixels)
+        return whole
+
+    def report(step: Step, best: Callable[[], NDArray[Any]]) -> bool | None:
+        return callback(step, lambda: complete(best())) if callback else None
+
+    task = Task(
+        name="inpaint",
+        config=dataclasses.replace(config, octaves=len(sizes) - 1),
+        network=network,
+        size=_size(filled),
+        targets=targets,
+        layers=config.layers,
+        content_layers=(),
+        objective=objective,
+        parameterization=config.parameterization,
+        precision=config.precision,
+        settings={"hole": fingerprint(inside)},
+        tileable=config.tileable,
+        multiple=multiple,
+    )
+    solution = run(task, start, report, checkpoint, memory_limit)
+    return dataclasses.replace(solution, image=complete(solution.image))
 
 
 def transfer_style(
@@ -296,6 +407,50 @@ def _with_enough_positions(
 
 def _pixels(image: ImageLike) -> NDArray[Any]:
     return check_image(as_pixels(image))
+
+
+def _tiling(
+    network: keras.Model, config: TextureConfig, size: tuple[int, int]
+) -> tuple[int, keras.Model | None]:
+    """What sides must be a multiple of, and the network that sees a result of `size`.
+
+    Raises:
+        InvalidInputError: a tileable result is asked for, and cannot have this size or network.
+    """
+    if not config.tileable:
+        return 1, None
+    multiple = 2 ** max(num_pools(network, name) for name in config.layers)
+    check_tile_size(size, multiple, "a tileable result")
+    return multiple, tiling_network(feature_extractor(network, config.layers))
+
+
+def _hole(hole: ImageLike, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A hole as [height, width].
+
+    Raises:
+        InvalidInputError: it has another size than the image, is empty, or is the whole image.
+    """
+    values = as_pixels(hole)
+    if values.dtype != np.bool_:
+        values = check_image(values if values.ndim == 3 else np.stack([values] * 3, axis=-1))
+        values = values.mean(axis=2) > PIXEL_RANGE / 2
+    if values.shape != size:
+        raise InvalidInputError(
+            f"expected a hole of the image's size, {size[1]}x{size[0]} pixels. "
+            f"Received: {'x'.join(map(str, values.shape[::-1]))}"
+        )
+    if not values.any() or values.all():
+        received = "the whole image" if values.any() else "none of it"
+        raise InvalidInputError(
+            f"expected a hole, white, in an image, black elsewhere. Received: {received}"
+        )
+    return np.asarray(values)
+
+
+def _leaves_enough(network: keras.Model, config: TextureConfig, hole: NDArray[np.bool_]) -> bool:
+    """Whether a layer has at least `LEAST_POSITIONS` outside a hole."""
+    outside = positions_outside(hole_shares(network, config.layers, hole))
+    return min(map(len, outside.values())) >= LEAST_POSITIONS
 
 
 def _as_list(images: ImageLike | Sequence[ImageLike], what: str) -> list[ImageLike]:

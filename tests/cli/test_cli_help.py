@@ -28,8 +28,12 @@ OPTIONS = {
               "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
               "--no-match-colors"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers",
-                "--tileable", "--source-blend", "--blend"),
+                "--tileable", "--source-blend", "--blend",
+                "--inpaint"),
     "invert": (*SHARED, "--layer", "--layers"),
+    "morph": ("--output", "--layer", "--layers", "--steps", "--frames", "--rate", "--back",
+              "--no-back", "--size", "--iterations", "--seed", "--network", "--parameterization",
+              "--memory-limit", "--device", "--force", "--quiet", "--json"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
                  "--output", "--force", "--quiet", "--json"),
     "probe": ("--image", "--output", "--layer", "--layers", "--size", "--seeds", "--iterations",
@@ -136,7 +140,7 @@ PANELS = {
                      "shift_features", "whiten_gram", "unit_activations"],
     },
     "texture": {"Options": ["output", "size", "source_size", "iterations", "seed"],
-                "Look": ["tileable", "source_blend", "octaves", "layer"]},
+                "Look": ["tileable", "source_blend", "inpaint", "octaves", "layer"]},
     "invert": {"Options": ["output", "layer", "size", "iterations", "seed"], "Look": ["octaves"]},
 }  # fmt: skip
 

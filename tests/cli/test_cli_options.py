@@ -112,6 +112,25 @@ def test_a_texture_of_several_sources(
     np.testing.assert_array_equal(fake_tasks.last["sources"][1], second)
 
 
+def test_a_hole_is_filled_at_the_size_of_the_source(
+    call: Call, pictures: Any, fake_tasks: Any, clone: Path, read_pixels: Call
+) -> None:
+    mask = np.zeros((44, 40), np.uint8)
+    mask[10:20, 5:15] = 255
+    Image.fromarray(mask).save("mask.png")
+    run = call("texture", pictures.style, "--inpaint", "mask.png", "-o", "a.png", "--seed", 3)
+    assert run.code == 0
+    np.testing.assert_array_equal(fake_tasks.last["image"], read_pixels(pictures.style))
+    np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
+    assert fake_tasks.last["config"] == TextureConfig(seed=3)
+    # The mask is among the inputs of the image, and found again.
+    again = call("texture", "--from", "a.png", "-o", "b.png", "--iterations", 9)
+    assert again.code == 0
+    np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
+    Image.fromarray(255 - mask).save("mask.png")
+    assert "other pixels" in call("texture", "--from", "a.png", "-o", "c.png").err
+
+
 def test_texture_without_options_is_the_default_configuration(
     call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
 ) -> None:
