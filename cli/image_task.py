@@ -181,6 +181,16 @@ class ImageCall(Generic[Settings, Config]):
         source = self._context.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
 
+    def set_defaults(self, **values: Any) -> None:
+        """Set options that are neither given nor those of `--paper` or `--from`."""
+        if self._source is None:
+            ours = {
+                name: value
+                for name, value in values.items()
+                if not self.is_given(name) and name not in self._literal
+            }
+            self.settings = dataclasses.replace(self.settings, **ours)  # type: ignore[type-var]
+
     def inputs(self, *given: tuple[str, str | None]) -> tuple[InputImage, ...]:
         """The input images: those given as (role, path), else those of `--from`.
 

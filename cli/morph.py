@@ -38,7 +38,12 @@ from rwgen.images import (
 from rwgen.network.architecture import DENSE_INPUT_SIZE
 from rwgen.network.lookup import load_recipe
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.synthesis.config import MORPH_ITERATIONS, MORPH_STEPS, InversionConfig
+from rwgen.synthesis.config import (
+    MORPH_ITERATIONS,
+    MORPH_PARAMETERIZATION,
+    MORPH_STEPS,
+    InversionConfig,
+)
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution, Step
@@ -95,7 +100,7 @@ def morph(
     ] = MORPH_ITERATIONS,
     seed: options.Seed = _DEFAULTS.seed,
     network: options.Network = _DEFAULTS.network,
-    parameterization: options.ParameterizationByLayer = _DEFAULTS.parameterization,
+    parameterization: options.Parameterization = MORPH_PARAMETERIZATION,
     memory_limit: Annotated[
         str,
         typer.Option(

@@ -16,7 +16,11 @@ from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
 from rwgen.network.architecture import check_tile_size
 from rwgen.network.recipe import Recipe
-from rwgen.synthesis.config import TextureConfig
+from rwgen.synthesis.config import (
+    INPAINT_ITERATIONS,
+    INPAINT_PARAMETERIZATION,
+    TextureConfig,
+)
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -68,7 +72,8 @@ class TextureSettings:
         typer.Option(
             metavar="FILE",
             help="Fill the white part of this image, of SOURCE's size, with the texture around it; "
-            "the rest of SOURCE, which is not resized, stays as it is.",
+            "the rest of SOURCE, which is not resized, stays as it is. "
+            f"{INPAINT_ITERATIONS} iterations, of frequencies, by default.",
             show_default=False,
         ),
     ] = None
@@ -97,6 +102,8 @@ def texture(
     ] = None,
 ) -> int:
     """Synthesize a texture like that of an image, of any size."""
+    if call.settings.inpaint is not None:
+        call.set_defaults(iterations=INPAINT_ITERATIONS, parameterization=INPAINT_PARAMETERIZATION)
     settings = call.settings
     images = call.inputs(*(("source", path or None) for path in sources or ()))
     if not images:

@@ -33,12 +33,22 @@ STYLE_ITERATIONS = 60
 """Default number of iterations of a style transfer, over all sizes: fewer than other searches need,
 as it starts from the content."""
 
+INPAINT_ITERATIONS = 20
+"""Default number of iterations that fill a hole: they close the seams of a piece that fits; more of
+them add noise."""
+
+INPAINT_PARAMETERIZATION: ParameterizationName = "fourier"
+"""What they move by default: with pixels, seams stay sharper and colors noisier."""
+
 MORPH_STEPS = 12
 """Default number of frames of a morph, both ends included."""
 
 MORPH_ITERATIONS = 40
 """Default number of iterations of each of its frames: fewer than an inversion needs, as they start
 near."""
+
+MORPH_PARAMETERIZATION: ParameterizationName = "fourier-box"
+"""What a morph moves by default, at every layer: with pixels, frames are full of dots."""
 
 TV_UNIT = 1 / 20_000
 """Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""

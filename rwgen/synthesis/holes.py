@@ -25,10 +25,9 @@ HOLE_SHARE = 0.05
 """Share from which on a position belongs to the hole. A straight edge has it at 1.6 standard
 deviations of what a feature sees: 16 pixels at conv4_1."""
 
-PIECE_DISTANCES = (4, 8, 16, 32)
-"""Distances of a piece that fills a hole from the hole and the image's borders, in pixels, so that
-its features are those of whole surroundings; the largest possible is used. Within the smallest, its
-surroundings are compared with the hole's."""
+PIECE_MARGIN = 8
+"""Rows and columns around a hole that are compared with the surroundings of the pieces that may
+fill it; a piece has as many around it in the image."""
 
 
 def hole_shares(
@@ -128,8 +127,7 @@ def fitting_piece(
 ) -> NDArray[np.floating] | None:
     """The image, shifted so that at the hole it shows the piece that fits there best.
 
-    That is the piece whose surroundings are most like the hole's. It is taken as far from the hole
-    and, unless `tileable`, from the borders as there is one, up to the last of `PIECE_DISTANCES`.
+    That is the piece whose surroundings are most like the hole's.
 
     Args:
         image: [height, width, 3].
@@ -137,10 +135,11 @@ def fitting_piece(
         tileable: whether the piece may lie across the image's borders.
 
     Returns:
-        The same shape, shifted as on a torus; None if every piece of the hole's shape and its next
-        surroundings overlaps the hole.
+        The same shape, shifted as on a torus; None if no piece of the hole's shape with its
+        surroundings is whole.
     """
-    ring = _dilated(hole, PIECE_DISTANCES[0]) & ~hole
+    around: NDArray[np.bool_] = scipy.ndimage.maximum_filter(hole, 2 * PIECE_MARGIN + 1)
+    ring = around & ~hole
 
     def correlation(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
         """Sums of first(p) second(p + shift) for every shift, on a torus."""
@@ -152,23 +151,15 @@ def fitting_piece(
     distance = correlation(ring[..., np.newaxis], pixels**2)
     distance -= 2 * correlation(pixels * ring[..., np.newaxis], pixels)
     distance = distance.sum(axis=2)
-    for margin in reversed(PIECE_DISTANCES):
-        around = _dilated(hole, margin)
-        allowed = correlation(around, hole) < 0.5
-        if not tileable:
-            for axis in (0, 1):
-                places = np.flatnonzero(around.any(axis=1 - axis))
-                shifts = np.arange(hole.shape[axis])
-                inside = shifts + places[-1] < hole.shape[axis]
-                inside |= places[0] + shifts >= hole.shape[axis]  # a shift back
-                allowed &= np.expand_dims(inside, 1 - axis)
-        if allowed.any():
-            shift = np.unravel_index(np.where(allowed, distance, np.inf).argmin(), hole.shape)
-            return np.roll(image, (-int(shift[0]), -int(shift[1])), axis=(0, 1))
-    return None
-
-
-def _dilated(hole: NDArray[np.bool_], margin: int) -> NDArray[np.bool_]:
-    """A hole and all pixels up to `margin` rows and columns away."""
-    dilated: NDArray[np.bool_] = scipy.ndimage.maximum_filter(hole, 2 * margin + 1)
-    return dilated
+    allowed = correlation(around, hole) < 0.5
+    if not tileable:
+        for axis in (0, 1):
+            places = np.flatnonzero(around.any(axis=1 - axis))
+            shifts = np.arange(hole.shape[axis])
+            inside = shifts + places[-1] < hole.shape[axis]
+            inside |= places[0] + shifts >= hole.shape[axis]  # a shift back
+            allowed &= np.expand_dims(inside, 1 - axis)
+    if not allowed.any():
+        return None
+    shift = np.unravel_index(np.where(allowed, distance, np.inf).argmin(), hole.shape)
+    return np.roll(image, (-int(shift[0]), -int(shift[1])), axis=(0, 1))

@@ -18,7 +18,12 @@ from rwgen.images import ImageLike, as_pixels
 from rwgen.network.preprocess import check_image
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution
-from rwgen.synthesis.config import MORPH_ITERATIONS, MORPH_STEPS, InversionConfig
+from rwgen.synthesis.config import (
+    MORPH_ITERATIONS,
+    MORPH_PARAMETERIZATION,
+    MORPH_STEPS,
+    InversionConfig,
+)
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import Objective, morphing_objective
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
@@ -49,8 +54,8 @@ def morph(
         steps: number of frames, both ends included, at least 2.
         network: see `rwgen.invert`.
         config: settings, with the iterations of each frame; None means those of an inversion with
-            `MORPH_ITERATIONS`. Differences are not propagated, and one size is used unless
-            `octaves` is given.
+            `MORPH_ITERATIONS`. Differences are not propagated, one size is used unless `octaves`
+            is given, and `MORPH_PARAMETERIZATION` unless `parameterization` is.
         callback: see `rwgen.invert`; it is called for every frame, and ends one frame.
         memory_limit: see `rwgen.invert`.
 
@@ -83,6 +88,8 @@ def _frames(
     callback: Callback | None,
     memory_limit: int | None,
 ) -> Iterator[Solution]:
+    chosen = config.parameterization or MORPH_PARAMETERIZATION
+    config = dataclasses.replace(config, parameterization=chosen)
     parameterization, whiten = layer_defaults(network, layers, config)
 
     def objective(

@@ -25,10 +25,13 @@ from rwgen.network.preprocess import PIXEL_RANGE, check_image
 from rwgen.network.tiling import tiling_network
 from rwgen.noise import white_noise
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
+from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution, Step
 from rwgen.phases import phase
 from rwgen.synthesis.colors import match_colors
 from rwgen.synthesis.config import (
+    INPAINT_ITERATIONS,
+    INPAINT_PARAMETERIZATION,
     InversionConfig,
     ParameterizationName,
     StyleConfig,
@@ -234,8 +237,10 @@ def inpaint(
         hole: what to fill: [height, width] of bool, or an image of the same size that is white
             there (brighter than mid gray).
         network: see `invert`; one of convolutions of stride 1 and 2x2 pools.
-        config: settings; None means the defaults. With `tileable`, the whole image is seen as a
-            tile, so a hole along its borders makes it one.
+        config: settings; None means the defaults with `INPAINT_ITERATIONS` and
+            `INPAINT_PARAMETERIZATION`, which suit a piece; a hole without one takes as many
+            iterations as a texture. With `tileable`, the whole image is seen as a tile, so a hole
+            along its borders makes it one.
         init: start of the search, of the image's shape; None means the piece or, without one, noise
             around the mean color.
         callback: see `invert`.
@@ -249,7 +254,10 @@ def inpaint(
         RwgenError: see `invert`; or the hole has another size than the image, is empty, or leaves
             too little of it.
     """
-    config = config or TextureConfig()
+    config = config or TextureConfig(
+        parameterization=INPAINT_PARAMETERIZATION,
+        optimizer=OptimizerConfig(max_iterations=INPAINT_ITERATIONS),
+    )
     pixels = _pixels(image)
     inside = _hole(hole, _size(pixels))
     # What is in the hole must not count, and smaller sizes are made from it too.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -122,11 +123,17 @@ def test_a_hole_is_filled_at_the_size_of_the_source(
     assert run.code == 0
     np.testing.assert_array_equal(fake_tasks.last["image"], read_pixels(pictures.style))
     np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
-    assert fake_tasks.last["config"] == TextureConfig(seed=3)
+    fill = OptimizerConfig(max_iterations=20)
+    config = TextureConfig(seed=3, parameterization="fourier", optimizer=fill)
+    assert fake_tasks.last["config"] == config
     # The mask is among the inputs of the image, and found again.
     again = call("texture", "--from", "a.png", "-o", "b.png", "--iterations", 9)
     assert again.code == 0
     np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
+    fill = OptimizerConfig(max_iterations=9)
+    assert fake_tasks.last["config"] == dataclasses.replace(config, optimizer=fill)
+    call("texture", "--from", "b.png", "-o", "b2.png")
+    assert fake_tasks.last["config"] == dataclasses.replace(config, optimizer=fill)
     Image.fromarray(255 - mask).save("mask.png")
     assert "other pixels" in call("texture", "--from", "a.png", "-o", "c.png").err
 

@@ -10,7 +10,9 @@ from rwgen import InvalidInputError, InversionConfig, OptimizerConfig, feature_e
 from rwgen.network.preprocess import network_input
 from rwgen.synthesis.objectives import inversion_objective, morphing_objective
 
-CONFIG = InversionConfig(optimizer=OptimizerConfig(max_iterations=15, jit_compile=False))
+CONFIG = InversionConfig(
+    parameterization="pixel", optimizer=OptimizerConfig(max_iterations=15, jit_compile=False)
+)
 
 
 def picture(seed, height=16, width=20):
@@ -94,6 +96,18 @@ def test_frames_approach_the_features_in_between_and_the_ends_are_the_images(sma
     assert errors[0] < errors[1] / 3
     again = list(rwgen.morph(first, second, "conv2_2", 3, network=network, config=CONFIG))
     np.testing.assert_array_equal(again[1].image, frames[1].image)
+
+
+def test_frequencies_in_the_valid_range_are_moved_at_every_layer(small_network, monkeypatch):
+    tasks = []
+    monkeypatch.setattr("rwgen.synthesis.morphing.run", lambda task, *rest: tasks.append(task))
+    for config in (None, CONFIG):
+        list(
+            rwgen.morph(
+                picture(1), picture(2), "conv1_1", 2, network=small_network(), config=config
+            )
+        )
+    assert [task.parameterization for task in tasks] == ["fourier-box"] * 2 + ["pixel"] * 2
 
 
 def test_frames_are_computed_when_they_are_asked_for(small_network, monkeypatch):
