@@ -119,6 +119,11 @@ def morph(
     """Turn one image into another through the features of a layer, as an animation."""
     output = output or f"{Path(first).stem}-to-{Path(second).stem}.webp"
     check_animation(output)
+    for path in (first, second):
+        if Path(path).exists() and Path(output).exists() and Path(path).samefile(output):
+            raise InvalidInputError(
+                f"expected output files that are not inputs. Received: {path} as both"
+            )
     check_new("--output", output, force)
     recipe = load_recipe(network)
     names = options.split_layers(layers) or (DEFAULT_LAYER,)

@@ -38,7 +38,10 @@ def test_frames_and_animation_go_from_one_image_to_the_other_and_back(
     apart = [np.abs(frame - frames[0]).mean() for frame in frames]
     assert apart == sorted(apart)
     with Image.open(tmp_path / "a.webp") as animation:
-        durations = [frame.info["duration"] for frame in ImageSequence.Iterator(animation)]
+        durations = []
+        for frame in ImageSequence.Iterator(animation):
+            frame.load()
+            durations.append(frame.info["duration"])
     assert durations == [50] * 6  # four, and two on the way back
 
 
@@ -75,3 +78,12 @@ def test_bad_input_is_refused_in_one_line(
     for name in ("exists.webp", "frame-002.png"):
         (tmp_path / name).touch()
     assert expected in refused("morph", pictures.content, pictures.style, *arguments)
+
+
+def test_an_input_is_never_replaced(refused: Call, pictures: Any, tmp_path: Path) -> None:
+    animation = tmp_path / "a.webp"
+    Image.new("RGB", (32, 32)).save(animation)
+    before = animation.read_bytes()
+    line = refused("morph", animation, pictures.style, "-o", animation, "--force")
+    assert "a.webp as both" in line
+    assert animation.read_bytes() == before
