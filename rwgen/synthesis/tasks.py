@@ -154,8 +154,8 @@ def synthesize_texture(
     """Synthesize a texture with the Gram matrices of a source (paper, eq. 5).
 
     Args:
-        sources: [height, width, 3], RGB in 0..255, of any size, or see `invert`; or several, whose
-            mixture is the target (`TextureConfig.source_blend`).
+        sources: [height, width, 3], RGB in 0..255, of any size, or see `invert`; or a list of
+            several, whose mixture is the target (`TextureConfig.source_blend`).
         size: (height, width) of the result, or the side of a square; None means the first
             source's.
         network: see `invert`.
@@ -172,7 +172,8 @@ def synthesize_texture(
         RwgenError: see `invert`.
     """
     config = config or TextureConfig()
-    pixels = [_pixels(source) for source in _as_list(sources, "source")]
+    given = [sources] if isinstance(sources, np.ndarray) else _as_list(sources, "source")
+    pixels = [_pixels(source) for source in given]
     config.blend(len(pixels))
     targets = [
         TargetImage("a source image" if len(pixels) == 1 else f"source image {number}", source)
@@ -467,8 +468,6 @@ def _as_list(images: ImageLike | Sequence[ImageLike], what: str) -> list[ImageLi
     Raises:
         InvalidInputError: there is none.
     """
-    if isinstance(images, np.ndarray) and images.ndim < 4:
-        return [images]
     if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str):
         return [images]  # a file name, or an image of Pillow
     if len(images) == 0:
