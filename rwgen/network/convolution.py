@@ -55,12 +55,19 @@ class CircularConv2D(PaddedConv2D):
 
     def padded(self, inputs: Any, margins: tuple[int, int]) -> Any:
         """Repeat images beyond their borders."""
-        for axis, margin in enumerate(margins, start=1):
-            if margin:
-                along = (slice(None),) * axis
-                before, after = (
-                    inputs[(*along, slice(-margin, None))],
-                    inputs[(*along, slice(margin))],
-                )
-                inputs = keras.ops.concatenate([before, inputs, after], axis=axis)
-        return inputs
+        return wrapped_around(inputs, margins)
+
+
+def wrapped_around(images: Any, margins: tuple[int, int]) -> Any:
+    """Continue images [batch, height, width, channels] by pixels from the opposite borders.
+
+    Args:
+        images: The images.
+        margins: Number of pixels above and below, and left and right.
+    """
+    for axis, margin in enumerate(margins, start=1):
+        if margin:
+            along = (slice(None),) * axis
+            before, after = images[(*along, slice(-margin, None))], images[(*along, slice(margin))]
+            images = keras.ops.concatenate([before, images, after], axis=axis)
+    return images

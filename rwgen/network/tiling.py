@@ -7,6 +7,7 @@ import keras
 from rwgen.errors import InvalidInputError
 from rwgen.network.convolution import CircularConv2D, PaddedConv2D
 from rwgen.network.features import POOLS
+from rwgen.network.pooling import BinomialPooling2D, CircularBinomialPooling2D
 
 _POINTWISE = (
     keras.layers.InputLayer,
@@ -62,6 +63,8 @@ def check_keeps_positions(model: keras.Model, purpose: str) -> None:
 
 
 def _keeps_positions(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, BinomialPooling2D):
+        return True
     if isinstance(layer, POOLS):
         return (layer.pool_size, layer.strides, layer.padding) == ((2, 2), (2, 2), "valid")
     if isinstance(layer, keras.layers.Conv2D):
@@ -73,6 +76,8 @@ def _keeps_positions(layer: keras.layers.Layer) -> bool:
 
 def _wrapped(layer: keras.layers.Layer) -> keras.layers.Layer:
     config = layer.get_config()
+    if isinstance(layer, BinomialPooling2D):
+        return CircularBinomialPooling2D.from_config(config)
     if not isinstance(layer, keras.layers.Conv2D):
         return type(layer).from_config(config)
     # Weights are set afterwards; drawing them would take longer.

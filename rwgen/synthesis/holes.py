@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from rwgen.compute.readers import Reader, Reading
 from rwgen.network.features import POOLS, feature_extractor
+from rwgen.network.pooling import BINOMIAL_WEIGHTS, BinomialPooling2D
 from rwgen.network.tiling import check_keeps_positions
 
 HOLE_SHARE = 0.05
@@ -54,11 +55,18 @@ def hole_shares(
     for layer in extractor.layers[1:]:
         inputs = layer.input if isinstance(layer.input, list) else [layer.input]
         share = np.max([shares[id(tensor)] for tensor in inputs], axis=0)
-        if isinstance(layer, POOLS):
+        mode = "wrap" if tileable else "nearest"
+        if isinstance(layer, BinomialPooling2D):
+            rows, columns = (side // 2 for side in share.shape)
+            energy = BINOMIAL_WEIGHTS**2 / np.sum(BINOMIAL_WEIGHTS**2)
+            for axis in (0, 1):
+                share = scipy.ndimage.correlate1d(share, energy, axis, mode=mode)
+            # Of four taps, SciPy places the third on a pixel: outputs lie on the second of two.
+            share = share[1::2, 1::2][:rows, :columns]
+        elif isinstance(layer, POOLS):
             rows, columns = (side // 2 for side in share.shape)
             share = share[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2).mean(axis=(1, 3))
         elif isinstance(layer, keras.layers.Conv2D):
-            mode = "wrap" if tileable else "nearest"
             share = scipy.ndimage.uniform_filter(share, layer.kernel_size, mode=mode)
         shares[id(layer.output)] = share
         if layer.name in extractor.output_names:

@@ -180,9 +180,7 @@ def run(
     takes_any_size = None in network.inputs[0].shape[1:3]
     octaves = config.octaves if takes_any_size else 0
     automatic_side = task.automatic_side if first is None else AUTOMATIC_SIDE_OF_IMAGE
-    sizes = image_sizes(
-        task.size, octaves, min(sides), automatic_side, multiple=task.multiple
-    )
+    sizes = image_sizes(task.size, octaves, min(sides), automatic_side, multiple=task.multiple)
     with tensor_float_32(task.precision == "tf32"):
         return solve_coarse_to_fine(
             solve, sizes, first, config.optimizer, callback, checkpoint, tileable=task.tileable

@@ -33,9 +33,13 @@ def test_circular_padding_is_that_of_scipy(kernel, size):
             np.testing.assert_allclose(output[..., channel], expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("padding", ["zeros", "symmetric"])
-def test_it_commutes_with_rolls_by_multiples_of_its_stride(small_network, smooth_image, padding):
-    plain = small_network(padding=padding)
+@pytest.mark.parametrize(
+    "recipe",
+    [{"padding": "zeros"}, {"padding": "symmetric"}, {"pooling": "binomial"}],
+    ids=lambda recipe: next(iter(recipe.values())),
+)
+def test_it_commutes_with_rolls_by_multiples_of_its_stride(small_network, smooth_image, recipe):
+    plain = small_network(**recipe)
     network = tiling_network(plain)
     image = smooth_image(16, 24)
     for by in ((4, 8), (-8, 12), (0, 4)):

@@ -13,6 +13,7 @@ import rwgen
 from rwgen import InvalidInputError, OptimizerConfig, TextureConfig
 from rwgen.compute.readers import plain_reader
 from rwgen.network.features import feature_extractor, gram_matrix
+from rwgen.network.pooling import BinomialPooling2D
 from rwgen.network.tiling import tiling_network
 from rwgen.synthesis.holes import (
     HOLE_SHARE,
@@ -52,6 +53,19 @@ def test_shares_are_those_of_kernels_of_equal_weights(small_network, tileable):
     found = hole_shares(network, LAYERS, hole, tileable=tileable)
     for name in LAYERS:
         np.testing.assert_allclose(found[name], expected[name].numpy()[0, ..., 0], atol=1e-12)
+
+
+@pytest.mark.parametrize(("tileable", "mode"), [(False, "edge"), (True, "wrap")])
+def test_binomial_pools_see_by_the_squares_of_their_weights(tileable, mode):
+    inputs = keras.Input((None, None, 3))
+    network = keras.Model(inputs, BinomialPooling2D(name="pool")(inputs))
+    hole = np.random.default_rng(0).uniform(size=(9, 12)) < 0.4
+    found = hole_shares(network, ["pool"], hole, tileable=tileable)["pool"]
+    padded = np.pad(hole.astype(float), 1, mode)
+    energy = np.multiply.outer([1, 9, 9, 1], [1, 9, 9, 1]) / 400
+    for row, column in np.ndindex(4, 6):
+        seen = padded[2 * row : 2 * row + 4, 2 * column : 2 * column + 4]
+        assert found[row, column] == pytest.approx(np.sum(seen * energy))
 
 
 def test_every_position_is_inside_or_outside(small_network):
