@@ -50,7 +50,7 @@ class CircularConv2D(PaddedConv2D):
 
     The pixels beyond a border are those of the opposite one (`np.pad(mode="wrap")`), as if the
     image were repeated. Weights and configuration are those of `Conv2D` with `padding="valid"`.
-    Images are [batch, height, width, channels], no side shorter than half a kernel.
+    Images are [batch, height, width, channels].
     """
 
     def padded(self, inputs: Any, margins: tuple[int, int]) -> Any:
@@ -66,7 +66,13 @@ def wrapped_around(images: Any, margins: tuple[int, int]) -> Any:
         margins: Number of pixels above and below, and left and right.
     """
     for axis, margin in enumerate(margins, start=1):
-        if margin:
+        side = images.shape[axis]
+        if margin and side is not None and margin > side:
+            times = -(-margin // side)
+            repeated = keras.ops.concatenate([images] * (2 * times + 1), axis=axis)
+            kept = slice(times * side - margin, (times + 1) * side + margin)
+            images = repeated[(*(slice(None),) * axis, kept)]
+        elif margin:
             along = (slice(None),) * axis
             before, after = images[(*along, slice(-margin, None))], images[(*along, slice(margin))]
             images = keras.ops.concatenate([before, images, after], axis=axis)

@@ -44,7 +44,7 @@ class BinomialPooling2D(keras.layers.Layer):  # type: ignore[misc] # untyped bas
 
 @keras.saving.register_keras_serializable(package="rwgen")
 class CircularBinomialPooling2D(BinomialPooling2D):
-    """A `BinomialPooling2D` on a torus: the pixels beyond a border are those of the opposite one."""
+    """A `BinomialPooling2D` on a torus: beyond a border are the pixels of the opposite one."""
 
     def padded(self, inputs: Any) -> Any:
         """Repeat images beyond their borders."""

@@ -23,8 +23,8 @@ from rwgen.network.pooling import BINOMIAL_WEIGHTS, BinomialPooling2D
 from rwgen.network.tiling import check_keeps_positions
 
 HOLE_SHARE = 0.05
-"""Share from which on a position belongs to the hole. A straight edge has it at 1.6 standard
-deviations of what a feature sees: 16 pixels at conv4_1."""
+"""Share from which on a position belongs to the hole: at a straight edge, up to 1.6 standard
+deviations of what a feature sees."""
 
 PIECE_MARGIN = 8
 """Rows and columns around a hole that are compared with the surroundings of the pieces that may

@@ -16,8 +16,8 @@ def rolled(array, by):
     return np.roll(array, by, axis=(1, 2))
 
 
-@pytest.mark.parametrize("kernel", [(3, 3), (5, 1)])
-@pytest.mark.parametrize("size", [(6, 7), (2, 2), (3, 9)])
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 1), (7, 7)])
+@pytest.mark.parametrize("size", [(6, 7), (2, 2), (3, 9), (1, 1)])
 def test_circular_padding_is_that_of_scipy(kernel, size):
     generator = np.random.default_rng(0)
     layer = CircularConv2D(2, kernel, dtype="float64")
