@@ -1,9 +1,10 @@
 """Measure peak memory by number of pixels: features kept or recomputed, compiled with XLA or not.
 
 Each size and mode runs in a separate process, whose peak resident size is taken from the system.
-The process does what `rwgen style --octaves 0` or `rwgen invert` does, with few iterations: the
-peak does not grow after the second. The record also has the estimate of `rwgen.compute.memory`, and
-the time of one evaluation in the same process. Compare these times as ratios only.
+The process does what `rwgen style --octaves 0`, with or without regions, or `rwgen invert` does,
+with few iterations: the peak does not grow after the second. The record also has the estimate of
+`rwgen.compute.memory`, and the time of one evaluation in the same process. Compare these times as
+ratios only.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from rwgen import OptimizerConfig, StyleConfig, load_recipe
 from rwgen.compute.memory import Workload, architecture_workload
 from rwgen.network.recipe import DEFAULT_NETWORK
 
-TASKS = ("style", "conv5_1")
+TASKS = ("style", "regions", "conv5_1")
+NUM_REGIONS = 3
 WAYS = ("kept", "again", "kept, compiled", "again, compiled")
 
 
@@ -63,7 +65,7 @@ def main() -> None:
 
 
 def _workload(task: str, size: int, way: str) -> Workload:
-    if task == "style":
+    if task != "conv5_1":
         config = StyleConfig()
         topology = load_recipe(config.network).topology
         layers = (*config.content_layers, *config.style_layers)
@@ -78,7 +80,9 @@ def _workload(task: str, size: int, way: str) -> Workload:
         targets=[(size, size)] * images,
         content_layers=content,
         optimizer=OptimizerConfig(jit_compile="compiled" in way),
-        propagate_differences=task != "style",
+        propagate_differences=task == "conv5_1",
+        style_layers=StyleConfig().style_layers if task == "regions" else (),
+        num_regions=NUM_REGIONS,
     )
 
 
@@ -106,10 +110,11 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     from rwgen.network.preprocess import network_input
     from rwgen.noise import white_noise
     from rwgen.synthesis.objectives import inversion_objective, style_objective
+    from rwgen.synthesis.regions import regions_of
 
     config = StyleConfig()
-    recipe = load_recipe(config.network if task == "style" else DEFAULT_NETWORK)
-    original = build_network(recipe, "conv4_1" if task == "style" else task)
+    recipe = load_recipe(DEFAULT_NETWORK if task == "conv5_1" else config.network)
+    original = build_network(recipe, task if task == "conv5_1" else "conv4_1")
     compiled = "compiled" in way
     plan = ComputePlan(
         recompute=way.startswith("again"), jit_compile=compiled, propagate_differences=True
@@ -117,8 +122,12 @@ def _measure(task: str, size: int, way: str, iterations: int) -> dict[str, Any]:
     network = plan.network(original)
     content, style, start = (network_input(white_noise(seed, (size, size, 3))) for seed in range(3))
     began = time.perf_counter()
-    if task == "style":
-        objective = style_objective(network, content, [style], config, plan)
+    if task != "conv5_1":
+        regions = None
+        if task == "regions":
+            mask = np.tile(np.arange(size) * NUM_REGIONS // size * 100, (size, 1))
+            regions = regions_of(mask, (), (size, size), [(size, size)], (1.0,))
+        objective = style_objective(network, content, [style], config, plan, regions)
     else:
         objective = inversion_objective(network, content, (task,), plan=plan)
     targets = time.perf_counter() - began

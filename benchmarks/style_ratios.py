@@ -62,7 +62,7 @@ def main() -> None:
                     weighting=options.weighting,
                     shift_features=not options.plain,
                     whiten_gram=not options.plain,
-                    match_colors=not options.plain,
+                    colors="mixed" if options.plain else "style",
                     octaves=0 if options.plain else None,
                     seed=options.seed,
                     optimizer=OptimizerConfig(max_iterations=options.iterations),

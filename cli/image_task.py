@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from rwgen.cli import resources
 from rwgen.cli.existing import check_new
-from rwgen.cli.inputs import load_input, print_notes, size_notes
+from rwgen.cli.inputs import load_input_and_alpha, print_notes, size_notes
 from rwgen.cli.options import RunOptions, split_layers
 from rwgen.cli.profile import profiling
 from rwgen.cli.provenance import InputImage, Provenance, read_provenance
@@ -32,6 +32,7 @@ from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
 from rwgen.errors import InvalidInputError
+from rwgen.images import stores_alpha
 from rwgen.network.architecture import Architecture
 from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
@@ -72,8 +73,11 @@ PANELS = {
         "source_blend",
         "inpaint",
         "style_blend",
+        "style_scale",
         "init",
-        "match_colors",
+        "colors",
+        "content_mask",
+        "style_mask",
         "octaves",
         "content_layer",
         "style_layer",
@@ -96,6 +100,10 @@ OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "
 """Options, which may be repeated, whose names differ from those of the fields that they set."""
 
 
+EXTRA_ROLES = ("init", "content_mask", "style_mask", "inpaint")
+"""Roles of input images that options name, not arguments."""
+
+
 @dataclass(frozen=True)
 class TaskInput:
     """An input image at the size that the task takes it.
@@ -104,11 +112,14 @@ class TaskInput:
         image: where it came from, with its fingerprint.
         pixels: [height, width, 3], RGB in 0..255, as read.
         size: (height, width) that the task takes it at.
+        alpha: [height, width] in 0..255, as read; None if it is opaque. Pixels are blended with
+            white.
     """
 
     image: InputImage
     pixels: NDArray[np.float32]
     size: tuple[int, int]
+    alpha: NDArray[np.float32] | None = None
 
 
 class ImageCall(Generic[Settings, Config]):
@@ -146,7 +157,7 @@ class ImageCall(Generic[Settings, Config]):
         self.notes: list[str] = []  # what a user may not expect, to print before the work begins
         self._run = run
         self._outputs = Outputs(
-            output, run.save_every, run.history, run.logdir, run.quiet, run.json
+            output, run.save_every, run.history, run.logdir, run.quiet, run.json, run.bits
         )
         self._is_named = self.is_given("output")
         self._limit = resources.memory_limit(run.memory_limit, run.device)
@@ -199,9 +210,7 @@ class ImageCall(Generic[Settings, Config]):
         """
         images = tuple(InputImage(role, path) for role, path in given if path is not None)
         if not images and self._source is not None:
-            images = tuple(
-                image for image in self._source.inputs if image.role not in ("init", "hole")
-            )
+            images = tuple(image for image in self._source.inputs if image.role not in EXTRA_ROLES)
         if sum(image.path == "-" for image in images) > 1:
             raise InvalidInputError("expected standard input (-) once. Received: - twice")
         return images
@@ -212,20 +221,22 @@ class ImageCall(Generic[Settings, Config]):
         Args:
             init: `noise`, `content` or a path.
         """
-        return None if init in ("noise", "content") else self.further_image("init", "init")
+        if init in ("noise", "content"):
+            return None
+        return self.extra_images(("init", [init]))[0]
 
-    def further_image(self, role: str, option: str) -> InputImage | None:
-        """The image that an option names, of the command line or `--from`; None if there is none.
+    def extra_images(self, *options: tuple[str, Sequence[str]]) -> list[InputImage]:
+        """Images of options: those given, else those of `--from`.
 
         Args:
-            role: role of the image.
-            option: name of the setting whose value is its path, or None.
+            *options: role of the images, which is the name of their option, and its paths.
         """
-        path = getattr(self.settings, option)
-        if path is None:
-            return None
-        stored = self._source.inputs if self._source and not self.is_given(option) else ()
-        return next((image for image in stored if image.role == role), InputImage(role, path))
+        images: list[InputImage] = []
+        for role, paths in options:
+            stored = self._source.inputs if self._source and not self.is_given(role) else ()
+            found = [image for image in stored if image.role == role]
+            images += found or [InputImage(role, path) for path in paths]
+        return images
 
     def check_outputs(self, images: Sequence[InputImage], name: str) -> None:
         """Find out before any work whether everything can be written.
@@ -240,6 +251,11 @@ class ImageCall(Generic[Settings, Config]):
         if not self._is_named:
             self._outputs = dataclasses.replace(self._outputs, image=name)
         self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
+
+    @property
+    def stores_alpha(self) -> bool:
+        """Whether the image file can be transparent."""
+        return stores_alpha(self._outputs.image)
 
     def recipe(self) -> Recipe:
         """The network's recipe: of the option `network`, of `--paper`, or else of `--from`.
@@ -285,6 +301,8 @@ class ImageCall(Generic[Settings, Config]):
         target_sizes: Sequence[tuple[int, int]],
         layers: Sequence[str],
         content_layers: Sequence[str] = (),
+        style_layers: Sequence[str] = (),
+        num_regions: int = 1,
     ) -> None:
         """Refuse a task that does not fit into memory, before TensorFlow is imported.
 
@@ -295,6 +313,8 @@ class ImageCall(Generic[Settings, Config]):
             target_sizes: (height, width) of each image that features are taken from.
             layers: every layer that the task reads.
             content_layers: layers whose target features are kept during the search.
+            style_layers: layers whose Gram matrices are compared in regions.
+            num_regions: number of regions.
 
         Raises:
             MemoryLimitError: the task does not fit.
@@ -307,6 +327,8 @@ class ImageCall(Generic[Settings, Config]):
             content_layers=content_layers,
             optimizer=config.optimizer,
             propagate_differences=getattr(config, "propagate_differences", False),
+            style_layers=style_layers,
+            num_regions=num_regions,
         )
         resources.plan_resources(work, self._limit, self._run.quiet)
 
@@ -320,6 +342,7 @@ class ImageCall(Generic[Settings, Config]):
         max_iterations: int,
         rescale_to: Sequence[NDArray[Any]],
         summary: Callable[[Solution, NDArray[np.uint8]], dict[str, Any]] | None = None,
+        alpha: NDArray[np.float32] | None = None,
     ) -> int:
         """Run a task of the library and write its image.
 
@@ -331,6 +354,7 @@ class ImageCall(Generic[Settings, Config]):
             max_iterations: of the task, for progress.
             rescale_to: images whose mean activations `--unit-activations` makes one.
             summary: further values for the JSON object, from the solution and the written pixels.
+            alpha: alpha channel of the image, of its size, or None if it is opaque.
 
         Returns:
             The exit code.
@@ -369,13 +393,17 @@ class ImageCall(Generic[Settings, Config]):
                     memory_limit=self._limit,
                 )
 
-        return run_task(on_device, self._outputs, provenance, max_iterations, summary, checkpoint)
+        return run_task(
+            on_device, self._outputs, provenance, max_iterations, summary, checkpoint, alpha
+        )
 
 
 def load_inputs(
     images: Sequence[InputImage],
     size_of: Callable[[tuple[int, int]], tuple[int, int]],
     notes: list[str],
+    *,
+    keeps_alpha: bool = False,
 ) -> list[TaskInput]:
     """Read input images.
 
@@ -383,6 +411,7 @@ def load_inputs(
         images: which ones.
         size_of: maps (height, width) of an image to the size that the task takes it at.
         notes: receives a line for each change of an image that a user may not expect.
+        keeps_alpha: whether the result is as transparent as the images.
 
     Raises:
         ImageError: an image cannot be read.
@@ -391,10 +420,10 @@ def load_inputs(
     loaded = []
     for image in images:
         with phase("read images"):
-            image, pixels = load_input(image, notes)
+            image, pixels, alpha = load_input_and_alpha(image, notes, keeps_alpha=keeps_alpha)
         size = size_of((pixels.shape[0], pixels.shape[1]))
         notes += size_notes(image.path, pixels.shape, size)
-        loaded.append(TaskInput(image, pixels, size))
+        loaded.append(TaskInput(image, pixels, size, alpha))
     return loaded
 
 

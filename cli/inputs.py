@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
-from rwgen.images import read_image
+from rwgen.images import BLENDED, read_image_and_alpha
 
 
 def load_input(
@@ -31,6 +31,26 @@ def load_input(
     Raises:
         InvalidInputError: The image cannot be read or does not match the fingerprint.
     """
+    return load_input_and_alpha(image, notes)[:2]
+
+
+def load_input_and_alpha(
+    image: InputImage, notes: list[str] | None = None, *, keeps_alpha: bool = False
+) -> tuple[InputImage, NDArray[np.float32], NDArray[np.float32] | None]:
+    """Read an input image and how opaque it is.
+
+    Args:
+        image: See `load_input`.
+        notes: See `load_input`.
+        keeps_alpha: Whether the alpha channel is used, so that no note is needed.
+
+    Returns:
+        What `load_input` returns, and the alpha channel [height, width] in 0..255, or None if the
+        image is opaque.
+
+    Raises:
+        InvalidInputError: See `load_input`.
+    """
     if image.origin and image.path != "-" and not Path(image.path).exists():
         raise InvalidInputError(
             f"expected the {image.role} image that {image.origin} names. Received: no file "
@@ -38,7 +58,9 @@ def load_input(
         )
     left_out: list[str] = []
     with native_stderr_hidden():  # libtiff
-        pixels = read_image(image.path, report=left_out.append)
+        pixels, alpha = read_image_and_alpha(image.path, report=left_out.append)
+    if alpha is not None and not keeps_alpha:
+        left_out.append(BLENDED)
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes())
     received = digest.hexdigest()
     if image.sha256 not in (None, received):
@@ -51,7 +73,7 @@ def load_input(
         if image.origin:
             notes.append(f"{image.role} image: {image.path}, named by {image.origin}")
         notes += [f"{image.path}: {phrase}" for phrase in left_out]
-    return InputImage(image.role, image.path, received), pixels
+    return InputImage(image.role, image.path, received), pixels, alpha
 
 
 def size_notes(path: str, before: Sequence[int], after: Sequence[int]) -> list[str]:

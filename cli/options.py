@@ -165,6 +165,13 @@ class RunOptions:
             "options given as well take precedence.",
         ),
     ] = None
+    bits: Annotated[
+        int,
+        typer.Option(
+            metavar="8|16",
+            help="Bits of each sample of the written image; 16 only in .png and .tif.",
+        ),
+    ] = 8
     memory_limit: Annotated[
         str,
         typer.Option(

@@ -11,6 +11,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ class Outputs:
         logdir: folder for TensorBoard, or None.
         quiet: whether to hide progress.
         json: whether to print one JSON object on standard output.
+        bits: bits of each sample of the image.
     """
 
     image: str
@@ -53,6 +55,7 @@ class Outputs:
     logdir: str | None = None
     quiet: bool = False
     json: bool = False
+    bits: int = 8
 
     def check(self, inputs: tuple[str, ...], checkpoint: str | None) -> None:
         """Check before any work that everything can be written.
@@ -67,6 +70,10 @@ class Outputs:
         if not self.image:
             raise InvalidInputError("--output: expected an image file to write. Received: none")
         check_destination(self.image)
+        try:
+            check_destination(self.image, self.bits)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"--{error}") from None
         to_stdout = {
             "--output -": self.image == "-",
             "--history -": self.history == "-",
@@ -213,6 +220,7 @@ def run_task(
     max_iterations: int,
     summary: Callable[[Solution, NDArray[np.uint8]], dict[str, Any]] | None = None,
     checkpoint: Checkpoint | None = None,
+    alpha: NDArray[Any] | None = None,
 ) -> int:
     """Run a task and write its results.
 
@@ -224,6 +232,7 @@ def run_task(
         summary: further values for the JSON object, from the solution and the written pixels.
         checkpoint: what the task resumes from; removed once a run that was not interrupted has
             written its image.
+        alpha: alpha channel of the image, [height, width] in 0..255, or None if it is opaque.
 
     Returns:
         The exit code: 0; 1 if a file other than the image could not be written; after Ctrl-C or
@@ -233,6 +242,7 @@ def run_task(
         OutputError: the image could not be written.
     """
     metadata = {METADATA_KEY: provenance.to_json(outputs.image)}
+    write = partial(write_image, metadata=metadata, alpha=alpha, bits=outputs.bits)
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
     previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
@@ -249,12 +259,12 @@ def run_task(
                 log(step, best)
                 if outputs.save_every and number and number % outputs.save_every == 0:
                     with previews.applied():
-                        write_image(outputs.intermediate(number), best(), metadata=metadata)
+                        write(outputs.intermediate(number), best())
                 return bool(signals)
 
             solution = task(callback)
         with phase("write image"):
-            write_image(outputs.image, solution.image, metadata=metadata)
+            write(outputs.image, solution.image)
         if outputs.history is not None:
             with history.applied():
                 atomic_write(outputs.history, _history_csv(solution).encode())

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
+import numpy as np
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
+from rwgen.cli.image_task import (
+    ImageCall,
+    TaskInput,
+    check_spatial,
+    image_command,
+    load_inputs,
+)
 from rwgen.cli.inputs import load_input
 from rwgen.errors import InvalidInputError
-from rwgen.images import fit_longest_side, resize_image
+from rwgen.images import fit_longest_side, resize_image, resize_plane, unblended
 from rwgen.synthesis.config import StyleConfig
+from rwgen.synthesis.regions import regions_of
+from rwgen.synthesis.scale import style_size
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -57,16 +68,46 @@ class StyleSettings:
         str,
         typer.Option(metavar="A,B,...", help="Weight of each style image; equal by default."),
     ] = ""
+    style_scale: Annotated[
+        str,
+        typer.Option(
+            metavar="A,B,...",
+            help="Longest side of the style images in units of the result's, one number for all "
+            "or one for each: more magnifies their strokes. They are never enlarged.",
+            show_default="1, and small ones are enlarged",
+        ),
+    ] = ""
     init: Annotated[
         str, typer.Option(metavar="noise|content|FILE", help="Image that the search starts from.")
     ] = _DEFAULTS.init
-    match_colors: Annotated[
-        bool,
+    colors: Annotated[
+        str,
         typer.Option(
-            help="Map the scene to the colors of the styles first, so that only its shapes are "
-            "kept; the paper does not.",
+            metavar="style|content|content-after|palette|mixed",
+            help="Whose colors the image has. style: those of STYLE. content: those of CONTENT, "
+            "whose brightness alone is painted; content-after: the same, exchanged at the end, "
+            "with the contrasts of STYLE. palette: those of CONTENT, in strokes anywhere. mixed: "
+            "some of both, as in the paper.",
         ),
-    ] = _DEFAULTS.match_colors
+    ] = _DEFAULTS.colors
+    content_mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Regions of CONTENT: an image with one gray level or color for each. Of as many "
+            "STYLEs, the first is used in the darkest region, and so on; a single one in each.",
+            show_default=False,
+        ),
+    ] = None
+    style_mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Regions of STYLE, in the colors of --content-mask: each region is painted in the "
+            "style of the regions of its color. Repeat it for several STYLEs, in their order.",
+            show_default=False,
+        ),
+    ] = None
     octaves: options.Octaves = _DEFAULTS.octaves
     content_layer: _CONTENT_LAYER = None
     style_layer: _STYLE_LAYER = None
@@ -84,7 +125,8 @@ class StyleSettings:
 def style(
     call: ImageCall[StyleSettings, StyleConfig],
     content: Annotated[
-        str | None, typer.Argument(metavar="CONTENT", help="Image whose scene is kept.")
+        str | None,
+        typer.Argument(metavar="CONTENT", help="Image whose scene and transparency are kept."),
     ] = None,
     styles: Annotated[
         list[str] | None,
@@ -101,27 +143,51 @@ def style(
             f"Received: {len([path for _, path in named if path is not None])} image(s)"
         )
     start = call.init_image(settings.init)
+    masks = call.extra_images(
+        ("content_mask", [settings.content_mask] if settings.content_mask else []),
+        ("style_mask", settings.style_mask or []),
+    )
     content_name, *style_names = (image.stem for image in images)
     call.check_outputs(
-        (*images, *((start,) if start else ())),
+        (*images, *masks, *((start,) if start else ())),
         f"{content_name}-in-{'-and-'.join(style_names)}.png",
     )
 
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)
     kind = _DEFAULTS.init if start else settings.init  # a file replaces either kind of start
-    config = call.config(recipe, style_blend=blend, init=kind)
+    scale = options.parse_numbers("--style-scale", settings.style_scale)
+    config = call.config(recipe, style_blend=blend, style_scale=scale, init=kind)
     layers = (*config.content_layers, *config.style_layers)
     check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
     config.blend(len(images) - 1)
+    scales = config.scales(len(images) - 1)
 
-    inputs = load_inputs(images, lambda size: fit_longest_side(*size, settings.size), call.notes)
+    def size_of(size: tuple[int, int]) -> tuple[int, int]:
+        return fit_longest_side(*size, settings.size)
+
+    inputs = load_inputs(images[:1], size_of, call.notes, keeps_alpha=call.stores_alpha)
+    for image, factor in zip(images[1:], scales, strict=True):
+        scaled = size_of if factor is None else partial(style_size, inputs[0].size, factor)
+        inputs += load_inputs([image], scaled, call.notes)
+        call.notes += _scale_notes(inputs[-1], factor, settings.size)
     for item in inputs:
         what = f"a {item.image.role} image ({item.image.path} at --size {settings.size})"
         recipe.topology.check_image_size(layers, item.size, what)
         if item.image.role == "style" and config.style_weight and config.shift_features:
             recipe.topology.check_gram_size(config.style_layers, item.size, what)
     sizes = [item.size for item in inputs]
+    loaded = [load_input(image, call.notes) for image in masks]
+    content_mask = next((m for image, m in loaded if image.role == "content_mask"), None)
+    style_masks = [pixels for image, pixels in loaded if image.role == "style_mask"]
+    regions = regions_of(
+        content_mask,
+        style_masks,
+        sizes[0],
+        sizes[1:],
+        config.blend(len(images) - 1),
+        are_blended=bool(blend),
+    )
     call.plan_resources(
         recipe,
         config,
@@ -129,8 +195,14 @@ def style(
         target_sizes=sizes,
         layers=layers,
         content_layers=config.content_layers if config.content_weight else (),
+        style_layers=config.style_layers if config.style_weight else (),
+        num_regions=len(regions),
     )
     pixels = [resize_image(item.pixels, *item.size) for item in inputs]
+    alpha = inputs[0].alpha
+    if alpha is not None:
+        pixels[0] = unblended(pixels[0], resize_image(np.dstack([alpha] * 3), *sizes[0])[..., 0])
+        alpha = resize_plane(alpha, *sizes[0])
     init = None
     if start is not None:
         start, init = load_input(start, call.notes)
@@ -139,13 +211,36 @@ def style(
     def task(**rest: Any) -> Solution:
         from rwgen.synthesis.tasks import transfer_style
 
-        return transfer_style(pixels[0], pixels[1:], config=config, init=init, **rest)
+        return transfer_style(
+            pixels[0],
+            pixels[1:],
+            config=config,
+            init=init,
+            content_mask=content_mask,
+            style_masks=style_masks,
+            **rest,
+        )
 
     return call.run(
-        [*(item.image for item in inputs), *((start,) if start else ())],
+        [
+            *(item.image for item in inputs),
+            *(image for image, _ in loaded),
+            *((start,) if start else ()),
+        ],
         recipe,
         layers,
         task,
         max_iterations=config.optimizer.max_iterations,
         rescale_to=pixels,
+        alpha=alpha,
     )
+
+
+def _scale_notes(style: TaskInput, scale: float | None, size: int) -> Iterator[str]:
+    """A line that says that a style image is smaller than `--style-scale` asks for."""
+    longest = max(style.size)
+    if scale is not None and longest < round(scale * size):
+        yield (
+            f"{style.image.path}: --style-scale {scale:g} asks for {scale * size:.0f} pixels; it "
+            f"is taken at its own {longest}, as enlarging adds no strokes"
+        )

@@ -108,7 +108,8 @@ def texture(
     images = call.inputs(*(("source", path or None) for path in sources or ()))
     if not images:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
-    hole = call.further_image("hole", "inpaint")
+    named = [settings.inpaint] if settings.inpaint is not None else []
+    hole = next(iter(call.extra_images(("inpaint", named))), None)
     outputs = f"{'-and-'.join(image.stem for image in images)}-texture.png"
     call.check_outputs((*images, *((hole,) if hole else ())), outputs)
 

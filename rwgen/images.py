@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
-from PIL.PngImagePlugin import PngInfo
+from PIL.PngImagePlugin import PngInfo, putchunk
 
 from rwgen.checks import check_count
 from rwgen.errors import ImageError, InvalidInputError, OutputError
@@ -27,6 +27,9 @@ ImageLike: TypeAlias = "NDArray[Any] | Sequence[Any] | FileName | Image.Image"
 
 DEFAULT_MAX_PIXELS: int = 100_000_000
 """Largest number of pixels read by default, 1.2 GB as float32. A forged header may claim more."""
+
+BLENDED = "transparent pixels are blended with white"
+"""What `read_image` reports of a transparent image."""
 
 # Pillow's other decoders are never used, whatever a file claims to be. JPEG's reads MPO too.
 _READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
@@ -64,6 +67,33 @@ def read_image(
             signed, 32-bit or floating-point samples, which have no standard white level.
         InvalidInputError: `max_pixels` is not positive.
     """
+    pixels, alpha = read_image_and_alpha(source, max_pixels=max_pixels, report=report)
+    if alpha is not None and report is not None:
+        report(BLENDED)
+    return pixels
+
+
+def read_image_and_alpha(
+    source: FileName | BinaryIO,
+    *,
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    report: Callable[[str], None] | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+    """Read an image as `read_image` does, and how opaque its pixels are.
+
+    Args:
+        source: See `read_image`.
+        max_pixels: See `read_image`.
+        report: See `read_image`; not called for transparency.
+
+    Returns:
+        The array that `read_image` returns, blended with white, and its alpha channel
+        [height, width], float32 in 0..255, or None if all pixels are opaque.
+
+    Raises:
+        ImageError: See `read_image`.
+        InvalidInputError: See `read_image`.
+    """
     _check_positive(max_pixels=max_pixels)
     if isinstance(source, bytes | bytearray | memoryview):
         raise ImageError(
@@ -76,7 +106,8 @@ def read_image(
         if report is not None:
             for phrase in _left_out(image):
                 report(phrase)
-        return _pixels_of(image)
+        pixels = _pixels_of(image)  # turns the image upright
+        return pixels, _alpha_of(image)
 
 
 def as_pixels(image: ImageLike) -> NDArray[Any]:
@@ -124,7 +155,12 @@ def read_metadata(source: FileName) -> dict[str, str]:
 
 
 def write_image(
-    destination: FileName, image: NDArray[Any], *, metadata: Mapping[str, str] | None = None
+    destination: FileName,
+    image: NDArray[Any],
+    *,
+    metadata: Mapping[str, str] | None = None,
+    alpha: NDArray[Any] | None = None,
+    bits: int = 8,
 ) -> None:
     """Write an image file atomically. Equal input gives equal bytes.
 
@@ -132,15 +168,33 @@ def write_image(
         destination: File name ending in .png, .jpg, .jpeg (quality 95, full color
             resolution), .webp (lossless), .tif or .tiff; or `"-"` for PNG on standard output.
         image: Array [height, width, 3] of integers or floats, sRGB, nominally in 0..255. Values
-            are rounded to 8 bits and clipped.
+            are rounded to `bits` bits and clipped.
         metadata: Texts by keyword, stored in a PNG. Other formats ignore them.
+        alpha: Array [height, width] in 0..255: how opaque each pixel is. A JPEG stores none, and
+            gets the image blended with white.
+        bits: Bits of each sample, 8 or, in PNG and TIFF, 16.
 
     Raises:
-        InvalidInputError: Unknown suffix, bad shape, non-finite pixels or bad metadata keyword.
+        InvalidInputError: Unknown suffix, bad shape, non-finite pixels, bad metadata keyword, or
+            more bits than the format has.
         OutputError: The image could not be encoded or written.
     """
     kind = _writer_of(destination)
-    pixels = np.rint(_validated(image)).clip(0, 255).astype(np.uint8)
+    _check_bits(destination, bits)
+    pixels = _validated(image)
+    if alpha is not None:
+        opacity = _validated(np.repeat(np.asarray(alpha)[..., np.newaxis], 3, axis=-1))[..., :1]
+        if opacity.shape[:2] != pixels.shape[:2]:
+            raise ImageError(
+                f"Expected an alpha channel of shape {pixels.shape[:2]}. Received: "
+                f"{opacity.shape[:2]}"
+            )
+        if kind == "JPEG":
+            pixels = 255 + (pixels - 255.0) * (opacity / 255.0)
+        else:
+            pixels = np.concatenate([pixels, opacity], axis=2)
+    samples = np.rint(pixels if bits == 8 else np.multiply(pixels, 257, dtype=np.float64))
+    samples = samples.clip(0, 2**bits - 1).astype(f"uint{bits}")
     texts = PngInfo()
     for key, text in (metadata or {}).items():
         if not 1 <= len(key) <= 79 or max(key) > "\xff" or "\0" in key + text:
@@ -148,21 +202,66 @@ def write_image(
             raise InvalidInputError(f"{expected} Received: {key!r}. Choose another keyword.")
         # A file name in the text may hold bytes that are not UTF-8, as lone surrogates.
         texts.add_itxt(key, text.encode("utf-8", "backslashreplace"))
-    options = {"pnginfo": texts, "quality": 95, "subsampling": 0, "lossless": True}
     buffer = io.BytesIO()
     with failure_reported(OutputError, f"an image that {kind} can store", destination, "Try .png."):
-        Image.fromarray(pixels).save(buffer, kind, **options)  # writers ignore others' options
+        if bits == 16:
+            _encode_16_bits(buffer, samples, kind, texts)
+        else:
+            # Writers ignore each other's options. `exact` keeps the colors of transparent pixels.
+            options = {"pnginfo": texts, "quality": 95, "subsampling": 0, "lossless": True}
+            Image.fromarray(samples).save(buffer, kind, exact=True, **options)
     atomic_write(destination, buffer.getvalue())
 
 
-def check_destination(destination: FileName) -> None:
-    """Check, before any long work, that `write_image` can write to a destination.
+def _encode_16_bits(
+    buffer: BinaryIO, samples: NDArray[np.uint16], kind: str, texts: PngInfo
+) -> None:
+    """Write samples [height, width, 3 or 4] as PNG or TIFF; Pillow has no color of 16 bits."""
+    if kind == "TIFF":
+        import tifffile
+
+        extra = ["unassalpha"] if samples.shape[2] == 4 else None
+        tifffile.imwrite(
+            buffer,
+            samples,
+            photometric="rgb",
+            extrasamples=extra,
+            byteorder="<",
+            metadata=None,
+            software=False,
+        )
+        return
+    import tensorflow as tf  # whatever made the image has imported it
+
+    encoded = tf.io.encode_png(samples).numpy()
+    header = 8 + 25  # signature and IHDR, which comes first
+    buffer.write(encoded[:header])
+    for chunk in texts.chunks:
+        putchunk(buffer, *chunk[:2])
+    buffer.write(encoded[header:])
+
+
+def stores_alpha(destination: FileName) -> bool:
+    """Return whether `write_image` stores transparency at a destination.
 
     Raises:
-        InvalidInputError: The suffix is unknown, the destination is a directory, or its directory
-            is missing or not writable.
+        InvalidInputError: The suffix is unknown.
     """
-    _writer_of(destination)
+    return _writer_of(destination) != "JPEG"
+
+
+def check_destination(destination: FileName, bits: int = 8) -> None:
+    """Check, before any long work, that `write_image` can write to a destination.
+
+    Args:
+        destination: Where to write.
+        bits: Bits of each sample.
+
+    Raises:
+        InvalidInputError: The suffix is unknown, the format has fewer bits, the destination is a
+            directory, or its directory is missing or not writable.
+    """
+    _check_bits(destination, bits)
     check_writable(destination)
 
 
@@ -200,6 +299,48 @@ def resize_image(
         for channel in np.ascontiguousarray(np.moveaxis(padded, 2, 0))
     ]
     return np.stack(channels, axis=2, dtype=np.float32).clip(0, 255)
+
+
+def resize_plane(plane: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
+    """Resize numbers, such as transparency or a mask, without overshoot.
+
+    Args:
+        plane: Array [height, width] of finite numbers.
+        height: Height of the result in pixels.
+        width: Width of the result in pixels.
+
+    Returns:
+        float32 array of the new size: averages where it is smaller, interpolated linearly where it
+        is larger; an equal copy if the size is the same.
+
+    Raises:
+        InvalidInputError: A size is not positive.
+    """
+    _check_positive(height=height, width=width)
+    values = np.array(plane, np.float32)
+    smaller = height <= values.shape[0] and width <= values.shape[1]
+    kind = Image.Resampling.BOX if smaller else Image.Resampling.BILINEAR
+    return np.array(Image.fromarray(values).resize((width, height), kind))
+
+
+def unblended(image: NDArray[Any], alpha: NDArray[Any]) -> NDArray[np.float32]:
+    """Return the colors of an image that is blended with white, as `read_image` returns it.
+
+    A pixel of color c and opacity a is read as white + a (c - white). Blended again with what is
+    behind it, it would be too light.
+
+    Args:
+        image: Array [height, width, 3], RGB in 0..255.
+        alpha: Array [height, width] in 0..255, as `read_image_and_alpha` returns it, and resized
+            with the same filter if it was.
+
+    Returns:
+        float32 array [height, width, 3] in 0..255. Pixels that are almost invisible stay light.
+    """
+    opacity = np.asarray(alpha, np.float32)[..., np.newaxis] / 255
+    darkness = 255 - np.asarray(image, np.float32)
+    colors: NDArray[np.float32] = (255 - darkness / np.maximum(opacity, 1 / 16)).clip(0, 255)
+    return colors
 
 
 def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, int]:
@@ -244,14 +385,21 @@ def _pixels_of(image: Image.Image) -> NDArray[np.float32]:
 
 
 def _left_out(image: ImageFile.ImageFile) -> Iterator[str]:
-    """Say what an array of opaque pixels does not hold of a loaded image."""
-    if image.has_transparency_data:
-        alpha = image.convert("RGBA").getchannel("A")
-        if alpha.getextrema()[0] != 255:
-            yield "transparent pixels are blended with white"
+    """Say what an array of pixels does not hold of a loaded image, besides transparency."""
     # The further pictures of an MPO are not frames but previews and depth maps.
     if image.format != "MPO" and getattr(image, "is_animated", False):
         yield "only the first of several frames is used"
+
+
+def _alpha_of(image: Image.Image) -> NDArray[np.float32] | None:
+    """Return the alpha channel of a loaded image in 0..255, or None if it is opaque."""
+    if not image.has_transparency_data:
+        return None
+    if image.mode[0] in "IF":  # of which Pillow would make an opaque image
+        alpha = np.where(np.asarray(image) == image.info.get("transparency"), 0, 255)
+    else:
+        alpha = np.asarray(image.convert("RGBA").getchannel("A"))
+    return None if alpha.min() == 255 else alpha.astype(np.float32)
 
 
 def _to_rgb(image: Image.Image) -> NDArray[np.float32]:
@@ -358,6 +506,15 @@ def _writer_of(destination: FileName) -> str:
         if suffix not in _SUFFIXES:
             raise ValueError(f"the suffix is {suffix!r}")
         return Image.registered_extensions()[suffix]
+
+
+def _check_bits(destination: FileName, bits: int) -> None:
+    kinds = {8: ("PNG", "JPEG", "WEBP", "TIFF"), 16: ("PNG", "TIFF")}
+    if _writer_of(destination) not in kinds.get(bits, ()):
+        raise InvalidInputError(
+            f"bits: expected 8, or 16 in a file ending in .png or .tif. Received: {bits} for "
+            f"{shown(destination)}"
+        )
 
 
 def _validated(image: NDArray[Any]) -> NDArray[Any]:

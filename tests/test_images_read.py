@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms, features
 
 from rwgen.errors import ImageError, InvalidInputError
-from rwgen.images import as_pixels, read_image, read_metadata
+from rwgen.images import as_pixels, read_image, read_image_and_alpha, read_metadata
 
 RGB = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
 GREY_16 = np.array([[0, 1, 128, 257, 40000, 65535]], np.uint16)
@@ -166,6 +166,27 @@ def test_transparency_is_laid_over_white() -> None:
     np.testing.assert_allclose(read(grey_16)[0, :, 0], [4096 / 257, 255], rtol=1e-6)
     keyed = png(2, 8, 2, b"abcabd", tRNS=b"\0a\0b\0c")
     np.testing.assert_array_equal(read(keyed)[0], [[255] * 3, list(b"abd")])
+
+
+def test_alpha_is_upright_and_of_every_kind() -> None:
+    def alpha(data: bytes) -> Any:
+        return read_image_and_alpha(io.BytesIO(data))[1]
+
+    for opaque in (Image.fromarray(RGB), Image.fromarray(RGB).convert("RGBA")):
+        assert alpha(encode(opaque, "PNG")) is None
+    levels = np.arange(RGB[..., 0].size, dtype=np.uint8).reshape(RGB.shape[:2])
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = encode(Image.fromarray(np.dstack([RGB, levels])), "PNG", exif=exif)
+    np.testing.assert_array_equal(alpha(turned), np.rot90(levels, -1))
+    assert alpha(turned).dtype == np.float32
+    colours = bytes([255, 0, 0, 0, 100, 0, 9, 8, 7])
+    paletted = png(3, 8, 3, b"\2\1\0", PLTE=colours, tRNS=bytes([255, 51, 0]))
+    np.testing.assert_array_equal(alpha(paletted), [[0, 51, 255]])
+    grey_16 = png(2, 16, 0, b"\x10\0\x20\0", tRNS=b"\x20\0")
+    np.testing.assert_array_equal(alpha(grey_16), [[255, 0]])
+    keyed = png(2, 8, 2, b"abcabd", tRNS=b"\0a\0b\0c")
+    np.testing.assert_array_equal(alpha(keyed), [[0, 255]])
 
 
 def test_palettes() -> None:

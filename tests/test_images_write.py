@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import sys
 import types
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -25,8 +29,12 @@ from rwgen.images import (
     check_destination,
     fit_longest_side,
     read_image,
+    read_image_and_alpha,
     read_metadata,
     resize_image,
+    resize_plane,
+    stores_alpha,
+    unblended,
     write_image,
 )
 
@@ -76,6 +84,89 @@ def test_pixels_are_clipped_and_rounded_once(tmp_path: Path) -> None:
         np.testing.assert_array_equal(read_image(tmp_path / "a.png"), pixels)
     write_image(tmp_path / "a.png", np.full((1, 1, 3), 100_000))
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), [[[255] * 3]])
+
+
+FLOATS = np.random.default_rng(1).uniform(-20, 275, (5, 7, 3)).astype(np.float32)
+ALPHA = np.random.default_rng(2).uniform(0, 255, (5, 7)).astype(np.float32)
+
+
+@pytest.mark.parametrize("alpha", [None, ALPHA])
+def test_16_bits_hold_the_rounded_floats(alpha: NDArray[np.float32] | None, tmp_path: Path) -> None:
+    full = FLOATS if alpha is None else np.dstack([FLOATS, alpha])
+    expected = np.round(full.astype(np.float64).clip(0, 255) / 255 * 65535)
+    metadata = {"rwgen": "größe"}
+    for name in ("a.png", "a.tif"):
+        path = tmp_path / name
+        write_image(path, FLOATS, metadata=metadata, alpha=alpha, bits=16)
+        first = path.read_bytes()
+        write_image(path, FLOATS, metadata=metadata, alpha=alpha, bits=16)
+        assert path.read_bytes() == first
+        with Image.open(path) as image:  # Pillow keeps the high bytes
+            assert image.mode == ("RGB" if alpha is None else "RGBA")
+            np.testing.assert_array_equal(np.asarray(image), expected // 256)
+    samples = tf.io.decode_png((tmp_path / "a.png").read_bytes(), dtype=tf.uint16).numpy()
+    np.testing.assert_array_equal(samples, expected)
+    np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif"), expected)
+    assert read_metadata(tmp_path / "a.png") == metadata
+
+
+def test_a_16_bit_png_is_whole_for_a_strict_reader(tmp_path: Path) -> None:
+    """Chunks with their lengths and checksums, the texts between the header and the pixels."""
+    write_image(tmp_path / "a.png", FLOATS, metadata={"a": "b", "c": "d"}, bits=16)
+    data, found = (tmp_path / "a.png").read_bytes(), []
+    place = 8
+    while place < len(data):
+        (length,) = struct.unpack(">I", data[place : place + 4])
+        chunk = data[place + 4 : place + 8 + length]
+        (checksum,) = struct.unpack(">I", data[place + 8 + length : place + 12 + length])
+        assert checksum == zlib.crc32(chunk)
+        found.append(chunk[:4])
+        place += 12 + length
+    assert found == [b"IHDR", b"iTXt", b"iTXt", b"IDAT", b"IEND"]
+
+
+def test_alpha_is_stored_where_it_can_be_and_laid_over_white_otherwise(tmp_path: Path) -> None:
+    for name in ("a.png", "a.webp", "a.tif"):
+        assert stores_alpha(name)
+        write_image(tmp_path / name, RGB, alpha=ALPHA)
+        with Image.open(tmp_path / name) as image:
+            found = np.asarray(image)
+        np.testing.assert_array_equal(found[..., :3], RGB)
+        np.testing.assert_array_equal(found[..., 3], np.round(ALPHA))
+        pixels, alpha = read_image_and_alpha(tmp_path / name)
+        assert alpha is not None
+        np.testing.assert_array_equal(alpha, np.round(ALPHA))
+        np.testing.assert_array_equal(pixels, read_image(tmp_path / name))
+    assert not stores_alpha("a.jpg")
+    flat = np.full((16, 16, 3), [10, 100, 200])
+    write_image(tmp_path / "a.jpg", flat, alpha=np.full((16, 16), 51))
+    expected = 255 - (255 - flat) * 0.2
+    np.testing.assert_allclose(read_image(tmp_path / "a.jpg"), expected, atol=3)
+
+
+def test_the_colors_of_transparent_pixels_are_found_again(tmp_path: Path) -> None:
+    alpha = np.tile(np.array([255, 128, 64, 17, 16, 200, 99], np.uint8), (5, 1))
+    Image.fromarray(np.dstack([RGB, alpha])).save(tmp_path / "a.png")
+    pixels, found = read_image_and_alpha(tmp_path / "a.png")
+    assert found is not None
+    np.testing.assert_allclose(unblended(pixels, found), RGB, atol=1e-3)
+    np.testing.assert_array_equal(unblended(np.full((1, 1, 3), 255), np.zeros((1, 1))), 255)
+
+
+@pytest.mark.parametrize("alpha", [np.zeros((5, 6)), np.full((5, 7), np.nan), np.zeros(3)])
+def test_an_unusable_alpha_channel_is_refused(alpha: NDArray[Any], tmp_path: Path) -> None:
+    with pytest.raises(InvalidInputError) as caught:
+        write_image(tmp_path / "a.png", RGB, alpha=alpha)
+    assert one_clear_line(caught)
+
+
+def test_a_plane_is_averaged_or_interpolated_without_overshoot() -> None:
+    plane = np.random.default_rng(3).uniform(0, 1, (12, 9))
+    means = plane.reshape(4, 3, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(resize_plane(plane, 4, 3), means, rtol=1e-5)
+    np.testing.assert_array_equal(resize_plane(plane, 12, 9), plane.astype(np.float32))
+    larger = resize_plane(np.array([[0, 1]]), 1, 4)
+    np.testing.assert_allclose(larger, [[0, 0.25, 0.75, 1]], rtol=1e-6)
 
 
 @given(image=hnp.arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))

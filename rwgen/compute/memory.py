@@ -32,6 +32,10 @@ Without recomputation, all feature maps are kept in addition."""
 GRAPH_COPIES = 2.5
 """Copies of all kept feature maps if the search is not compiled, padded ones included."""
 
+GUIDED_COPIES = 3.0
+"""Space that weighting the features of a layer takes, its gradient included, in units of their
+size."""
+
 TARGET_MAPS = {False: 4.9, True: 1.15}
 """Working space of targets and weighting factors, keyed by `recompute`: in units of all feature
 maps, or with recomputation of the working space of an evaluation."""
@@ -66,6 +70,8 @@ class Workload:
         features: size of each layer's output for the result, in forward order.
         targets: the same for each image that features are taken from.
         held: size of the target features that are kept during the search (content layers).
+        guided: size of the weighted copies of features that regions add, for each layer whose Gram
+            matrices are compared.
         num_weights: number of weights of the network.
         num_filters: number of weights of the layers whose filters are also kept transformed
             (`rwgen.compute.winograd`).
@@ -87,11 +93,14 @@ class Workload:
     compiled: bool = True
     propagate_differences: bool = False
     itemsize: int = 4
+    guided: Sequence[int] = ()
 
     def peak_bytes(self, recompute: bool) -> int:
         """Peak resident memory of the process in bytes, within about 30 %."""
         targets = max(self._target_space(sizes, recompute) for sizes in self.targets)
         evaluation = self._evaluation_space(self.features, recompute)
+        # All copies are kept for the gradient or, with recomputation, those of one segment.
+        evaluation += GUIDED_COPIES * (max if recompute else sum)(self.guided or [0])
         # Adding a pair holds the old and the new pairs at once, but no features at that time.
         pairs = 2 * self.num_correction_pairs * self.image_size
         vectors = SEARCH_VECTORS * self.image_size
@@ -176,6 +185,8 @@ def workload(
     content_layers: Sequence[str],
     optimizer: OptimizerConfig,
     propagate_differences: bool = False,
+    style_layers: Sequence[str] = (),
+    num_regions: int = 1,
     itemsize: int = 4,
 ) -> Workload:
     """The workload of a task.
@@ -188,6 +199,8 @@ def workload(
         content_layers: layers, of the same names, whose target features are kept.
         optimizer: settings of the search.
         propagate_differences: see `Workload`.
+        style_layers: layers, of the same names, whose Gram matrices are compared in regions.
+        num_regions: number of regions, each of which weights the features of these layers anew.
         itemsize: bytes of a number.
     """
 
@@ -200,11 +213,13 @@ def workload(
         compiled = forward * optimizer.max_iterations >= COMPILED_MULTIPLICATIONS
     transformed = [layer for layer in layers.values() if layer.is_transformed]
     content = dict(zip(layers, sizes(targets[0]), strict=True))
+    own = dict(zip(layers, sizes(size), strict=True))
     return Workload(
         image_size=INPUT_CHANNELS * size[0] * size[1],
-        features=sizes(size),
+        features=tuple(own.values()),
         targets=[sizes(image) for image in targets],
         held=sum(content[name] for name in content_layers),
+        guided=[(num_regions - 1) * own[name] for name in dict.fromkeys(style_layers)],
         num_weights=sum(layer.num_weights for layer in layers.values()),
         num_filters=sum(layer.num_weights for layer in transformed),
         num_correction_pairs=optimizer.num_correction_pairs,
@@ -223,6 +238,8 @@ def architecture_workload(
     content_layers: Sequence[str],
     optimizer: OptimizerConfig,
     propagate_differences: bool = False,
+    style_layers: Sequence[str] = (),
+    num_regions: int = 1,
 ) -> Workload:
     """The workload of a task with a float32 network of an architecture, on a CPU.
 
@@ -234,6 +251,8 @@ def architecture_workload(
         content_layers: see `workload`; any of their names.
         optimizer: see `workload`.
         propagate_differences: see `workload`.
+        style_layers: see `workload`; any of their names.
+        num_regions: see `workload`.
 
     Raises:
         LayerError: a layer is unknown.
@@ -246,6 +265,8 @@ def architecture_workload(
         content_layers=[architecture.layer(name).name for name in content_layers],
         optimizer=optimizer,
         propagate_differences=propagate_differences,
+        style_layers=[architecture.layer(name).name for name in style_layers],
+        num_regions=num_regions,
     )
 
 

@@ -98,6 +98,8 @@ def network_workload(
     content_layers: Sequence[str],
     optimizer: OptimizerConfig,
     propagate_differences: bool = False,
+    style_layers: Sequence[str] = (),
+    num_regions: int = 1,
 ) -> Workload:
     """The workload of a task with a network, counted as in `architecture_workload`.
 
@@ -109,6 +111,8 @@ def network_workload(
         content_layers: see `rwgen.compute.memory.workload`; any of their names.
         optimizer: see `rwgen.compute.memory.workload`.
         propagate_differences: see `rwgen.compute.memory.workload`.
+        style_layers: see `rwgen.compute.memory.workload`; any of their names.
+        num_regions: see `rwgen.compute.memory.workload`.
 
     Raises:
         LayerError: a layer is unknown.
@@ -145,5 +149,7 @@ def network_workload(
         content_layers=layer_names(network, content_layers) if content_layers else (),
         optimizer=optimizer,
         propagate_differences=propagate_differences,
+        style_layers=layer_names(network, style_layers) if style_layers else (),
+        num_regions=num_regions,
         itemsize=8 if keras.backend.standardize_dtype(network.inputs[0].dtype) == "float64" else 4,
     )

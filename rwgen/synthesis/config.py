@@ -24,7 +24,14 @@ either smoothly onto the range of valid pixels."""
 
 StyleStart = Literal["noise", "content"]
 """What a style transfer starts from where no image is given: white noise, as in the paper, or the
-content image in the colors of the styles."""
+content image, in the colors of the styles where `Colors` maps it to them."""
+
+Colors = Literal["style", "mixed", "palette", "content", "content-after"]
+"""Whose colors the result of a style transfer has (docs/math.md, "Colors"). `style`: those of the
+styles, to which the content is mapped first. `mixed`: what the search makes of both, as in the
+paper. `palette`: those of the content, to which the styles are mapped first, wherever strokes put
+them. `content`: those of the content pixel by pixel; the search is for luminance only.
+`content-after`: the same, but the search is as for `style`, and colors are exchanged after it."""
 
 CONTENT_UNIT = 1 / 300
 """Factor of eq. 1 for one unit of content weight; see docs/math.md, "The ratio"."""
@@ -80,9 +87,10 @@ class StyleConfig:
         tv_weight: gamma of eq. 9, in units of `TV_UNIT`.
         style_blend: weight of each style image, normalized to a sum of one; empty means equal
             weights. The target is a mixture of all (docs/math.md).
-        match_colors: give the content image the mean color and color covariance of the styles
-            before its features are taken, so that content does not hold on to the photo's colors;
-            False is the paper (docs/math.md).
+        style_scale: longest side of each style image in units of the result's, or one number for
+            all: more magnifies their strokes. They are reduced, but never enlarged. Empty means as
+            they are.
+        colors: whose colors the result has, see `Colors`; `mixed` is the paper.
         init: what the search starts from, see `StyleStart`.
         weighting: how eq. 4 and 8 average, see `Weighting`.
         shift_features: subtract the target's mean features before computing Gram matrices;
@@ -106,7 +114,7 @@ class StyleConfig:
             "content_weight": 30_000.0,  # 100 / CONTENT_UNIT
             "style_weight": 1.0,
             "tv_weight": 20_000_000.0,  # 1000 / TV_UNIT
-            "match_colors": False,
+            "colors": "mixed",
             "init": "noise",
         }
     )
@@ -119,7 +127,8 @@ class StyleConfig:
     style_weight: float = 1.0
     tv_weight: float = 1000.0
     style_blend: tuple[float, ...] = ()
-    match_colors: bool = True
+    style_scale: tuple[float, ...] = ()
+    colors: Colors = "style"
     init: StyleStart = "content"
     weighting: Weighting = "magnitude"
     shift_features: bool = True
@@ -141,9 +150,12 @@ class StyleConfig:
                 "expected a content_weight or a style_weight above 0. Received: 0 and 0"
             )
         _check_blend("style_blend", self.style_blend)
+        for value in self.style_scale:
+            check_number("style_scale", value, exclusive=True)
         check_layers("content_layers", self.content_layers)
         check_layers("style_layers", self.style_layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_choice("colors", self.colors, get_args(Colors))
         check_choice("init", self.init, get_args(StyleStart))
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
@@ -166,6 +178,17 @@ class StyleConfig:
             InvalidInputError: the number of `style_blend` weights is not `num_styles`.
         """
         return _shares("style_blend", self.style_blend, num_styles, "style images")
+
+    def scales(self, num_styles: int) -> tuple[float | None, ...]:
+        """Scale of each of `num_styles` style images, or None for the image as it is.
+
+        Raises:
+            InvalidInputError: there are several `style_scale` numbers, but not `num_styles`.
+        """
+        if len(self.style_scale) <= 1:
+            return (self.style_scale or (None,)) * num_styles
+        _check_one_each("style_scale", self.style_scale, num_styles, "style images")
+        return self.style_scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -296,13 +319,17 @@ def _check_blend(key: str, weights: Sequence[float]) -> None:
         raise InvalidInputError(f"{key}: expected a number above 0. Received: zeros")
 
 
+def _check_one_each(key: str, values: Sequence[float], count: int, what: str) -> None:
+    if len(values) != count:
+        raise InvalidInputError(
+            f"expected one {key} number for each of the {count} {what}. Received: {len(values)}"
+        )
+
+
 def _shares(key: str, weights: Sequence[float], count: int, what: str) -> tuple[float, ...]:
     """Weights of `count` images, or equal ones if there are none, divided by their sum."""
     weights = weights or (1.0,) * count
-    if len(weights) != count:
-        raise InvalidInputError(
-            f"expected one {key} number for each of the {count} {what}. Received: {len(weights)}"
-        )
+    _check_one_each(key, weights, count, what)
     largest = max(weights)  # divide first: the sum of huge weights would overflow
     parts = [weight / largest for weight in weights]
     return tuple(part / math.fsum(parts) for part in parts)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from rwgen.compute.plan import ComputePlan
 from rwgen.compute.readers import Reader, Reading, plain_reader
 from rwgen.errors import InvalidInputError, LayerError
-from rwgen.network.features import feature_extractor, gram_matrix, layer_names
+from rwgen.network.features import feature_extractor, layer_names
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
+from rwgen.synthesis.guides import Guide
 from rwgen.synthesis.holes import (
     hole_shares,
     positions_inside,
@@ -25,6 +26,7 @@ from rwgen.synthesis.holes import (
     selecting_reader,
 )
 from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
+from rwgen.synthesis.regions import Region, whole
 from rwgen.synthesis.weighting import (
     content_factors,
     feature_scale,
@@ -42,6 +44,9 @@ from rwgen.synthesis.whitening import (
 
 Objective = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """Maps network input [1, height, width, 3] to scalar terms by name; the loss is their sum."""
+
+MIN_POSITIONS = 1.5
+"""Positions of a layer below which its features do not vary; see `Guide.positions`."""
 
 _Term = dict[str, Reading]
 """A loss term as a reading of each of its layers; the term is the sum of what they return."""
@@ -173,7 +178,7 @@ def texture_objective(
     names = _spatial_layers(network, config.layers)
     plan = plan or ComputePlan()
     read = plan.reader(feature_extractor(network, names))
-    term = _style_term(read, *_used(images, shares), names, config)
+    term = _style_term(read, images, whole(shares), names, config)
     if result_network is not None:
         read = plan.reader(feature_extractor(result_network, names))
     return _weighted_sums(read, {"style": (1.0, term)})
@@ -228,7 +233,7 @@ def inpainting_objective(
             )
     read = plan.reader(feature_extractor(network, names))
     target = image if piece is None else piece
-    term = _style_term(selecting_reader(read, example), [target], [1.0], names, config)
+    term = _style_term(selecting_reader(read, example), [target], whole([1.0]), names, config)
     if result_network is not None:
         read = plan.reader(feature_extractor(result_network, names))
     sums = _weighted_sums(selecting_reader(read, inside), {"style": (1.0, term)})
@@ -242,6 +247,7 @@ def style_objective(
     styles: Sequence[NDArray[Any]],
     config: StyleConfig,
     plan: ComputePlan | None = None,
+    regions: Sequence[Region] | None = None,
 ) -> Objective:
     """Equation 9.
 
@@ -253,6 +259,8 @@ def style_objective(
         styles: the same of each style image, of any size.
         config: layers, weights and weighting.
         plan: how features are computed; None keeps them.
+        regions: which styles go where; None means all of them everywhere, in the shares of the
+            configuration.
 
     Returns:
         An objective with the terms `content`, `style` and `tv`, weighted as in the sum.
@@ -262,7 +270,7 @@ def style_objective(
         InvalidInputError: no weighting factor exists for an image, a style image is so small that a
             layer has a single position, or the number of styles does not match the configuration.
     """
-    shares = config.blend(len(styles))
+    regions = regions or whole(config.blend(len(styles)))
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
     style_names = _spatial_layers(network, config.style_layers) if config.style_weight else ()
     read = (plan or ComputePlan()).reader(
@@ -275,7 +283,7 @@ def style_objective(
         term = _content_term(targets, scales, factors)
         terms["content"] = (config.content_weight * CONTENT_UNIT, term)
     if style_names:
-        term = _style_term(read, *_used(styles, shares), style_names, config)
+        term = _style_term(read, styles, regions, style_names, config)
         terms["style"] = (config.style_weight, term)
     features = _weighted_sums(read, terms)
 
@@ -311,14 +319,6 @@ def _weighted_sums(read: Reader, terms: Mapping[str, tuple[float, _Term]]) -> Ob
         }
 
     return objective
-
-
-def _used(
-    images: Sequence[NDArray[Any]], shares: Sequence[float]
-) -> tuple[list[NDArray[Any]], list[float]]:
-    """The images, and their shares, that have one."""
-    used = [number for number, share in enumerate(shares) if share]
-    return [images[number] for number in used], [shares[number] for number in used]
 
 
 def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, ...]:
@@ -360,38 +360,58 @@ def _content_term(
 
 def _style_term(
     read: Reader,
-    images: Sequence[NDArray[Any]],
-    shares: Sequence[float],
+    styles: Sequence[NDArray[Any]],
+    regions: Sequence[Region],
     names: Sequence[str],
     config: StyleConfig | TextureConfig,
 ) -> _Term:
-    """Equation 5, whose target is the statistics of a mixture of the images' features.
+    """Equation 5 of each region, weighted by its area (docs/math.md, "Regions")."""
+    terms = [(region.area, _region_term(read, styles, region, names, config)) for region in regions]
 
-    Mean and covariance are those of a picture in which each image fills its share of the positions.
+    def reading_of(name: str) -> Reading:
+        return lambda features: tf.add_n([area * term[name](features) for area, term in terms])
+
+    return {name: reading_of(name) for name in names}
+
+
+def _region_term(
+    read: Reader,
+    styles: Sequence[NDArray[Any]],
+    region: Region,
+    names: Sequence[str],
+    config: StyleConfig | TextureConfig,
+) -> _Term:
+    """Equation 5, whose target is the statistics of a mixture of the sources' features.
+
+    Mean and covariance are those of a picture in which each source fills its share of the
+    positions.
     A single target is within reach. A sum of losses with one target each is not, and its remainder
     drowns the content (docs/math.md, "Several styles").
     """
+    shares = [source.share for source in region.sources]
+    parts = [(styles[source.style], Guide(source.weights)) for source in region.sources]
+    own_guide = Guide(region.weights)
 
     def moments(
-        image: NDArray[Any], name: str, features: tf.Tensor
+        image: NDArray[Any], guide: Guide, name: str, features: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        if config.shift_features and features.shape[1] * features.shape[2] == 1:
+        if config.shift_features and guide.positions(features) < MIN_POSITIONS:
             raise InvalidInputError(
-                f"expected a larger image: features at {name} are compared with their mean over "
-                f"its positions. Received: {image.shape[2]}x{image.shape[1]} pixels, a single "
-                "position there"
+                f"expected a larger image or region: features at {name} are compared with their "
+                f"mean over its positions. Received: {image.shape[2]}x{image.shape[1]} pixels, a "
+                "single position there"
             )
         scale = feature_scale(features)
         features /= tf.cast(scale, features.dtype)
-        shift = tf.reduce_mean(features, axis=[1, 2], keepdims=True) * float(config.shift_features)
-        return gram_matrix(features - shift), shift, scale
+        shift = guide.mean(features) * float(config.shift_features)
+        return guide.gram(features - shift), shift, scale
 
     found = [
         read(
             tf.convert_to_tensor(image),
-            {name: functools.partial(moments, image, name) for name in names},
+            {name: functools.partial(moments, image, guide, name) for name in names},
         )
-        for image in images
+        for image, guide in parts
     ]
     targets = {name: _mixture([of_image[name] for of_image in found], shares) for name in names}
     shifts = {name: shift for name, (_, shift, _) in targets.items()}
@@ -401,8 +421,8 @@ def _style_term(
         whitenings = {name: gram_whitening(gram) for name, (gram, _, _) in targets.items()}
     # The reciprocals are mean gradients, which add up.
     factors_of = [
-        style_factors(read, image, names, config.weighting, scales, shifts, whitenings)
-        for image in images
+        style_factors(read, image, names, config.weighting, scales, shifts, whitenings, guide)
+        for image, guide in parts
     ]
     factors = {
         name: 1 / math.fsum(s / f[name] for s, f in zip(shares, factors_of, strict=True))
@@ -414,7 +434,7 @@ def _style_term(
         target = whitened_gram(targets[name][0], matrix)
 
         def reading(features: tf.Tensor) -> tf.Tensor:
-            gram = gram_matrix(features / scales[name] - shifts[name])
+            gram = own_guide.gram(features / scales[name] - shifts[name])
             return factors[name] * gram_loss(whitened_gram(gram, matrix), target)[0]
 
         return reading

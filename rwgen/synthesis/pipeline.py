@@ -96,6 +96,8 @@ class Task:
         automatic_side: see `image_sizes`, for a search that starts from noise.
         precision: see `ComputePlan`.
         propagate_differences: see `ComputePlan`.
+        style_layers: layers whose Gram matrices are compared.
+        num_regions: number of regions that they are compared in.
         settings: further settings that decide the result, for checkpoints.
         tileable: whether images of the result's size are resized as tiles.
         multiple: number that both sides of the result are multiples of, at every size.
@@ -113,6 +115,8 @@ class Task:
     automatic_side: int = AUTOMATIC_SIDE
     precision: Precision = "float32"
     propagate_differences: bool = False
+    style_layers: Sequence[str] = ()
+    num_regions: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
     tileable: bool = False
     multiple: int = 1
@@ -252,6 +256,8 @@ def _plan(
         content_layers=task.content_layers,
         optimizer=optimizer,
         propagate_differences=task.propagate_differences,
+        style_layers=task.style_layers,
+        num_regions=task.num_regions,
     )
     plan = ComputePlan(
         jit_compile=work.compiled,

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from rwgen.compute.plan import ComputePlan
 from rwgen.errors import InvalidInputError
-from rwgen.images import ImageLike, as_pixels
+from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.architecture import check_tile_size
 from rwgen.network.features import feature_extractor, num_pools
 from rwgen.network.preprocess import PIXEL_RANGE, check_image
@@ -28,7 +28,7 @@ from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution, Step
 from rwgen.phases import phase
-from rwgen.synthesis.colors import match_colors
+from rwgen.synthesis.colors import gray, result_colors, search_colors
 from rwgen.synthesis.config import (
     INPAINT_ITERATIONS,
     INPAINT_PARAMETERIZATION,
@@ -48,6 +48,8 @@ from rwgen.synthesis.objectives import (
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
 from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE, image_sizes
+from rwgen.synthesis.regions import regions_of
+from rwgen.synthesis.scale import style_size
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
@@ -323,6 +325,8 @@ def transfer_style(
     network: Network = None,
     config: StyleConfig | None = None,
     init: ImageLike | None = None,
+    content_mask: ImageLike | None = None,
+    style_masks: ImageLike | Sequence[ImageLike] = (),
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
@@ -331,10 +335,16 @@ def transfer_style(
 
     Args:
         content: [height, width, 3], RGB in 0..255, or see `invert`; the result has its size.
-        styles: one image or several, of any size; strokes keep their size in pixels.
+        styles: one image or several, of any size. Strokes keep their size in pixels, unless the
+            configuration has a `style_scale`.
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the content's shape; None means that of the configuration.
+        content_mask: regions of the content image, each of one gray level or color in 0..255, of
+            any size. Each has its own style: without `style_masks`, the first style fills the
+            darkest region, and so on. None means that all styles are everywhere.
+        style_masks: the same of each style image, in a list or tuple, or of the only one: a region
+            has the style of the areas of its color.
         callback: see `invert`.
         checkpoint: see `invert`.
         memory_limit: see `invert`.
@@ -347,12 +357,24 @@ def transfer_style(
     """
     config = config or StyleConfig()
     style_pixels = [_pixels(style) for style in _as_list(styles, "style image")]
-    shares = config.blend(len(style_pixels))
-    pixels = _pixels(content)
-    if config.match_colors:
-        with phase("match colors"):
-            pixels = match_colors(pixels, style_pixels, shares)
-    if init is None and config.init == "content":
+    own = _pixels(content)
+    for number, scale in enumerate(config.scales(len(style_pixels))):
+        if scale is not None:
+            size = style_size(_size(own), scale, _size(style_pixels[number]))
+            style_pixels[number] = resize_image(style_pixels[number], *size)
+    regions = regions_of(
+        content_mask,
+        style_masks if isinstance(style_masks, list | tuple) else [style_masks],
+        _size(own),
+        [_size(style) for style in style_pixels],
+        config.blend(len(style_pixels)),
+        are_blended=bool(config.style_blend),
+    )
+    with phase("match colors"):
+        pixels, style_pixels = search_colors(config.colors, own, style_pixels, regions)
+    if init is not None and config.colors == "content":
+        init = gray(_pixels(init))
+    elif init is None and config.init == "content":
         init = pixels
     targets = [
         TargetImage("a content image", pixels, has_result_size=True),
@@ -376,7 +398,7 @@ def transfer_style(
         if _is_coarser(targets[0], pixels):
             style_layers = _with_enough_positions(network, style_layers, targets[1:])
         at_size = dataclasses.replace(config, style_layers=style_layers)
-        return style_objective(network, targets[0], targets[1:], at_size, plan)
+        return style_objective(network, targets[0], targets[1:], at_size, plan, regions)
 
     task = Task(
         name="style",
@@ -389,8 +411,30 @@ def transfer_style(
         objective=objective,
         parameterization=config.parameterization,
         precision=config.precision,
+        style_layers=config.style_layers if config.style_weight else (),
+        num_regions=len(regions),
+        settings={
+            "regions": [
+                [fingerprint(w) for w in (region.weights, *(s.weights for s in region.sources))]
+                for region in regions
+            ]
+        },
     )
-    return run(task, init, callback, checkpoint, memory_limit)
+
+    def colored(image: NDArray[Any]) -> NDArray[Any]:
+        return result_colors(config.colors, image, own)
+
+    solution = run(task, init, _mapped(callback, colored), checkpoint, memory_limit)
+    return dataclasses.replace(solution, image=colored(solution.image))
+
+
+def _mapped(
+    callback: Callback | None, function: Callable[[NDArray[Any]], NDArray[Any]]
+) -> Callback | None:
+    """A callback that receives images mapped by a function."""
+    if callback is None:
+        return None
+    return lambda step, best: callback(step, lambda: function(best()))
 
 
 def _is_coarser(target: NDArray[Any], image: NDArray[Any]) -> bool:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from rwgen.compute.readers import Reader, Reading
 from rwgen.errors import InvalidInputError
-from rwgen.network.features import gram_matrix
 from rwgen.synthesis.config import Weighting
+from rwgen.synthesis.guides import NO_GUIDE, Guide
 from rwgen.synthesis.losses import content_loss, gram_loss
 
 
@@ -60,6 +60,7 @@ def style_factors(
     scales: Mapping[str, float] | None = None,
     shifts: Mapping[str, tf.Tensor] | None = None,
     whitenings: Mapping[str, tf.Tensor] | None = None,
+    guide: Guide = NO_GUIDE,
 ) -> dict[str, float]:
     """Mu of equation 8 for each layer.
 
@@ -72,6 +73,7 @@ def style_factors(
         shifts: subtracted from each layer's divided features, [1, 1, 1, channels]; 0 by default.
         whitenings: matrix W of each layer in whose metric Gram matrices are compared, see
             `whitened_gram`; the identity by default.
+        guide: weights of positions.
 
     Returns:
         {layer: mu}.
@@ -85,7 +87,8 @@ def style_factors(
         matrix = (whitenings or {}).get(name)
 
         def reading(features: tf.Tensor) -> tf.Tensor:
-            return gram_loss(whitened_gram(gram_matrix(features / scale - shift), matrix), 0.0)
+            gram = guide.gram(features / scale - shift)
+            return gram_loss(whitened_gram(gram, matrix), 0.0)
 
         return reading
 

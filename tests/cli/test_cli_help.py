@@ -20,13 +20,13 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations", "--paper", "--force")  # fmt: skip
+          "--unit-activations", "--paper", "--force", "--bits")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
-              "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
-              "--no-match-colors"),
+              "--content-layer", "--style-layer", "--style-blend", "--style-scale", "--init",
+              "--colors", "--content-mask", "--style-mask"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers",
                 "--tileable", "--source-blend", "--blend",
                 "--inpaint"),
@@ -133,9 +133,11 @@ PANELS = {
     "style": {
         "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
                     "tv_weight"],
-        "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
-        "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
+        "Look": ["style_blend", "style_scale", "init", "colors", "content_mask", "style_mask",
+                 "octaves", "content_layer", "style_layer"],
+        "Running": ["from_image", "bits", "memory_limit", "device", "save_every", "history",
+                    "logdir", "profile", "checkpoint", "checkpoint_every", "force", "quiet",
+                    "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "precision",
                      "shift_features", "whiten_gram", "unit_activations"],
     },
@@ -182,7 +184,7 @@ def test_the_defaults_are_those_of_the_configuration(command: str) -> None:
         value = getattr(config, field.name)
         if name in ("content_layer", "style_layer", "layer"):
             assert found[name].show_default == ", ".join(value)
-        elif name in ("style_blend", "source_blend"):
+        elif name in ("style_blend", "style_scale", "source_blend"):
             assert (found[name].default, value) == ("", ())
         elif name not in NOT_OPTIONS and (command, name) != ("invert", "weighting"):
             assert found[name].default == value, name

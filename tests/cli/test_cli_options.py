@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
@@ -28,7 +29,7 @@ def test_every_option_of_style_reaches_the_task(
         "--size", 40, "--iterations", 5, "--seed", 7, "--content-weight", 0, "--style-weight", 2.5,
         "--tv-weight", 1e-3, "--content-layer", "conv1_2", "--content-layer", "block1_pool",
         "--style-layer", "conv2_1", "--style-blend", "3,1", "--network", "ranvgg19",
-        "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--no-match-colors",
+        "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--colors", "palette",
         "--octaves", 2, "--parameterization", "fourier", "--quiet",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
@@ -43,7 +44,7 @@ def test_every_option_of_style_reaches_the_task(
         weighting="signed",
         shift_features=False,
         whiten_gram=False,
-        match_colors=False,
+        colors="palette",
         octaves=2,
         parameterization="fourier",
         seed=7,
@@ -54,6 +55,40 @@ def test_every_option_of_style_reaches_the_task(
     assert fake_tasks.last["content"].shape == (30, 40, 3)
     assert [image.shape for image in fake_tasks.last["styles"]] == [(40, 36, 3), (40, 30, 3)]
     assert fake_tasks.last["init"] is None
+
+
+def test_styles_are_scaled_from_their_files_and_never_enlarged(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    """The styles have 40x44 and 36x48 pixels, and the result 32x24."""
+    both = (pictures.style, pictures.second)
+
+    def sizes(scale: str) -> list[tuple[int, ...]]:
+        run = call("style", pictures.content, *both, "--style-scale", scale, "--size", 32, "-fo",
+                   tmp_path / "out.png")  # fmt: skip
+        assert run.code == 0, run
+        notes.append(run.notes)
+        assert fake_tasks.last["config"].style_scale == tuple(map(float, scale.split(",")))
+        return [image.shape[:2] for image in fake_tasks.last["styles"]]
+
+    notes: list[tuple[str, ...]] = []
+    assert sizes("1") == [(32, 29), (32, 24)]
+    assert sizes("0.5,1.25") == [(16, 15), (40, 30)]
+    assert notes == [(), ()]
+    assert sizes("1.4375") == [(44, 40), (46, 35)]
+    assert notes[-1] == (
+        f"{pictures.style}: --style-scale 1.4375 asks for 46 pixels; it is taken at its own 44, as "
+        "enlarging adds no strokes",
+    )
+
+
+@pytest.mark.parametrize("scale", ["0", "-1", "nan", "1,2,3"])
+def test_a_style_scale_is_a_number_above_zero_for_all_or_each(
+    scale: str, refused: Callable[..., str], pictures: Any
+) -> None:
+    line = refused("style", pictures.content, pictures.style, "--style-scale", scale)
+    assert "style_scale" in line
+    assert "Received: " in line
 
 
 def test_style_without_options_is_the_default_configuration(
@@ -221,16 +256,135 @@ def test_what_changes_an_image_is_said(
     Image.new("RGBA", (48, 36), (9, 9, 9, 254)).save(clear)
     frames = [Image.new("RGB", (48, 36), (9, gray, 9)) for gray in (9, 200)]
     frames[0].save(moving, save_all=True, append_images=frames[1:])
-    arguments = ("style", clear, moving, "-o", tmp_path / "out.png", "--force")
+    arguments = ("style", clear, moving, "-o", tmp_path / "out.jpg", "--force")
     assert call(*arguments, "--size", 48).notes == (
         f"{clear}: transparent pixels are blended with white",
         f"{moving}: only the first of several frames is used",
     )
     assert call(*arguments, "--size", 48, "--quiet").notes == ()
+    arguments = ("style", pictures.content, clear, *arguments[3:])
+    assert (
+        call(*arguments, "--size", 44).notes[0]
+        == f"{clear}: transparent pixels are blended with white"
+    )
     arguments = ("style", pictures.content, pictures.style, *arguments[3:])
     assert call(*arguments, "--size", 44).notes == ()
     assert call(*arguments, "--size", 45).notes == (
         f"{pictures.style}: enlarged from 40x44 to 41x45 pixels, which adds no detail",
+    )
+
+
+@pytest.fixture
+def masks(tmp_path: Path) -> list[Path]:
+    """Masks of 48x36, 40x44 and 36x48 pixels, whose left and right halves are regions."""
+    paths = []
+    for number, (width, height) in enumerate([(48, 36), (40, 44), (36, 48)]):
+        pixels = np.zeros((height, width), np.uint8)
+        pixels[:, width // 2 :] = 255
+        paths.append(tmp_path / f"mask{number}.png")
+        Image.fromarray(pixels).save(paths[-1])
+    return paths
+
+
+def test_masks_reach_the_task_and_are_found_again(
+    masks: list[Path], call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    both, out = (pictures.style, pictures.second), tmp_path / "out.png"
+    run = call("style", pictures.content, *both, "--content-mask", masks[0], "-o", out)
+    assert run.code == 0, run
+    levels = np.array([0, 255]).repeat(24)
+    np.testing.assert_array_equal(fake_tasks.last["content_mask"][5, :, 1], levels)
+    assert fake_tasks.last["style_masks"] == []
+    run = call("style", "--from", out, "--style-mask", masks[1], "--style-mask", masks[2], "-fo",
+               out)  # fmt: skip
+    assert run.code == 0, run
+    assert call("style", "--from", out, "-o", tmp_path / "again.png").code == 0
+    np.testing.assert_array_equal(fake_tasks.last["content_mask"][5, :, 1], levels)
+    assert [mask.shape for mask in fake_tasks.last["style_masks"]] == [(44, 40, 3), (48, 36, 3)]
+    Image.new("L", (40, 44)).save(masks[1])
+    run = call("style", "--from", out, "-o", tmp_path / "other.png")
+    assert run.code == 2
+    assert "expected the style_mask image" in run.err
+
+
+def test_regions_count_in_the_memory_estimate(
+    masks: list[Path], call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from rwgen.cli import resources
+
+    seen: list[Any] = []
+    monkeypatch.setattr(resources, "plan_resources", lambda work, *_: seen.append(work))
+    layers = "conv1_1,conv2_1,conv3_1,conv4_1"
+    arguments = ("style", pictures.content, pictures.style, "--size", 48, "--style-layer", layers,
+                 "--network", "ranvgg19-half-width", "-fo", tmp_path / "out.png")  # fmt: skip
+    for more in ((), ("--content-mask", masks[0]), ("--style-weight", 0)):
+        assert call(*arguments, *more).code == 0
+    plain, regions, none = (sum(work.guided) for work in seen)
+    # Half of 64, 128, 256 and 512 channels at 48x36, and at half the size after each pool.
+    assert regions == 36 * 48 * (32 + 64 / 4 + 128 / 16) + 4 * 6 * 256
+    assert plain == none == 0
+
+
+@pytest.mark.parametrize("suffix", [".png", ".webp", ".tif"])
+def test_the_result_is_as_transparent_as_the_content(
+    suffix: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (36, 48, 4), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "clear.png")
+    out = tmp_path / f"out{suffix}"
+    arguments = ("style", tmp_path / "clear.png", pictures.style, "-fo", out)
+    assert call(*arguments, "--size", 48).code == 0
+    with Image.open(out) as image:
+        found = np.asarray(image)
+    np.testing.assert_array_equal(found[..., 3], pixels[..., 3])
+    np.testing.assert_array_equal(found[..., :3], 127)
+    is_visible = pixels[..., 3] > 16
+    np.testing.assert_allclose(
+        fake_tasks.last["content"][is_visible], pixels[..., :3][is_visible], atol=0.01
+    )
+    assert call(*arguments, "--size", 24).code == 0
+    with Image.open(out) as image:
+        halved = pixels[..., 3].reshape(18, 2, 24, 2).mean(axis=(1, 3))
+        np.testing.assert_allclose(np.asarray(image)[..., 3], halved, atol=0.5)
+
+
+def test_intermediate_images_are_transparent_too(
+    call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    Image.new("RGBA", (48, 36), (1, 2, 3, 77)).save(tmp_path / "clear.png")
+    assert call("style", tmp_path / "clear.png", pictures.style, "--save-every", 1, "-o",
+                tmp_path / "out.png").code == 0  # fmt: skip
+    with Image.open(tmp_path / "out-000001.png") as image:
+        assert image.getpixel((0, 0)) == (127, 127, 127, 77)
+
+
+@pytest.mark.parametrize("command", ["style", "texture", "invert"])
+def test_sixteen_bits_hold_the_floats_of_the_solution_and_its_settings(
+    command: str, call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    arguments = {"style": [pictures.content, pictures.style], "texture": [pictures.style],
+                 "invert": [pictures.content, "--layer", "conv1_1"]}[command]  # fmt: skip
+    out, again = tmp_path / "out.png", tmp_path / "again.tif"
+    assert call(command, *arguments, "--bits", 16, "--seed", 9, "-o", out).code == 0
+    pixels = tf.io.decode_png(out.read_bytes(), dtype=tf.uint16).numpy()
+    np.testing.assert_array_equal(pixels, 127 * 257)
+    assert call(command, "--from", out, "--bits", 16, "-o", again).code == 0
+    assert fake_tasks.seen[0]["config"] == fake_tasks.last["config"]
+    np.testing.assert_array_equal(tifffile.imread(again), 127 * 257)
+
+
+@pytest.mark.parametrize(("bits", "suffix"), [(16, ".jpg"), (16, ".webp"), (12, ".png")])
+def test_bits_that_a_format_lacks_are_refused(
+    bits: int, suffix: str, refused: Callable[..., str], pictures: Any, tmp_path: Path
+) -> None:
+    out = tmp_path / f"out{suffix}"
+    line = refused("style", pictures.content, pictures.style, "--bits", bits, "-o", out)
+    assert line == (
+        "rwgen: --bits: expected 8, or 16 in a file ending in .png or .tif. Received: "
+        f"{bits} for '{out}'\n"
     )
 
 

@@ -218,6 +218,15 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a file as output folder": ([*STYLE[:4], "text.json/out.png"], "'text.json/out.png'"),
     "a folder as output": ([*STYLE[:4], "folder.png"], "it is a folder"),
     "an output name too long": ([*STYLE[:4], "x" * 300 + ".png"], "File name too long"),
+    "a style mask alone": ([*STYLE, "--style-mask", "style.png"], "a content mask beside style"),
+    "a photo as a mask": (
+        [*STYLE, "--content-mask", "content.png"], "expected a mask with 1 to 8 regions",
+    ),
+    "an output that is a mask": (
+        ["style", "content.png", "square.png", "-o", "style.png", "--content-mask", "style.png"],
+        "style.png as both",
+    ),
+    "unknown colors": ([*STYLE, "--colors", "photo"], "expected one of style, mixed, palette"),
     "an output that is the content": ([*STYLE[:4], "content.png"], "content.png as both"),
     "an output that is a style": ([*STYLE[:4], "folder/../style.png"], "style.png as both"),
     "an output that is the source": (["texture", "style.png", "-o", "style.png"], "as both"),

@@ -66,7 +66,7 @@ def styled(
         "--size", 48, "--iterations", 4, "--seed", 7, "--style-blend", "2,1",
         "--content-layer", "conv1_1", "--style-layer", "conv1_1", "--style-layer", "block1_pool",
         "--init", pictures.start, "--network", recipe, "--save-every", 2, "--history",
-        folder / "history.csv", "--octaves", 0, "--no-match-colors", "--json", "--quiet",
+        folder / "history.csv", "--octaves", 0, "--colors", "mixed", "--json", "--quiet",
     )  # fmt: skip
     assert (run.code, run.err) == (0, "")
     recipe.unlink()

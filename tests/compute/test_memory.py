@@ -84,6 +84,7 @@ def test_the_estimate_is_linear_in_pixels():
         {"num_correction_pairs": 200},
         {"itemsize": 8},
         {"features": (10**9,)},
+        {"guided": (10**9,)},
         {"targets": ((10**9,),)},
     ],
 )
@@ -208,6 +209,11 @@ def test_a_network_and_its_architecture_have_the_same_workload(recipe):
     double = build_network(recipe, "conv2_1", dtype="float64")
     doubled = dataclasses.replace(expected, itemsize=8)
     assert network_workload(double, **task) == doubled
+    regions = {"style_layers": ["conv2_1", "block1_conv1"], "num_regions": 3}
+    guided = network_workload(plain, **task, **regions)
+    assert guided == architecture_workload(recipe.topology, **task, **regions)
+    # Two more copies of the deepest layer and of the first one.
+    assert guided.guided == [2 * guided.features[-1], 2 * guided.features[0]]
     without = dataclasses.replace(expected, num_filters=0)
     task["optimizer"] = OptimizerConfig(jit_compile=True, winograd=False)
     assert network_workload(plain, **task) == without

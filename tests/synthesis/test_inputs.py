@@ -45,7 +45,7 @@ def at_the_start(_step, _best):
 
 def test_images_may_have_any_form(form, network, pixels):
     image, same = form
-    config = StyleConfig(**LAYERS, match_colors=True)
+    config = StyleConfig(**LAYERS, colors="style")
     calls = [
         lambda image: rwgen.invert(image, "conv2_1", network=network, callback=at_the_start),
         lambda image: rwgen.transfer_style(

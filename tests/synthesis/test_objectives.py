@@ -9,7 +9,9 @@ import scipy.linalg
 import tensorflow as tf
 
 from rwgen import InvalidInputError, LayerError, StyleConfig, TextureConfig, feature_extractor
+from rwgen.compute.plan import ComputePlan
 from rwgen.synthesis.objectives import inversion_objective, style_objective, texture_objective
+from rwgen.synthesis.regions import Region, Source
 
 CONFIG = StyleConfig(
     content_layers=("conv2_1", "pool1"),
@@ -60,12 +62,25 @@ class Paper:
         f, f0 = self.matrix(image), self.matrix(target)
         return np.sum((f - f0) ** 2) / (2 * f.size) / self.mean_gradient(target, f0 / f0.size)
 
-    def style(self, image, targets, shifted, whitened, shares=(1.0,)):
+    def positions(self, image, weights):
+        """How much each position counts: means of blocks of weights, which sum to 1."""
+        height, width = self.extractor(tf.constant(image))[self.layer].shape[1:3]
+        weights = np.ones(image.shape[1:3]) if weights is None else np.asarray(weights)
+        rows, columns = weights.shape[0] // height, weights.shape[1] // width
+        cropped = weights[: height * rows, : width * columns]
+        blocks = cropped.reshape(height, rows, width, columns).mean(axis=(1, 3)).ravel()
+        return blocks / blocks.sum()
+
+    def style(self, image, targets, shifted, whitened, shares=(1.0,), own=None, parts=None):
         """All positions of all targets in one matrix, each image's counting its share."""
         f, each = self.matrix(image), [self.matrix(target) for target in targets]
         f0 = np.concatenate(each, axis=1)
-        counts = [np.full(x.shape[1], w / x.shape[1]) for x, w in zip(each, shares, strict=True)]
-        counts = np.concatenate(counts)
+        own = self.positions(image, own)
+        parts = [
+            self.positions(target, part)
+            for target, part in zip(targets, parts or [None] * len(targets), strict=True)
+        ]
+        counts = np.concatenate([w * x for x, w in zip(parts, shares, strict=True)])
         shift = (f0 @ counts)[:, np.newaxis] if shifted else 0.0
         f, f0 = f - shift, f0 - shift
         channels = len(f)
@@ -76,12 +91,12 @@ class Paper:
             spread = covariance / variance + np.eye(channels)
             metric = scipy.linalg.fractional_matrix_power(spread, -0.5) / np.sqrt(variance)
         f, f0 = metric @ f, metric @ f0
-        gram, gram0 = f @ f.T / f.shape[1], (f0 * counts) @ f0.T
+        gram, gram0 = (f * own) @ f.T, (f0 * counts) @ f0.T
         gradient = 0
-        for target, x, share in zip(targets, each, shares, strict=True):
+        for target, x, share, part in zip(targets, each, shares, parts, strict=True):
             x = metric @ (x - shift)
-            # d/dF of ||F F'||^2 / (4 N^2 M^2) is (F F') F / (N^2 M^2).
-            cotangent = metric.T @ (x @ x.T / x.shape[1]) @ x / (channels**2 * x.shape[1])
+            # d/dF of ||F D F'||^2 / (4 N^2) is (F D F') F D / N^2; D is 1 / M without regions.
+            cotangent = metric.T @ ((x * part) @ x.T) @ (x * part) / channels**2
             gradient += share * self.mean_gradient(target, cotangent)
         return np.sum((gram - gram0) ** 2) / (4 * channels**2) / gradient
 
@@ -106,6 +121,51 @@ def test_the_style_objective_is_equation_9(network, images, shifted, whitened):
         "tv": pytest.approx(500 / 20_000 * variation, rel=1e-9),
     }
     assert min(found.values()) > 0
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+@pytest.mark.parametrize("whitened", [True, False])
+def test_the_style_objective_of_regions_is_that_of_each_by_its_area(
+    network, smooth_image, whitened, recompute
+):
+    sizes = [(8, 12), (6, 10), (10, 8), (8, 12)]
+    content, style, other, candidate = (
+        smooth_image(*size, seed=seed) for seed, size in enumerate(sizes)
+    )
+    draws = np.random.default_rng(0)
+    left = draws.uniform(0, 1, (8, 12)).astype(np.float32)
+    part = draws.uniform(0, 1, (6, 10)).astype(np.float32)
+    regions = (
+        Region((Source(0, 0.75, part), Source(1, 0.25)), left),
+        Region((Source(1, 1.0),), 1 - left),
+    )
+    config = dataclasses.replace(CONFIG, whiten_gram=whitened)
+    plan = ComputePlan(recompute=recompute, jit_compile=False)
+    found = worth(
+        style_objective(network, content, [style, other], config, plan, regions), candidate
+    )
+    expected = 0
+    for name in CONFIG.style_layers:
+        paper = Paper(network, name)
+        expected += left.mean(dtype=float) * paper.style(
+            candidate, [style, other], True, whitened, (0.75, 0.25), left, [part, None]
+        )
+        expected += (1 - left.mean(dtype=float)) * paper.style(
+            candidate, [other], True, whitened, own=1 - left
+        )
+    assert found["style"] == pytest.approx(2 * expected, rel=1e-5)
+    plain = worth(style_objective(network, content, [style, other], config), candidate)
+    assert found["content"] == pytest.approx(plain["content"], rel=1e-6)
+    assert found["style"] != pytest.approx(plain["style"], rel=1e-2)
+
+
+def test_a_region_of_one_position_is_refused(network, images):
+    content, style, _, _ = images
+    point = np.zeros(style.shape[1:3], np.float32)
+    point[2, 3] = 1
+    regions = (Region((Source(0, 1.0, point),)),)
+    with pytest.raises(InvalidInputError, match=r"a larger image or region.*conv1_1.*single"):
+        style_objective(network, content, [style], CONFIG, regions=regions)
 
 
 @pytest.mark.parametrize("layers", [("conv1_1",), ("conv2_2", "pool1", "conv1_1")])

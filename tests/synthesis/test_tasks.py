@@ -83,9 +83,7 @@ def test_style_transfer_takes_styles_of_other_sizes_and_more_weight_keeps_more_c
         rwgen.transfer_style(
             content,
             styles,
-            config=dataclasses.replace(
-                STYLE, content_weight=weight, match_colors=False, init="noise"
-            ),
+            config=dataclasses.replace(STYLE, content_weight=weight, colors="mixed", init="noise"),
         )
         for weight in (100_000, 1)
     )
@@ -102,7 +100,7 @@ def test_a_style_transfer_starts_from_the_content_in_the_colors_of_the_styles():
     config = dataclasses.replace(STYLE, style_blend=(1, 3), octaves=0)
     ways = {
         "content": (config, None, expected),
-        "photo": (dataclasses.replace(config, match_colors=False), None, content),
+        "photo": (dataclasses.replace(config, colors="mixed"), None, content),
         "given": (config, content, content),
     }
     for start, init, first in ways.values():
@@ -114,6 +112,90 @@ def test_a_style_transfer_starts_from_the_content_in_the_colors_of_the_styles():
             callback=lambda step, _best: step.iteration == 0,
         )
         np.testing.assert_allclose(solution.image, np.clip(first, 0, 255), atol=1e-3)
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("colors", ["content", "content-after"])
+def test_the_photo_keeps_its_colors_in_every_image_that_is_shown(colors):
+    content, style = picture(32, 40, data.astronaut), picture(32, 32)
+    seen = []
+    config = dataclasses.replace(STYLE, colors=colors, octaves=0, optimizer=optimizer(2))
+    solution = rwgen.transfer_style(
+        content, style, config=config, callback=lambda step, best: seen.append(best())
+    )
+    weights = np.array([0.299, 0.587, 0.114])
+    for image in (*seen, solution.image):
+        chroma, own = (x - (x @ weights)[..., np.newaxis] for x in (image, content))
+        np.testing.assert_allclose(chroma, own, atol=1e-3)
+    assert np.abs((solution.image - content) @ weights).max() > 10
+    np.testing.assert_array_equal(seen[-1], solution.image)
+
+
+HALVES = np.zeros((32, 32), np.uint8)
+HALVES[:, 16:] = 255
+
+
+@pytest.mark.usefixtures("eager")
+def test_each_region_has_the_colors_of_its_style_and_swapped_regions_swap_styles():
+    """From noise and without content, so that nothing but guided statistics paints regions."""
+    content = picture(32, 32)
+    red, blue = (np.zeros((32, 32, 3)) for _ in range(2))
+    noise = np.random.default_rng(0).uniform(60, 250, (32, 32))
+    red[..., 0], blue[..., 2] = noise, noise
+    config = dataclasses.replace(STYLE, content_weight=0, init="noise", colors="mixed", octaves=0)
+
+    def redness(styles, mask, style_masks=()):
+        image = rwgen.transfer_style(
+            content, styles, config=config, content_mask=mask, style_masks=style_masks
+        ).image
+        return [(half[..., 0] - half[..., 2]).mean() for half in (image[:, :14], image[:, 18:])]
+
+    for left, right in (redness([red, blue], HALVES), redness([blue, red], 255 - HALVES)):
+        assert left > 40
+        assert right < -40
+    # One painting whose upper half is red, for the region that its mask says.
+    both = np.concatenate([red[:16], blue[:16]])
+    left, right = redness(both, HALVES, 255 - HALVES.T)
+    assert left < -40
+    assert right > 40
+
+
+@pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("colors", ["style", "content"])
+def test_a_mask_of_one_region_is_none(colors):
+    content, styles = picture(32, 40, data.astronaut), [picture(36, 32), picture(40, 48)]
+    config = dataclasses.replace(
+        STYLE, style_blend=(1, 2), octaves=0, optimizer=optimizer(2), colors=colors
+    )
+    masks = {
+        "content_mask": np.full((16, 20), 255),
+        "style_masks": [np.full(style.shape[:2], 255) for style in styles],
+    }
+    plain, masked = (
+        rwgen.transfer_style(content, styles, config=config, **rest) for rest in ({}, masks)
+    )
+    assert masked.initial_loss == pytest.approx(plain.initial_loss, rel=1e-6)
+    np.testing.assert_allclose(masked.image, plain.image, atol=0.01)
+
+
+def test_the_scale_of_a_style_is_that_of_a_style_of_that_size():
+    content, style = picture(32, 40, data.astronaut), picture(60, 48)
+    config = dataclasses.replace(STYLE, octaves=0)
+
+    def loss(style, **settings):
+        first = dataclasses.replace(config, **settings)
+        return rwgen.transfer_style(
+            content, style, config=first, callback=lambda _step, _best: True
+        ).initial_loss
+
+    half = rwgen.resize_image(style, 40, 32)
+    assert loss(style, style_scale=(1.0,)) == loss(half)
+    assert loss(style, style_scale=(1.5,)) == loss(style)
+    assert loss(style, style_scale=(1e300,)) == loss(style)  # not enlarged
+    both = [style, content]
+    assert loss(both, style_scale=(1.0, 0.9)) == loss([half, rwgen.resize_image(content, 29, 36)])
+    with pytest.raises(InvalidInputError, match="one style_scale number for each of the 1 style"):
+        loss(style, style_scale=(1.0, 2.0))
 
 
 @pytest.mark.usefixtures("eager")
