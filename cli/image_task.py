@@ -69,6 +69,9 @@ Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
 
 PANELS = {
     "Look": (
+        "tileable",
+        "source_blend",
+        "inpaint",
         "style_blend",
         "style_scale",
         "init",
@@ -97,7 +100,7 @@ OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "
 """Options, which may be repeated, whose names differ from those of the fields that they set."""
 
 
-EXTRA_ROLES = ("init", "content_mask", "style_mask")
+EXTRA_ROLES = ("init", "content_mask", "style_mask", "inpaint")
 """Roles of input images that options name, not arguments."""
 
 
@@ -188,6 +191,16 @@ class ImageCall(Generic[Settings, Config]):
         """Whether an option is on the command line."""
         source = self._context.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
+
+    def set_defaults(self, **values: Any) -> None:
+        """Set options that are neither given nor those of `--paper` or `--from`."""
+        if self._source is None:
+            ours = {
+                name: value
+                for name, value in values.items()
+                if not self.is_given(name) and name not in self._literal
+            }
+            self.settings = dataclasses.replace(self.settings, **ours)  # type: ignore[type-var]
 
     def inputs(self, *given: tuple[str, str | None]) -> tuple[InputImage, ...]:
         """The input images: those given as (role, path), else those of `--from`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,9 +10,17 @@ import typer
 
 from rwgen.cli import options
 from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
+from rwgen.cli.inputs import load_input
+from rwgen.cli.provenance import InputImage
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
-from rwgen.synthesis.config import TextureConfig
+from rwgen.network.architecture import check_tile_size
+from rwgen.network.recipe import Recipe
+from rwgen.synthesis.config import (
+    INPAINT_ITERATIONS,
+    INPAINT_PARAMETERIZATION,
+    TextureConfig,
+)
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -41,6 +50,33 @@ class TextureSettings:
             help="Longest side that the source is scaled to; the result has the same grain.",
         ),
     ] = options.DEFAULT_SIZE
+    tileable: Annotated[
+        bool,
+        typer.Option(
+            "--tileable",
+            help="Make opposite borders match, so that the result can be repeated without seams; "
+            "sides must be multiples of 8 with the default layers.",
+        ),
+    ] = _DEFAULTS.tileable
+    source_blend: Annotated[
+        str,
+        typer.Option(
+            "--source-blend",
+            "--blend",
+            metavar="A,B,...",
+            help="Weight of each source image; equal by default.",
+        ),
+    ] = ""
+    inpaint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Fill the white part of this image, of SOURCE's size, with the texture around it; "
+            "the rest of SOURCE, which is not resized, stays as it is. "
+            f"{INPAINT_ITERATIONS} iterations, of frequencies, by default.",
+            show_default=False,
+        ),
+    ] = None
     iterations: options.Iterations = _DEFAULTS.optimizer.max_iterations
     seed: options.Seed = _DEFAULTS.seed
     octaves: options.Octaves = _DEFAULTS.octaves
@@ -58,10 +94,12 @@ class TextureSettings:
 @image_command(TextureSettings, TextureConfig, options.image_output("SOURCE-texture.png"))
 def texture(
     call: ImageCall[TextureSettings, TextureConfig],
-    source: Annotated[
-        str | None,
+    sources: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="SOURCE", help="Image of the texture; needed unless --from is given."
+            metavar="SOURCE",
+            help="Images of the texture; the result is a mixture of several. Needed unless --from "
+            "is given.",
         ),
     ] = None,
 ) -> int:
@@ -69,28 +107,42 @@ def texture(
 
     Example: rwgen texture gravel.jpg --size 1024x768 -o more.png
     """
+    if call.settings.inpaint is not None:
+        call.set_defaults(iterations=INPAINT_ITERATIONS, parameterization=INPAINT_PARAMETERIZATION)
     settings = call.settings
-    images = call.inputs(("source", source or None))
+    images = call.inputs(*(("source", path or None) for path in sources or ()))
     if not images:
         raise InvalidInputError("expected a SOURCE image, or --from. Received: none")
-    call.check_outputs(images[:1], f"{images[0].stem}-texture.png")
+    named = [settings.inpaint] if settings.inpaint is not None else []
+    hole = next(iter(call.extra_images(("inpaint", named))), None)
+    outputs = f"{'-and-'.join(image.stem for image in images)}-texture.png"
+    call.check_outputs((*images, *((hole,) if hole else ())), outputs)
 
     recipe = call.recipe()
-    config = call.config(recipe)
+    blend = options.parse_numbers("--source-blend", settings.source_blend)
+    config = call.config(recipe, source_blend=blend)
+    config.blend(len(images))
     expected = "--layer: expected conv or pool layers for a texture"
     check_spatial(recipe.topology, config.layers, expected)
+    if hole is not None:
+        return _fill(call, images, hole, recipe, config)
     size = options.parse_size(settings.size)
     recipe.topology.check_image_size(config.layers, size, "a --size")
-    (sample,) = load_inputs(
-        images[:1], lambda size: fit_longest_side(*size, settings.source_size), call.notes
+    if config.tileable:
+        multiple = recipe.topology.minimum_side(config.layers)
+        check_tile_size(size, multiple, "a --size for --tileable")
+    samples = load_inputs(
+        images, lambda size: fit_longest_side(*size, settings.source_size), call.notes
     )
-    what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
     check_size = recipe.topology.check_image_size
     if config.shift_features:
         check_size = recipe.topology.check_gram_size
-    check_size(config.layers, sample.size, what)
-    call.plan_resources(recipe, config, size=size, target_sizes=[sample.size], layers=config.layers)
-    pixels = resize_image(sample.pixels, *sample.size)
+    for sample in samples:
+        what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
+        check_size(config.layers, sample.size, what)
+    sizes = [sample.size for sample in samples]
+    call.plan_resources(recipe, config, size=size, target_sizes=sizes, layers=config.layers)
+    pixels = [resize_image(sample.pixels, *sample.size) for sample in samples]
 
     def task(**rest: Any) -> Solution:
         from rwgen.synthesis.tasks import synthesize_texture
@@ -98,7 +150,53 @@ def texture(
         return synthesize_texture(pixels, size, config=config, **rest)
 
     return call.run(
-        [sample.image],
+        [sample.image for sample in samples],
+        recipe,
+        config.layers,
+        task,
+        max_iterations=config.optimizer.max_iterations,
+        rescale_to=pixels,
+    )
+
+
+def _fill(
+    call: ImageCall[TextureSettings, TextureConfig],
+    images: Sequence[InputImage],
+    hole: InputImage,
+    recipe: Recipe,
+    config: TextureConfig,
+) -> int:
+    """Fill a hole of the source."""
+    if len(images) > 1:
+        raise InvalidInputError(f"expected one SOURCE image for --inpaint. Received: {len(images)}")
+    for name in ("size", "source_size"):
+        if call.is_given(name):
+            option = "--" + name.replace("_", "-")
+            raise InvalidInputError(
+                f"{option}: expected no size with --inpaint, which keeps SOURCE's own. "
+                f"Received: {getattr(call.settings, name)}"
+            )
+    source, pixels = load_input(images[0], call.notes)
+    hole, white = load_input(hole, call.notes)
+    size = pixels.shape[:2]
+    if white.shape != pixels.shape:
+        raise InvalidInputError(
+            f"--inpaint: expected an image of {size[1]}x{size[0]} pixels, as {source.path}. "
+            f"Received: {hole.path} of {white.shape[1]}x{white.shape[0]}"
+        )
+    recipe.topology.check_gram_size(config.layers, size, f"a source ({source.path})")
+    if config.tileable:
+        multiple = recipe.topology.minimum_side(config.layers)
+        check_tile_size(size, multiple, "a source for --tileable")
+    call.plan_resources(recipe, config, size=size, target_sizes=[size], layers=config.layers)
+
+    def task(**rest: Any) -> Solution:
+        from rwgen.synthesis import tasks
+
+        return tasks.inpaint(pixels, white, config=config, **rest)
+
+    return call.run(
+        [source, hole],
         recipe,
         config.layers,
         task,

@@ -46,6 +46,8 @@ from .selection import select_weights as select_weights
 from .synthesis.config import InversionConfig as InversionConfig
 from .synthesis.config import StyleConfig as StyleConfig
 from .synthesis.config import TextureConfig as TextureConfig
+from .synthesis.morphing import morph as morph
+from .synthesis.tasks import inpaint as inpaint
 from .synthesis.tasks import invert as invert
 from .synthesis.tasks import synthesize_texture as synthesize_texture
 from .synthesis.tasks import transfer_style as transfer_style

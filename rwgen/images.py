@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 import re
 import sys
@@ -32,6 +33,8 @@ BLENDED = "transparent pixels are blended with white"
 
 # Pillow's other decoders are never used, whatever a file claims to be. JPEG's reads MPO too.
 _READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
+_LANCZOS_PIXELS = 3  # pixels on each side, of the smaller of the two images, that the filter sees
+
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
@@ -262,13 +265,17 @@ def check_destination(destination: FileName, bits: int = 8) -> None:
     check_writable(destination)
 
 
-def resize_image(image: NDArray[Any], height: int, width: int) -> NDArray[np.float32]:
+def resize_image(
+    image: NDArray[Any], height: int, width: int, *, tileable: bool = False
+) -> NDArray[np.float32]:
     """Resize an image with the Lanczos filter.
 
     Args:
         image: Array [height, width, 3], nominally in 0..255.
         height: Height of the result in pixels.
         width: Width of the result in pixels.
+        tileable: Whether pixels beyond a border are those of the opposite one, so that an image
+            that tiles still does; otherwise the filter ends at the border.
 
     Returns:
         float32 array of the new size, clipped to 0..255; an unclipped copy if the size is the same.
@@ -280,9 +287,16 @@ def resize_image(image: NDArray[Any], height: int, width: int) -> NDArray[np.flo
     pixels = _validated(image).astype(np.float32)
     if pixels.shape[:2] == (height, width):
         return pixels
+    top, left = (
+        math.ceil(_LANCZOS_PIXELS * max(1, before / after)) if tileable else 0
+        for before, after in zip(pixels.shape[:2], (height, width), strict=True)
+    )
+    box = (left, top, left + pixels.shape[1], top + pixels.shape[0])
+    # What is outside the box is seen by the filter, but not resized.
+    padded = np.pad(pixels, ((top, top), (left, left), (0, 0)), "wrap")
     channels = [  # separately in Pillow's mode F, so that nothing is rounded to 8 bits
-        np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.LANCZOS))
-        for channel in np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+        np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.LANCZOS, box))
+        for channel in np.ascontiguousarray(np.moveaxis(padded, 2, 0))
     ]
     return np.stack(channels, axis=2, dtype=np.float32).clip(0, 255)
 
@@ -345,10 +359,22 @@ def fit_longest_side(height: int, width: int, longest_side: int) -> tuple[int, i
 
 def central_square(image: NDArray[Any]) -> NDArray[Any]:
     """Return the largest centered square of an image [height, width, 3]."""
-    height, width = image.shape[:2]
-    side = min(height, width)
-    top, left = (height - side) // 2, (width - side) // 2
-    return image[top : top + side, left : left + side]
+    return central_part(image, 1, 1)
+
+
+def central_part(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """Return the largest centered part of an image [height, width, 3] of some proportions.
+
+    Args:
+        image: The image.
+        height: Height of the proportions, in any unit.
+        width: Width of the proportions, in the same unit.
+    """
+    rows, columns = image.shape[:2]
+    part = min(rows, round(columns * height / width)), min(columns, round(rows * width / height))
+    kept = [max(1, side) for side in part]
+    top, left = (rows - kept[0]) // 2, (columns - kept[1]) // 2
+    return image[top : top + kept[0], left : left + kept[1]]
 
 
 def _pixels_of(image: Image.Image) -> NDArray[np.float32]:

@@ -25,6 +25,7 @@ from PIL import Image
 from rwgen.errors import ImageError, InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.images import (
+    central_part,
     check_destination,
     fit_longest_side,
     read_image,
@@ -367,6 +368,16 @@ def test_resize_is_a_lanczos_filter_in_floating_point() -> None:
     assert resize_image(RGB, 3, 4).shape == (3, 4, 3)
 
 
+@pytest.mark.parametrize("size", [(24, 40), (8, 10), (5, 30), (12, 7)])
+def test_a_tile_is_resized_as_if_it_were_repeated(size: tuple[int, int]) -> None:
+    tile = np.random.default_rng(2).uniform(80, 170, (12, 20, 3)).astype(np.float32)
+    height, width = size
+    around = resize_image(np.tile(tile, (3, 3, 1)), 3 * height, 3 * width)
+    found = resize_image(tile, height, width, tileable=True)
+    np.testing.assert_allclose(found, around[height : 2 * height, width : 2 * width], atol=1e-3)
+    assert np.abs(found - resize_image(tile, height, width)).max() > 1
+
+
 def test_resize_to_the_same_size_copies() -> None:
     image = np.random.default_rng(1).normal(size=(4, 5, 3)).astype(np.float32)
     same = resize_image(image, 4, 5)
@@ -403,6 +414,25 @@ def test_fit_longest_side(height: int, width: int, longest: int) -> None:
     assert abs(new_height - height * scale) <= max(0.500001, 1 - height * scale)
     assert abs(new_width - width * scale) <= max(0.500001, 1 - width * scale)
     assert fit_longest_side(width, height, longest) == (new_width, new_height)
+
+
+@given(rows=SIDES, columns=SIDES, height=SIDES, width=SIDES)
+def test_the_central_part_has_the_proportions(
+    rows: int, columns: int, height: int, width: int
+) -> None:
+    image = np.broadcast_to(np.uint8(0), (rows, columns, 3))
+    found = central_part(image, height, width).shape
+    assert found[0] == rows or found[1] == columns
+    assert found[0] <= rows
+    assert found[1] <= columns
+    exact = min(rows, columns * height / width), min(columns, rows * width / height)
+    assert all(abs(found[i] - exact[i]) <= max(0.500001, 1 - exact[i]) for i in (0, 1))
+
+
+def test_the_central_part_is_in_the_middle() -> None:
+    image = np.arange(5 * 8).reshape(5, 8, 1)
+    np.testing.assert_array_equal(central_part(image, 1, 1), image[:, 1:6])
+    np.testing.assert_array_equal(central_part(image, 1, 4), image[1:3])
 
 
 def test_fit_longest_side_examples() -> None:

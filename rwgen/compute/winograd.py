@@ -19,7 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.compute.memory import WINOGRAD_CHANNELS
-from rwgen.network.convolution import SymmetricConv2D
+from rwgen.network.convolution import CircularConv2D, SymmetricConv2D
 
 TILE = 4
 """Side of an output tile; an input tile is two larger."""
@@ -134,13 +134,21 @@ class WinogradSymmetricConv2D(SymmetricConv2D, WinogradConv2D):
     """A `SymmetricConv2D` that uses Winograd's algorithm where possible, on the padded images."""
 
 
+@keras.saving.register_keras_serializable("rwgen")
+class WinogradCircularConv2D(CircularConv2D, WinogradConv2D):
+    """A `CircularConv2D` that uses Winograd's algorithm where possible, on the padded images."""
+
+
+_WINOGRAD_OF = {SymmetricConv2D: WinogradSymmetricConv2D, CircularConv2D: WinogradCircularConv2D}
+
+
 def suits(layer: keras.layers.Layer, shape: Sequence[int | None] | None = None) -> bool:
     """Whether the algorithm applies to a layer and is faster on a CPU.
 
     Args:
         layer: any built layer.
-        shape: [batch, height, width, channels] of the images that are correlated, after symmetric
-            padding; None ignores their size.
+        shape: [batch, height, width, channels] of the images that are correlated, after a
+            layer's own padding; None ignores their size.
     """
     if not isinstance(layer, keras.layers.Conv2D) or not layer.built:
         return False
@@ -184,8 +192,7 @@ def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
     if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
         config |= {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
     if suits(layer):
-        symmetric = isinstance(layer, SymmetricConv2D)
-        winograd = WinogradSymmetricConv2D if symmetric else WinogradConv2D
+        winograd = _WINOGRAD_OF.get(type(layer), WinogradConv2D)
         return winograd.from_config(config | {"trainable": False})
     return type(layer).from_config(config)
 

@@ -277,6 +277,26 @@ class Architecture:
         return math.prod(shape) + shape[-1]
 
 
+def check_tile_size(shape: Sequence[int], multiple: int, what: str) -> None:
+    """Check that no pool cuts off a row or column of an image that tiles.
+
+    Args:
+        shape: Image height and width in pixels. Further values are ignored.
+        multiple: Number that both must be multiples of, 2^n after n pools.
+        what: Description of the image for the message.
+
+    Raises:
+        InvalidInputError: A side is not a multiple.
+    """
+    height, width = shape[:2]
+    if height % multiple or width % multiple:
+        near = [max(1, round(side / multiple)) * multiple for side in (width, height)]
+        raise InvalidInputError(
+            f"expected {what} whose sides are multiples of {multiple} pixels, such as "
+            f"{near[0]}x{near[1]}. Received: {width}x{height}"
+        )
+
+
 def _scaled(channels: int, width: float) -> int:
     return max(1, round(width * channels))
 

@@ -7,7 +7,9 @@ from typing import Any
 import keras
 import numpy as np
 
-_WEIGHTS = np.array([1, 3, 3, 1]) / 8
+from rwgen.network.convolution import wrapped_around
+
+BINOMIAL_WEIGHTS = np.array([1, 3, 3, 1]) / 8
 
 
 @keras.saving.register_keras_serializable(package="rwgen")
@@ -24,14 +26,26 @@ class BinomialPooling2D(keras.layers.Layer):  # type: ignore[misc] # untyped bas
     def call(self, inputs: Any) -> Any:
         """Return [batch, height // 2, width // 2, channels]."""
         channels = inputs.shape[-1]
-        kernel = np.multiply.outer(_WEIGHTS, _WEIGHTS)[:, :, None, None]
+        kernel = np.multiply.outer(BINOMIAL_WEIGHTS, BINOMIAL_WEIGHTS)[:, :, None, None]
         kernel = np.repeat(kernel, channels, axis=2)
-        padded = keras.ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="symmetric")
         return keras.ops.depthwise_conv(
-            padded, keras.ops.cast(kernel, inputs.dtype), strides=2, padding="valid"
+            self.padded(inputs), keras.ops.cast(kernel, inputs.dtype), strides=2, padding="valid"
         )
+
+    def padded(self, inputs: Any) -> Any:
+        """Continue images by one pixel beyond each border."""
+        return keras.ops.pad(inputs, [(0, 0), (1, 1), (1, 1), (0, 0)], mode="symmetric")
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return the shape of the input with half the height and width."""
         batch, height, width, channels = input_shape
         return (batch, *(None if side is None else side // 2 for side in (height, width)), channels)
+
+
+@keras.saving.register_keras_serializable(package="rwgen")
+class CircularBinomialPooling2D(BinomialPooling2D):
+    """A `BinomialPooling2D` on a torus: beyond a border are the pixels of the opposite one."""
+
+    def padded(self, inputs: Any) -> Any:
+        """Repeat images beyond their borders."""
+        return wrapped_around(inputs, (1, 1))

@@ -40,6 +40,23 @@ STYLE_ITERATIONS = 60
 """Default number of iterations of a style transfer, over all sizes: fewer than other searches need,
 as it starts from the content."""
 
+INPAINT_ITERATIONS = 20
+"""Default number of iterations that fill a hole: they close the seams of a piece that fits; more of
+them add noise."""
+
+INPAINT_PARAMETERIZATION: ParameterizationName = "fourier"
+"""What they move by default: with pixels, seams stay sharper and colors noisier."""
+
+MORPH_STEPS = 12
+"""Default number of frames of a morph, both ends included."""
+
+MORPH_ITERATIONS = 40
+"""Default number of iterations of each of its frames: fewer than an inversion needs, as they start
+near."""
+
+MORPH_PARAMETERIZATION: ParameterizationName = "fourier-box"
+"""What a morph moves by default, at every layer: with pixels, frames are full of dots."""
+
 TV_UNIT = 1 / 20_000
 """Factor of the sum of eq. 9 for one unit of total variation weight; see docs/math.md."""
 
@@ -132,11 +149,7 @@ class StyleConfig:
             raise InvalidInputError(
                 "expected a content_weight or a style_weight above 0. Received: 0 and 0"
             )
-        if self.style_blend:
-            for value in self.style_blend:
-                check_number("style_blend", value)
-            if sum(self.style_blend) == 0:
-                raise InvalidInputError("style_blend: expected a number above 0. Received: zeros")
+        _check_blend("style_blend", self.style_blend)
         for value in self.style_scale:
             check_number("style_scale", value, exclusive=True)
         check_layers("content_layers", self.content_layers)
@@ -164,11 +177,7 @@ class StyleConfig:
         Raises:
             InvalidInputError: the number of `style_blend` weights is not `num_styles`.
         """
-        weights = self.style_blend or (1.0,) * num_styles
-        _check_one_each("style_blend", weights, num_styles)
-        largest = max(weights)  # divide first: the sum of huge weights would overflow
-        shares = [weight / largest for weight in weights]
-        return tuple(share / math.fsum(shares) for share in shares)
+        return _shares("style_blend", self.style_blend, num_styles, "style images")
 
     def scales(self, num_styles: int) -> tuple[float | None, ...]:
         """Scale of each of `num_styles` style images, or None for the image as it is.
@@ -178,7 +187,7 @@ class StyleConfig:
         """
         if len(self.style_scale) <= 1:
             return (self.style_scale or (None,)) * num_styles
-        _check_one_each("style_scale", self.style_scale, num_styles)
+        _check_one_each("style_scale", self.style_scale, num_styles, "style images")
         return self.style_scale
 
 
@@ -188,7 +197,12 @@ class TextureConfig:
 
     Attributes:
         network: name of a shipped network, or path of a recipe.
-        layers: layers whose Gram matrices are those of the source.
+        layers: layers whose Gram matrices are those of the sources.
+        source_blend: weight of each source, normalized to a sum of one; empty means equal weights.
+            The target is a mixture of all (docs/math.md).
+        tileable: make the result match itself across opposite borders: its network, and the
+            resizing between sizes, see it repeated in both directions (docs/math.md). Both sides
+            must be multiples of 2^n for a network of n pools up to the deepest layer.
         weighting: how eq. 8 averages, see `Weighting`.
         shift_features: subtract the target's mean features before computing Gram matrices;
             False is the paper (docs/math.md).
@@ -206,6 +220,8 @@ class TextureConfig:
 
     network: str = PYRAMID_NETWORK
     layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
+    source_blend: tuple[float, ...] = ()
+    tileable: bool = False
     weighting: Weighting = "magnitude"
     shift_features: bool = True
     whiten_gram: bool = True
@@ -217,6 +233,7 @@ class TextureConfig:
 
     def __post_init__(self) -> None:
         normalize_fields(self, ("layers",))
+        _check_blend("source_blend", self.source_blend)
         check_layers("layers", self.layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
         check_choice("weighting", self.weighting, get_args(Weighting))
@@ -232,6 +249,14 @@ class TextureConfig:
             **values: fields with other values.
         """
         return cls(**{**cls.PAPER, **values})
+
+    def blend(self, num_sources: int) -> tuple[float, ...]:
+        """Share of each of `num_sources` sources; shares sum to 1.
+
+        Raises:
+            InvalidInputError: the number of `source_blend` weights is not `num_sources`.
+        """
+        return _shares("source_blend", self.source_blend, num_sources, "sources")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -287,9 +312,24 @@ class InversionConfig:
         return cls(**{**cls.PAPER, **values})
 
 
-def _check_one_each(key: str, values: Sequence[float], num_styles: int) -> None:
-    if len(values) != num_styles:
+def _check_blend(key: str, weights: Sequence[float]) -> None:
+    for weight in weights:
+        check_number(key, weight)
+    if weights and sum(weights) == 0:
+        raise InvalidInputError(f"{key}: expected a number above 0. Received: zeros")
+
+
+def _check_one_each(key: str, values: Sequence[float], count: int, what: str) -> None:
+    if len(values) != count:
         raise InvalidInputError(
-            f"expected one {key} number for each of the {num_styles} style images. "
-            f"Received: {len(values)}"
+            f"expected one {key} number for each of the {count} {what}. Received: {len(values)}"
         )
+
+
+def _shares(key: str, weights: Sequence[float], count: int, what: str) -> tuple[float, ...]:
+    """Weights of `count` images, or equal ones if there are none, divided by their sum."""
+    weights = weights or (1.0,) * count
+    _check_one_each(key, weights, count, what)
+    largest = max(weights)  # divide first: the sum of huge weights would overflow
+    parts = [weight / largest for weight in weights]
+    return tuple(part / math.fsum(parts) for part in parts)

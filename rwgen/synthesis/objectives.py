@@ -22,9 +22,17 @@ from rwgen.compute.plan import ComputePlan
 from rwgen.compute.readers import Reader, Reading, plain_reader
 from rwgen.errors import InvalidInputError, LayerError
 from rwgen.network.features import feature_extractor, layer_names
+from rwgen.network.vgg import weight_fingerprints
+from rwgen.optimize.checkpoint import fingerprint
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
 from rwgen.synthesis.guides import Guide, guided_gram, guided_mean
+from rwgen.synthesis.holes import (
+    hole_shares,
+    positions_inside,
+    positions_outside,
+    selecting_reader,
+)
 from rwgen.synthesis.losses import content_loss, gram_loss, mean_loss, total_variation
 from rwgen.synthesis.regions import Region, whole
 from rwgen.synthesis.weighting import (
@@ -33,7 +41,14 @@ from rwgen.synthesis.weighting import (
     style_factors,
     whitened_gram,
 )
-from rwgen.synthesis.whitening import Perturbation, gram_whitening, whitening_matrices
+from rwgen.synthesis.whitening import (
+    SHRINKAGE,
+    Perturbation,
+    change_moments,
+    gram_whitening,
+    inverse_root,
+    whitening_matrices,
+)
 
 Values = Mapping[str, Any]
 """Tensors that depend on the targets: for each term, by layer and name."""
@@ -62,7 +77,7 @@ class Objective:
         return self.terms(candidate, self.values)
 
 
-_LayerTerm = Callable[[tf.Tensor, Values], tf.Tensor]
+_LayerTerm = Callable[[tf.Tensor, Any], tf.Tensor]
 """Maps features of a layer and its values to what it adds to a loss term."""
 
 
@@ -123,36 +138,172 @@ def inversion_objective(
     return Objective(terms, values, (names, subtract, bool(whitenings)))
 
 
+def morphing_objective(
+    network: keras.Model,
+    images: Sequence[NDArray[Any]],
+    share: float,
+    layers: Sequence[str],
+    weighting: Weighting = "magnitude",
+    plan: ComputePlan | None = None,
+    perturbations: Sequence[Perturbation] = (),
+) -> Objective:
+    """Equation 1, summed over `layers`, with features between those of two images.
+
+    Args:
+        network: the network whose features are blended.
+        images: [1, height, width, 3], network input of two images.
+        share: of the second image in the features, from 0 to 1.
+        layers: layer names of the network.
+        weighting: how equation 4 averages.
+        plan: how features are computed; None keeps them. Differences cannot be propagated: the
+            target's features are those of no image.
+        perturbations: draws images near each image to whiten the features with, as in
+            `inversion_objective`; none does not whiten them.
+
+    Returns:
+        An objective with the term `content`. The metric does not depend on `share`.
+
+    Raises:
+        LayerError: a layer is unknown.
+        InvalidInputError: no weighting factor exists for the first image.
+    """
+    plan = plan or ComputePlan()
+    names = layer_names(network, layers)
+    read = plan.reader(feature_extractor(network, names))
+    found = [target_features(read, image, names) for image in images]
+    scales = found[0][1]
+    features = [
+        {name: value * (own[name] / scales[name]) for name, value in targets.items()}
+        for targets, own in found
+    ]
+    targets = {name: (1 - share) * features[0][name] + share * features[1][name] for name in names}
+    factors = content_factors(read, images[0], names, weighting, scales)
+    moments: dict[str, NDArray[np.float64]] = {}
+    for each, perturbation in zip(features, perturbations, strict=False):
+        unscaled = {name: value * scales[name] for name, value in each.items()}
+        changes = change_moments(read, unscaled, perturbation, subtract=True)
+        moments = {name: value + moments.get(name, 0) for name, value in changes.items()}
+    whitenings = {
+        name: tf.constant(inverse_root(value, SHRINKAGE), targets[name].dtype)
+        for name, value in moments.items()
+    }
+    values = {
+        "content": _content_values(targets, scales, factors, whitenings, np.dtype(images[0].dtype))
+    }
+
+    def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
+        return _summed(read, candidate, {"content": (names, _content_layer)}, values)
+
+    return Objective(terms, values, (names, bool(whitenings)))
+
+
 def texture_objective(
     network: keras.Model,
-    source: NDArray[Any],
+    sources: NDArray[Any] | Sequence[NDArray[Any]],
     config: TextureConfig,
     plan: ComputePlan | None = None,
+    result_network: keras.Model | None = None,
 ) -> Objective:
     """Equation 5.
 
     Args:
         network: the network whose Gram matrices are matched.
-        source: [1, height, width, 3], network input of x0, of any size.
-        config: layers and weighting.
+        sources: [1, height, width, 3], network input of x0, of any size; or several.
+        config: layers, shares of the sources, and weighting.
         plan: how features are computed; None keeps them.
+        result_network: a network with the same layers and weights that sees the result, such as
+            one that sees it as a tile; None means `network`.
 
     Returns:
         An objective with the term `style`, for images of any size.
 
     Raises:
         LayerError: a layer is unknown.
-        InvalidInputError: no weighting factor exists for this image, or it is so small that a layer
-            has a single position.
+        InvalidInputError: no weighting factor exists for a source, it is so small that a layer has
+            a single position, or the number of sources does not match the configuration.
     """
+    images = [sources] if isinstance(sources, np.ndarray) else sources
+    shares = config.blend(len(images))
     names = _spatial_layers(network, config.layers)
-    read = (plan or ComputePlan()).reader(feature_extractor(network, names))
-    values = {"style": _style_values(read, [source], whole([1.0]), names, config, 1.0, {})}
+    plan = plan or ComputePlan()
+    read = plan.reader(feature_extractor(network, names))
+    values = {"style": _style_values(read, images, whole(shares), names, config, 1.0, {})}
+    if result_network is not None:
+        read = plan.reader(feature_extractor(result_network, names))
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
         return _summed(read, candidate, {"style": (names, _style_layer)}, values)
 
-    return Objective(terms, values, (names, config.whiten_gram, config.shift_features))
+    structure = (names, config.whiten_gram, config.shift_features)
+    return Objective(terms, values, (structure, _weights_of(result_network)))
+
+
+def inpainting_objective(
+    network: keras.Model,
+    image: NDArray[Any],
+    hole: NDArray[np.bool_],
+    config: TextureConfig,
+    plan: ComputePlan | None = None,
+    result_network: keras.Model | None = None,
+    piece: NDArray[Any] | None = None,
+) -> Objective:
+    """Equation 5 for the positions that see a hole.
+
+    Their target is the Gram matrices of a piece that fits there, or of all positions outside.
+    Pixels outside the hole are those of the image, whatever the candidate has there: its gradient
+    is zero outside. Features at the hole's border see both, so the two sides must fit together.
+
+    Args:
+        network: the network whose Gram matrices are matched.
+        image: [1, height, width, 3], network input. What is in its hole hardly counts.
+        hole: [height, width], what to fill.
+        config: layers and weighting.
+        plan: how features are computed; None keeps them.
+        result_network: see `texture_objective`.
+        piece: [1, height, width, 3], network input of an image that shows at the hole what is like
+            its content, see `rwgen.synthesis.holes.fitting_piece`; None means all positions of
+            `image` outside.
+
+    Returns:
+        An objective with the term `style`, for images of the same size.
+
+    Raises:
+        LayerError: a layer is unknown.
+        InvalidInputError: a layer has less than two positions for the target.
+    """
+    names = _spatial_layers(network, config.layers)
+    plan = plan or ComputePlan()
+    shares = hole_shares(network, names, hole)
+    example = positions_outside(shares) if piece is None else positions_inside(shares)
+    inside = positions_inside(
+        hole_shares(network, names, hole, tileable=result_network is not None)
+    )
+    for name, positions in example.items():
+        if len(positions) < 2:
+            raise InvalidInputError(
+                f"expected a hole that leaves enough of the image for {name}. Received: "
+                f"{np.mean(hole):.1%} of {image.shape[2]}x{image.shape[1]} pixels; choose another "
+                "hole, a larger image or layers nearer to the image"
+            )
+    read = plan.reader(feature_extractor(network, names))
+    target = image if piece is None else piece
+    values = {
+        "pixels": tf.constant(image),
+        "style": _style_values(
+            selecting_reader(read, example), [target], whole([1.0]), names, config, 1.0, {}
+        ),
+    }
+    if result_network is not None:
+        read = plan.reader(feature_extractor(result_network, names))
+    selected = selecting_reader(read, inside)
+    is_hole = tf.constant(hole[np.newaxis, ..., np.newaxis])
+
+    def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
+        whole_image = tf.where(is_hole, candidate, values["pixels"])
+        return _summed(selected, whole_image, {"style": (names, _style_layer)}, values)
+
+    structure = (names, config.whiten_gram, config.shift_features, fingerprint(hole))
+    return Objective(terms, values, (structure, _weights_of(result_network)))
 
 
 def style_objective(
@@ -206,7 +357,7 @@ def style_objective(
         values["tv"] = tf.constant(config.tv_weight * TV_UNIT, dtype)
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
-        parts = {
+        parts: dict[str, tuple[Sequence[str], _LayerTerm]] = {
             "content": (content_names, _content_layer),
             "style": (style_names, _style_layer),
         }
@@ -221,6 +372,11 @@ def style_objective(
         *(config.tv_weight > 0, tuple(region.weights is None for region in regions)),
     )
     return Objective(terms, values, structure)
+
+
+def _weights_of(network: keras.Model | None) -> Hashable:
+    """Fingerprints of the weights of a copy, which do not follow those of its original."""
+    return None if network is None else tuple(weight_fingerprints(network).items())
 
 
 def _summed(

@@ -120,6 +120,8 @@ class Task:
         style_layers: layers whose Gram matrices are compared.
         num_regions: number of regions that they are compared in.
         settings: further settings that decide the result, for checkpoints.
+        tileable: whether images of the result's size are resized as tiles.
+        multiple: number that both sides of the result are multiples of, at every size.
     """
 
     name: str
@@ -137,6 +139,8 @@ class Task:
     style_layers: Sequence[str] = ()
     num_regions: int = 1
     settings: Mapping[str, Any] = field(default_factory=dict)
+    tileable: bool = False
+    multiple: int = 1
 
 
 def run(
@@ -222,9 +226,11 @@ def run(
     takes_any_size = None in network.inputs[0].shape[1:3]
     octaves = config.octaves if takes_any_size else 0
     automatic_side = task.automatic_side if first is None else AUTOMATIC_SIDE_OF_IMAGE
-    sizes = image_sizes(task.size, octaves, min(sides), automatic_side)
+    sizes = image_sizes(task.size, octaves, min(sides), automatic_side, multiple=task.multiple)
     with tensor_float_32(task.precision == "tf32"):
-        return solve_coarse_to_fine(solve, sizes, first, config.optimizer, callback, checkpoint)
+        return solve_coarse_to_fine(
+            solve, sizes, first, config.optimizer, callback, checkpoint, tileable=task.tileable
+        )
 
 
 def task_network(

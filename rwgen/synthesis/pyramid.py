@@ -47,6 +47,8 @@ def image_sizes(
     octaves: int | None,
     shortest_side: int,
     automatic_side: int = AUTOMATIC_SIDE,
+    *,
+    multiple: int = 1,
 ) -> tuple[tuple[int, int], ...]:
     """Sizes of the result from coarse to fine.
 
@@ -57,6 +59,7 @@ def image_sizes(
         shortest_side: shortest side of all images of the task; it is not halved below
             `SMALLEST_SIDE`.
         automatic_side: shortest side that it is halved to if `octaves` is None.
+        multiple: number that all sides are multiples of, those of `size` included.
 
     Returns:
         (height, width) of each size; the last is `size`.
@@ -65,7 +68,8 @@ def image_sizes(
     possible = max(0, int(math.log2(shortest_side / smallest)))
     sizes = [size]
     for octave in range(1, min(possible, possible if octaves is None else octaves) + 1):
-        sizes.insert(0, (round(size[0] / 2**octave), round(size[1] / 2**octave)))
+        height, width = (max(1, round(side / 2**octave / multiple)) * multiple for side in size)
+        sizes.insert(0, (height, width))
     return tuple(sizes)
 
 
@@ -76,6 +80,8 @@ def solve_coarse_to_fine(
     config: OptimizerConfig,
     callback: StepCallback | None,
     checkpoint: Checkpoint | None = None,
+    *,
+    tileable: bool = False,
 ) -> Solution:
     """Solve at every size, each starting from the previous result.
 
@@ -91,10 +97,16 @@ def solve_coarse_to_fine(
         callback: receives images of the result's size at every size.
         checkpoint: where to store the results of the coarser sizes, as its part `sizes`; sizes
             that it holds are not solved again. The solver stores the search at one size.
+        tileable: whether images are resized as tiles, see `rwgen.resize_image`.
 
     Returns:
         The solution at the last size, or the enlarged one of the size that the callback ended.
     """
+
+    def resized(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+        same = image.shape[:2] == size
+        return image if same else resize_image(image, *size, tileable=tileable)
+
     size = sizes[-1]
     history: list[Step] = []
     image, restarts, done = init, 0, 0
@@ -114,9 +126,11 @@ def solve_coarse_to_fine(
         def report(
             step: Step, best: Callable[[], NDArray[Any]], total: Callable[[Step], Step] = total
         ) -> bool | None:
-            return callback(total(step), lambda: _enlarge(best(), size)) if callback else None
+            return callback(total(step), lambda: resized(best(), size)) if callback else None
 
-        start = None if image is None else resize_image(np.clip(image, 0, 255), *current)
+        start = None
+        if image is not None:
+            start = resize_image(np.clip(image, 0, 255), *current, tileable=tileable)
         solution = solve(current, start, replace(config, max_iterations=iterations), report)
         image = solution.image
         restarts += solution.restarts
@@ -129,7 +143,7 @@ def solve_coarse_to_fine(
             checkpoint.save(sizes=sizes_done, search=None)
     return replace(
         solution,
-        image=_enlarge(solution.image, size),
+        image=resized(solution.image, size),
         initial_loss=history[0].loss,
         history=tuple(history),
         iterations=history[-1].iteration,
@@ -149,7 +163,3 @@ def _after(before: Step | None, step: Step) -> Step:
         evaluations=before.evaluations + step.evaluations,
         seconds=before.seconds + step.seconds,
     )
-
-
-def _enlarge(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
-    return image if image.shape[:2] == size else resize_image(image, *size)

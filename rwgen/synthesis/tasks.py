@@ -1,4 +1,4 @@
-"""The three tasks: feature inversion, texture synthesis and style transfer.
+"""The tasks: feature inversion, texture synthesis, filled holes and style transfer.
 
 Images are [height, width, 3], RGB in 0..255, or in any other form that `rwgen.images.as_pixels`
 takes: file names, images of Pillow, nested lists. Each task defines its targets, layers and
@@ -19,22 +19,35 @@ from numpy.typing import NDArray
 from rwgen.compute.plan import ComputePlan
 from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_image
-from rwgen.network.features import num_pools
-from rwgen.network.preprocess import check_image
+from rwgen.network.architecture import check_tile_size
+from rwgen.network.features import feature_extractor, num_pools
+from rwgen.network.preprocess import PIXEL_RANGE, check_image
+from rwgen.network.tiling import tiling_network
+from rwgen.noise import white_noise
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
+from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution, StepCallback, step_callback
 from rwgen.phases import phase
 from rwgen.synthesis.colors import gray, result_colors, search_colors
-from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
+from rwgen.synthesis.config import (
+    INPAINT_ITERATIONS,
+    INPAINT_PARAMETERIZATION,
+    InversionConfig,
+    ParameterizationName,
+    StyleConfig,
+    TextureConfig,
+)
+from rwgen.synthesis.holes import fitting_piece, hole_at, hole_shares, positions_outside
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import (
     Objective,
+    inpainting_objective,
     inversion_objective,
     style_objective,
     texture_objective,
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
-from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE
+from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE, image_sizes
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
 
@@ -42,6 +55,10 @@ DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
 a box and whitens features. For shallower layers, pixels and the paper's loss do better
 (docs/math.md, "Whitened features")."""
+
+LEAST_POSITIONS = 64
+"""Number of positions outside a hole, at the deepest layer, from which on a smaller size is used:
+fewer say little about a texture."""
 
 
 def invert(
@@ -91,11 +108,7 @@ def invert(
     layers = (layer,) if isinstance(layer, str) else tuple(layer)
     target = TargetImage("an image", _pixels(image), has_result_size=True)
     network = task_network(network, config, layers, {target.name: target.pixels.shape})
-    deep = min(num_pools(network, name) for name in layers) >= DEEP_POOLS
-    parameterization = config.parameterization or ("fourier-box" if deep else "pixel")
-    whiten = config.whiten_features
-    if whiten is None:
-        whiten = deep and parameterization.startswith("fourier")
+    parameterization, whiten = layer_defaults(network, layers, config)
 
     def objective(
         network: keras.Model,
@@ -123,8 +136,20 @@ def invert(
     return run(task, init, callback, checkpoint, memory_limit, verbose)
 
 
+def layer_defaults(
+    network: keras.Model, layers: Sequence[str], config: InversionConfig
+) -> tuple[ParameterizationName, bool]:
+    """Parameterization, and whether features are whitened, where the layers decide."""
+    deep = min(num_pools(network, name) for name in layers) >= DEEP_POOLS
+    parameterization = config.parameterization or ("fourier-box" if deep else "pixel")
+    whiten = config.whiten_features
+    if whiten is None:
+        whiten = deep and parameterization.startswith("fourier")
+    return parameterization, whiten
+
+
 def synthesize_texture(
-    source: ImageLike,
+    sources: ImageLike | Sequence[ImageLike],
     size: int | tuple[int, int] | None = None,
     *,
     network: Network = None,
@@ -138,8 +163,10 @@ def synthesize_texture(
     """Synthesize a texture with the Gram matrices of a source (paper, eq. 5).
 
     Args:
-        source: [height, width, 3], RGB in 0..255, of any size; or see `invert`.
-        size: (height, width) of the result, or the side of a square; None means the source's.
+        sources: [height, width, 3], RGB in 0..255, of any size, or see `invert`; or a list of
+            several, whose mixture is the target (`TextureConfig.source_blend`).
+        size: (height, width) of the result, or the side of a square; None means the first
+            source's.
         network: see `invert`.
         config: settings; None means the defaults.
         init: start of the search, of the result's shape; None means white noise.
@@ -155,10 +182,17 @@ def synthesize_texture(
         RwgenError: see `invert`.
     """
     config = config or TextureConfig()
-    target = TargetImage("a source image", _pixels(source))
-    result = _size(target.pixels) if size is None else _checked_size(size)
-    shapes = {target.name: target.pixels.shape, "a result": result}
+    given = [sources] if isinstance(sources, np.ndarray) else _as_list(sources, "source")
+    pixels = [_pixels(source) for source in given]
+    config.blend(len(pixels))
+    targets = [
+        TargetImage("a source image" if len(pixels) == 1 else f"source image {number}", source)
+        for number, source in enumerate(pixels, start=1)
+    ]
+    result = _size(pixels[0]) if size is None else _checked_size(size)
+    shapes = {target.name: target.pixels.shape for target in targets} | {"a result": result}
     network = task_network(network, config, config.layers, shapes)
+    multiple, tiling = _tiling(network, config, result)
 
     def objective(
         network: keras.Model,
@@ -167,17 +201,18 @@ def synthesize_texture(
         _minimizer: ImageMinimizer,
     ) -> Objective:
         layers = config.layers
-        if _is_coarser(targets[0], target.pixels):
+        if _is_coarser(targets[0], pixels[0]):
             layers = _with_enough_positions(network, layers, targets)
         at_size = dataclasses.replace(config, layers=layers)
-        return texture_objective(network, targets[0], at_size, plan)
+        own = None if tiling is None else plan.network(tiling)
+        return texture_objective(network, targets, at_size, plan, own)
 
     task = Task(
         name="texture",
         config=config,
         network=network,
         size=result,
-        targets=[target],
+        targets=targets,
         layers=config.layers,
         content_layers=(),
         objective=objective,
@@ -185,8 +220,110 @@ def synthesize_texture(
         automatic_side=AUTOMATIC_SIDE_OF_TEXTURE,
         precision=config.precision,
         settings={"size": result},
+        tileable=config.tileable,
+        multiple=multiple,
     )
     return run(task, init, callback, checkpoint, memory_limit, verbose)
+
+
+def inpaint(
+    image: ImageLike,
+    hole: ImageLike,
+    *,
+    network: Network = None,
+    config: TextureConfig | None = None,
+    init: ImageLike | None = None,
+    callback: Callback | None = None,
+    checkpoint: Checkpoint | None = None,
+    memory_limit: int | None = None,
+    verbose: bool | int = False,
+) -> Solution:
+    """Fill a hole of an image with the texture around it.
+
+    The target is the Gram matrices of the piece of the image that fits the surroundings of the hole
+    best, and the search starts from it; or, if the hole is so large that no piece of its shape is
+    whole, those of everything outside it (docs/math.md, "Holes").
+
+    Args:
+        image: [height, width, 3], RGB in 0..255, or see `invert`.
+        hole: what to fill: [height, width] of bool, or an image of the same size that is white
+            there (brighter than mid gray).
+        network: see `invert`; one of convolutions of stride 1 and 2x2 pools.
+        config: settings; None means the defaults with `INPAINT_ITERATIONS` and
+            `INPAINT_PARAMETERIZATION`, which suit a piece; a hole without one takes as many
+            iterations as a texture. With `tileable`, the whole image is seen as a tile, so a hole
+            along its borders makes it one.
+        init: start of the search, of the image's shape; None means the piece or, without one, noise
+            around the mean color.
+        callback: see `invert`.
+        checkpoint: see `invert`.
+        memory_limit: see `invert`.
+        verbose: see `invert`.
+
+    Returns:
+        The solution; its image is exactly `image` outside the hole, and not clipped inside.
+
+    Raises:
+        RwgenError: see `invert`; or the hole has another size than the image, is empty, or leaves
+            too little of it.
+    """
+    config = config or TextureConfig(
+        parameterization=INPAINT_PARAMETERIZATION,
+        optimizer=OptimizerConfig(max_iterations=INPAINT_ITERATIONS),
+    )
+    pixels = _pixels(image)
+    inside = _hole(hole, _size(pixels))
+    # What is in the hole must not count, and smaller sizes are made from it too.
+    filled = np.where(inside[..., np.newaxis], pixels[~inside].mean(axis=0), pixels)
+    piece = fitting_piece(filled, inside, tileable=config.tileable)
+    start = piece if init is None else init
+    if start is None:
+        noise = white_noise(config.seed, filled.shape) - np.float32(PIXEL_RANGE / 2)
+        start = np.where(inside[..., np.newaxis], filled + noise, pixels)
+    targets = [TargetImage("an image", filled, has_result_size=True)]
+    if piece is not None:
+        targets.append(TargetImage("a piece", piece, has_result_size=True))
+    network = task_network(network, config, config.layers, {"an image": filled.shape})
+    multiple, tiling = _tiling(network, config, _size(filled))
+    octaves = config.octaves
+    if piece is not None:
+        octaves = octaves or 0
+    sizes = image_sizes(_size(filled), octaves, min(_size(filled)), multiple=multiple)
+    while len(sizes) > 1 and not _leaves_enough(network, config, hole_at(inside, sizes[0])):
+        sizes = sizes[1:]
+
+    def objective(
+        network: keras.Model,
+        targets: Sequence[NDArray[Any]],
+        plan: ComputePlan,
+        _minimizer: ImageMinimizer,
+    ) -> Objective:
+        own = None if tiling is None else plan.network(tiling)
+        at = hole_at(inside, targets[0].shape[1:3])
+        return inpainting_objective(network, targets[0], at, config, plan, own, *targets[1:])
+
+    def complete(found: NDArray[Any]) -> NDArray[Any]:
+        whole: NDArray[Any] = np.where(inside[..., np.newaxis], found, pixels)
+        return whole
+
+    task = Task(
+        name="inpaint",
+        config=dataclasses.replace(config, octaves=len(sizes) - 1),
+        network=network,
+        size=_size(filled),
+        targets=targets,
+        layers=config.layers,
+        content_layers=(),
+        objective=objective,
+        parameterization=config.parameterization,
+        precision=config.precision,
+        settings={"hole": fingerprint(inside)},
+        tileable=config.tileable,
+        multiple=multiple,
+    )
+    report = _mapped(callback, complete)
+    solution = run(task, start, report, checkpoint, memory_limit, verbose)
+    return dataclasses.replace(solution, image=complete(solution.image))
 
 
 def transfer_style(
@@ -229,7 +366,7 @@ def transfer_style(
         RwgenError: see `invert`.
     """
     config = config or StyleConfig()
-    style_pixels = [_pixels(style) for style in _as_list(styles)]
+    style_pixels = [_pixels(style) for style in _as_list(styles, "style image")]
     own = _pixels(content)
     for number, scale in enumerate(config.scales(len(style_pixels))):
         if scale is not None:
@@ -336,19 +473,63 @@ def _pixels(image: ImageLike) -> NDArray[Any]:
     return check_image(as_pixels(image))
 
 
-def _as_list(styles: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
-    """Style images as a list, whether one is given or several.
+def _tiling(
+    network: keras.Model, config: TextureConfig, size: tuple[int, int]
+) -> tuple[int, keras.Model | None]:
+    """What sides must be a multiple of, and the network that sees a result of `size`.
+
+    Raises:
+        InvalidInputError: a tileable result is asked for, and cannot have this size or network.
+    """
+    if not config.tileable:
+        return 1, None
+    multiple = 2 ** max(num_pools(network, name) for name in config.layers)
+    check_tile_size(size, multiple, "a tileable result")
+    return multiple, tiling_network(feature_extractor(network, config.layers))
+
+
+def _hole(hole: ImageLike, size: tuple[int, int]) -> NDArray[np.bool_]:
+    """A hole as [height, width].
+
+    Raises:
+        InvalidInputError: it has another size than the image, is empty, or is the whole image.
+    """
+    values = as_pixels(hole)
+    if values.dtype != np.bool_:
+        values = check_image(values if values.ndim == 3 else np.stack([values] * 3, axis=-1))
+        values = values.mean(axis=2) > PIXEL_RANGE / 2
+    if values.shape != size:
+        raise InvalidInputError(
+            f"expected a hole of the image's size, {size[1]}x{size[0]} pixels. "
+            f"Received: {'x'.join(map(str, values.shape[::-1]))}"
+        )
+    if not values.any() or values.all():
+        received = "the whole image" if values.any() else "none of it"
+        raise InvalidInputError(
+            f"expected a hole, white, in an image, black elsewhere. Received: {received}"
+        )
+    return np.asarray(values)
+
+
+def _leaves_enough(network: keras.Model, config: TextureConfig, hole: NDArray[np.bool_]) -> bool:
+    """Whether a layer has at least `LEAST_POSITIONS` outside a hole."""
+    outside = positions_outside(hole_shares(network, config.layers, hole))
+    return min(map(len, outside.values())) >= LEAST_POSITIONS
+
+
+def _as_list(images: ImageLike | Sequence[ImageLike], what: str) -> list[ImageLike]:
+    """Images as a list, whether one is given or several.
 
     Raises:
         InvalidInputError: there is none.
     """
-    if not isinstance(styles, Sequence | np.ndarray) or isinstance(styles, str):
-        return [styles]  # a file name, or an image of Pillow
-    if len(styles) == 0:
-        raise InvalidInputError("expected at least one style image. Received: none")
-    first = styles[0]
+    if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str):
+        return [images]  # a file name, or an image of Pillow
+    if len(images) == 0:
+        raise InvalidInputError(f"expected at least one {what}. Received: none")
+    first = images[0]
     is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
-    return [styles] if is_row else list(styles)
+    return [images] if is_row else list(images)
 
 
 def _size(image: NDArray[Any]) -> tuple[int, int]:

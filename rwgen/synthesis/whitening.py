@@ -64,6 +64,24 @@ def whitening_matrices(
         [N, N] for each convolution or pool, of the targets' dtype. Dense layers would need
         thousands of draws and have none.
     """
+    moments = change_moments(read, targets, perturbation, subtract=subtract)
+    return {
+        name: tf.constant(inverse_root(value, SHRINKAGE), targets[name].dtype)
+        for name, value in moments.items()
+    }
+
+
+def change_moments(
+    read: Reader,
+    targets: Mapping[str, tf.Tensor],
+    perturbation: Perturbation,
+    *,
+    subtract: bool,
+) -> dict[str, NDArray[np.float64]]:
+    """Sums of second moments of changes of features, [N, N] for each convolution or pool.
+
+    Arguments are those of `whitening_matrices`.
+    """
     shapes = {name: target.shape for name, target in targets.items() if target.shape.rank == 4}
     if not shapes:
         return {}
@@ -73,10 +91,7 @@ def whitening_matrices(
         found = read(tf.convert_to_tensor(perturbation(number)), readings)
         for name, value in found.items():
             moments[name] += value.numpy()
-    return {
-        name: tf.constant(inverse_root(value, SHRINKAGE), targets[name].dtype)
-        for name, value in moments.items()
-    }
+    return moments
 
 
 def gram_whitening(gram: tf.Tensor) -> tf.Tensor:

@@ -186,8 +186,11 @@ def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
     def transfer_style(content: Any, styles: Any, **rest: Any) -> Any:
         return fake.run(content.shape, content=content, styles=styles, **rest)
 
-    def synthesize_texture(source: Any, size: tuple[int, int], **rest: Any) -> Any:
-        return fake.run((*size, 3), source=source, size=size, **rest)
+    def synthesize_texture(sources: Any, size: tuple[int, int], **rest: Any) -> Any:
+        return fake.run((*size, 3), sources=sources, size=size, **rest)
+
+    def inpaint(image: Any, hole: Any, **rest: Any) -> Any:
+        return fake.run(image.shape, image=image, hole=hole, **rest)
 
     def invert(image: Any, layer: str, **rest: Any) -> Any:
         return fake.run(image.shape, image=image, layer=layer, **rest)
@@ -199,6 +202,7 @@ def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
     for name, function in (
         ("transfer_style", transfer_style),
         ("synthesize_texture", synthesize_texture),
+        ("inpaint", inpaint),
         ("invert", invert),
     ):
         monkeypatch.setattr(rwgen.synthesis.tasks, name, function)

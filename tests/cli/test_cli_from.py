@@ -159,7 +159,7 @@ def test_other_images_with_the_settings_of_an_image(
     run = call("texture", pictures.second, "--from", image, "-o", out, "--source-size", 48)
     assert run.code == 0
     assert fake_tasks.last["config"] == first["config"]
-    np.testing.assert_array_equal(fake_tasks.last["source"], read_pixels(pictures.second))
+    np.testing.assert_array_equal(fake_tasks.last["sources"], [read_pixels(pictures.second)])
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -28,8 +28,13 @@ OPTIONS = {
     "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
               "--content-layer", "--style-layer", "--style-blend", "--style-scale", "--init",
               "--colors", "--content-mask", "--style-mask"),
-    "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer"),
+    "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer",
+                "--tileable", "--source-blend", "--blend",
+                "--inpaint"),
     "invert": (*SHARED, "--layer"),
+    "morph": ("--output", "--layer", "--steps", "--frames", "--rate", "--back",
+              "--no-back", "--size", "--iterations", "--seed", "--network", "--parameterization",
+              "--memory-limit", "--device", "--force", "--quiet", "--json"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
                  "--output", "--force", "--quiet", "--json"),
     "probe": ("--image", "--output", "--layer", "--size", "--seeds", "--iterations",
@@ -161,7 +166,7 @@ PANELS = {
                      "shift_features", "whiten_gram", "unit_activations"],
     },
     "texture": {"Options": ["output", "size", "source_size", "iterations", "seed"],
-                "Look": ["octaves", "layer"]},
+                "Look": ["tileable", "source_blend", "inpaint", "octaves", "layer"]},
     "invert": {"Options": ["output", "layer", "size", "iterations", "seed"], "Look": ["octaves"]},
 }  # fmt: skip
 
@@ -203,7 +208,7 @@ def test_the_defaults_are_those_of_the_configuration(command: str) -> None:
         value = getattr(config, field.name)
         if name in ("content_layer", "style_layer", "layer"):
             assert found[name].show_default == ", ".join(value)
-        elif name in ("style_blend", "style_scale"):
+        elif name in ("style_blend", "style_scale", "source_blend"):
             assert (found[name].default, value) == ("", ())
         elif name not in NOT_OPTIONS and (command, name) != ("invert", "weighting"):
             assert found[name].default == value, name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -108,9 +109,12 @@ def test_every_option_of_texture_reaches_the_task(
         "--source-size", 33, "--iterations", 5, "--layer", "pool1", "--layer", "conv1_1",
         "--network", "ranvgg19", "--weighting", "signed", "--no-shift-features",
         "--no-whiten-gram", "--octaves", 0, "--parameterization", "box", "--quiet",
+        "--tileable", "--blend", "3",
     )  # fmt: skip
     assert (run.code, run.out, run.err) == (0, b"", "")
     assert fake_tasks.last["config"] == TextureConfig(
+        source_blend=(3.0,),
+        tileable=True,
         network="ranvgg19",
         layers=("pool1", "conv1_1"),
         weighting="signed",
@@ -122,9 +126,51 @@ def test_every_option_of_texture_reaches_the_task(
         optimizer=OptimizerConfig(max_iterations=5),
     )
     assert fake_tasks.last["size"] == (20, 50)
-    assert fake_tasks.last["source"].shape == (33, 30, 3)
+    (source,) = fake_tasks.last["sources"]
+    assert source.shape == (33, 30, 3)
     with Image.open(tmp_path / "out.png") as image:
         assert image.size == (50, 20)
+
+
+def test_a_texture_of_several_sources(
+    call: Call, pictures: Any, fake_tasks: Any, clone: Path, read_pixels: Call
+) -> None:
+    both = (pictures.style, pictures.second)
+    run = call("texture", *both, "--blend", "2,1", "--source-size", 48, "--size", 32)
+    assert run.code == 0
+    assert (clone / "style-and-second-texture.png").exists()
+    assert fake_tasks.last["config"].source_blend == (2, 1)
+    first, second = fake_tasks.last["sources"]
+    assert first.shape == (48, 44, 3)
+    np.testing.assert_array_equal(second, read_pixels(pictures.second))
+    again = call("texture", "--from", "style-and-second-texture.png", "-o", "again.png")
+    assert again.code == 0
+    np.testing.assert_array_equal(fake_tasks.last["sources"][1], second)
+
+
+def test_a_hole_is_filled_at_the_size_of_the_source(
+    call: Call, pictures: Any, fake_tasks: Any, clone: Path, read_pixels: Call
+) -> None:
+    mask = np.zeros((44, 40), np.uint8)
+    mask[10:20, 5:15] = 255
+    Image.fromarray(mask).save("mask.png")
+    run = call("texture", pictures.style, "--inpaint", "mask.png", "-o", "a.png", "--seed", 3)
+    assert run.code == 0
+    np.testing.assert_array_equal(fake_tasks.last["image"], read_pixels(pictures.style))
+    np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
+    fill = OptimizerConfig(max_iterations=20)
+    config = TextureConfig(seed=3, parameterization="fourier", optimizer=fill)
+    assert fake_tasks.last["config"] == config
+    # The mask is among the inputs of the image, and found again.
+    again = call("texture", "--from", "a.png", "-o", "b.png", "--iterations", 9)
+    assert again.code == 0
+    np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
+    fill = OptimizerConfig(max_iterations=9)
+    assert fake_tasks.last["config"] == dataclasses.replace(config, optimizer=fill)
+    call("texture", "--from", "b.png", "-o", "b2.png")
+    assert fake_tasks.last["config"] == dataclasses.replace(config, optimizer=fill)
+    Image.fromarray(255 - mask).save("mask.png")
+    assert "other pixels" in call("texture", "--from", "a.png", "-o", "c.png").err
 
 
 def test_texture_without_options_is_the_default_configuration(

@@ -183,6 +183,29 @@ CASES: dict[str, tuple[list[str], str]] = {
     "a blend of nothing": (style("--style-blend", "0"), "style_blend: expected"),
     "an infinite blend": (style("--style-blend", "inf"), "style_blend: expected"),
     "a blend that is no number": (style("--style-blend", "nan"), "style_blend: expected"),
+    "one source too few in the blend": ([*TEXTURE, "--blend", "1,2"], "each of the 1 sources"),
+    "a word in the blend of sources": ([*TEXTURE, "--blend", "x"], "--source-blend: expected"),
+    "a hole of another size": (
+        [*TEXTURE, "--inpaint", "content.png"],
+        "--inpaint: expected an image of ",
+    ),
+    "a hole of two sources": (
+        [*TEXTURE, "style.png", "--inpaint", "content.png"],
+        "one SOURCE image for --inpaint. Received: 2",
+    ),
+    "a size with a hole": (
+        [*TEXTURE, "--inpaint", "style.png", "--size", "64"],
+        "--size: expected no size with --inpaint",
+    ),
+    "no such hole": ([*TEXTURE, "--inpaint", "none.png"], "none.png"),
+    "an output that is the hole": (
+        ["texture", "style.png", "--inpaint", "content.png", "-o", "content.png"],
+        "content.png as both",
+    ),
+    "a tile that the pools would cut": (
+        [*TEXTURE, "--tileable", "--size", "100x64"],
+        "multiples of 8 pixels, such as 96x64. Received: 100x64",
+    ),
     "no weights": (style("--content-weight", "0", "--style-weight", "0"), "above 0"),
     "a negative weight": (style("--tv-weight", "-1"), "--tv-weight: expected"),
     "a weight that is no number": (style("--content-weight", "heavy"),

@@ -293,3 +293,19 @@ def test_images_of_networks_of_any_width_are_made_again_from_themselves(
     )  # fmt: skip
     assert (run.code, run.err) == (0, "")
     assert run.json["loss"] < run.json["initial_loss"]
+
+
+def test_a_filled_image_is_the_source_outside_the_hole(
+    call: Call, pictures: Any, tmp_path: Path, read_pixels: Call
+) -> None:
+    mask = np.zeros((44, 40), np.uint8)
+    mask[14:26, 12:25] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    out = tmp_path / "out.png"
+    run = call("texture", pictures.style, "--inpaint", tmp_path / "mask.png", "-o", out,
+               "--layer", "conv1_1,conv2_1", "--iterations", 3, "--json", "--quiet")  # fmt: skip
+    assert run.code == 0
+    check_result(run.json, out, 40, 44)
+    changed = (read_pixels(out) != read_pixels(pictures.style)).any(axis=2)
+    assert not changed[mask == 0].any()
+    assert changed[mask > 0].mean() > 0.9

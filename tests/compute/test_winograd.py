@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import rwgen
 from rwgen.compute.winograd import (
+    WinogradCircularConv2D,
     WinogradConv2D,
     WinogradSymmetricConv2D,
     interpolation_matrices,
@@ -17,14 +18,18 @@ from rwgen.compute.winograd import (
     winograd_convolution,
 )
 from rwgen.compute.winograd import with_winograd as faster
-from rwgen.network.convolution import SymmetricConv2D
+from rwgen.network.convolution import CircularConv2D, SymmetricConv2D
 
-PLAIN = {WinogradConv2D: keras.layers.Conv2D, WinogradSymmetricConv2D: SymmetricConv2D}
+PLAIN = {
+    WinogradConv2D: keras.layers.Conv2D,
+    WinogradSymmetricConv2D: SymmetricConv2D,
+    WinogradCircularConv2D: CircularConv2D,
+}
 
 
 def correlation(images, kernel, padding="same"):
-    """By loops over the kernel, with zeros, the border or nothing outside."""
-    modes = {"same": "constant", "symmetric": "symmetric"}
+    """By loops over the kernel, with zeros, the border, the other side or nothing outside."""
+    modes = {"same": "constant", "symmetric": "symmetric", "wrap": "wrap"}
     padded = images
     if padding in modes:
         padded = np.pad(images, [(0, 0), (1, 1), (1, 1), (0, 0)], mode=modes[padding])
@@ -91,8 +96,9 @@ def layer_and_images(dtype="float64", kind=WinogradConv2D, **options):
         {"use_bias": False},
         {"padding": "valid"},
         {"kind": WinogradSymmetricConv2D, "padding": "valid"},
+        {"kind": WinogradCircularConv2D, "padding": "valid"},
     ],
-    ids=["same", "without bias", "valid", "symmetric"],
+    ids=["same", "without bias", "valid", "symmetric", "circular"],
 )
 def test_layer_and_input_gradient_are_those_of_conv2d(options):
     layer, plain, images = layer_and_images(trainable=False, **options)
@@ -110,7 +116,12 @@ def test_layer_and_input_gradient_are_those_of_conv2d(options):
 
 
 @pytest.mark.parametrize(
-    ("kind", "padding"), [(WinogradConv2D, "valid"), (WinogradSymmetricConv2D, "symmetric")]
+    ("kind", "padding"),
+    [
+        (WinogradConv2D, "valid"),
+        (WinogradSymmetricConv2D, "symmetric"),
+        (WinogradCircularConv2D, "wrap"),
+    ],
 )
 def test_layers_without_zeros_outside_equal_loops(kind, padding):
     layer, _, images = layer_and_images(kind=kind, trainable=False, padding="valid")

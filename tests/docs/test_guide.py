@@ -22,6 +22,7 @@ CHEAP = {
     "build": ["--size", "32", "--iterations", "2", "--candidates", "2", "--layers", "conv1_1"],
     "probe": ["--size", "32", "--iterations", "1", "--seeds", "1"],
     "reproduce": [],
+    "morph": ["--size", "32", "--iterations", "1", "--steps", "2", "--layer", "conv1_1"],
     "export": [],
 }
 CHEAPER_CODE = (

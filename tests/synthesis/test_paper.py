@@ -34,6 +34,8 @@ PAPER = {
     TextureConfig: {
         "network": "ranvgg19",
         "layers": ("conv1_1", "conv2_1", "conv3_1", "conv4_1"),
+        "source_blend": (),
+        "tileable": False,
         **GRAM,
         "optimizer": OptimizerConfig(),
     },

@@ -57,6 +57,19 @@ def test_sizes_grow_to_the_result_and_keep_the_smallest_side(height, width, octa
     assert len(sizes) == 1 or halved >= (AUTOMATIC_SIDE if octaves is None else SMALLEST_SIDE)
 
 
+@given(st.integers(1, 200), st.integers(1, 200), st.none() | st.integers(0, 5))
+def test_sides_are_multiples_at_every_size(height, width, octaves):
+    finest = (8 * height, 8 * width)
+    sizes = image_sizes(finest, octaves, min(finest), multiple=8)
+    assert len(sizes) == len(image_sizes(finest, octaves, min(finest)))
+    assert sizes[-1] == finest
+    for number, size in enumerate(reversed(sizes)):
+        for side, full in zip(size, finest, strict=True):
+            assert side % 8 == 0
+            assert side >= 8
+            assert abs(side - full / 2**number) <= 4
+
+
 def _solver(calls, stop_early=False):
     """A stand-in that paints its call's number and uses all iterations, or half of them."""
 
@@ -125,6 +138,18 @@ def test_the_given_start_is_resized_to_the_coarsest_image():
     init = np.full((32, 64, 3), 77.0, np.float32)
     solve_coarse_to_fine(_solver(calls), SIZES, init, OptimizerConfig(max_iterations=3), None)
     np.testing.assert_allclose(calls[0][1], np.full((8, 16, 3), 77.0), atol=1e-4)
+
+
+def test_a_tile_is_resized_as_one():
+    """A start with its border rolled into the middle gives the same, rolled, at every size."""
+    starts = []
+    init = np.random.default_rng(0).uniform(50, 200, (32, 64, 3)).astype(np.float32)
+    for image in (init, np.roll(init, (16, 32), axis=(0, 1))):
+        calls = []
+        config = OptimizerConfig(max_iterations=3)
+        solve_coarse_to_fine(_solver(calls), SIZES, image, config, None, tileable=True)
+        starts.append(calls[0][1])
+    np.testing.assert_allclose(starts[1], np.roll(starts[0], (4, 8), axis=(0, 1)), atol=1e-3)
 
 
 def test_a_callback_that_ends_a_coarse_size_ends_all_with_an_image_of_the_final_size():

@@ -391,9 +391,9 @@ def test_coarse_textures_leave_out_layers_of_few_positions(monkeypatch):
     read = []
     objective = tasks.texture_objective
 
-    def recorded(network, source, config, plan):
-        read.append((source.shape[1], config.layers))
-        return objective(network, source, config, plan)
+    def recorded(network, sources, config, *rest):
+        read.append((sources[0].shape[1], config.layers))
+        return objective(network, sources, config, *rest)
 
     monkeypatch.setattr(tasks, "texture_objective", recorded)
     layers = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
