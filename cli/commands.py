@@ -17,6 +17,10 @@ COMMANDS = {
     "style": ("style", "Render the content of one image in the style of others."),
     "texture": ("texture", "Synthesize a texture like that of an image, of any size."),
     "invert": ("invert", "Reconstruct an image from the features of a layer, or of several."),
+    "batch": (
+        "batch",
+        "Make many images from a list of jobs. The same command does what is left.",
+    ),
     "evaluate": (
         "evaluate",
         "Judge textures (--source) or stylized images (--content, --style), alongside baselines.",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 
 from rwgen.cli import resources
 from rwgen.cli.existing import check_new
-from rwgen.cli.inputs import load_input, print_notes, size_notes
+from rwgen.cli.inputs import IMAGE_SUFFIXES, load_input, print_notes, size_notes
 from rwgen.cli.options import RunOptions, split_layers
+from rwgen.cli.outcome import Outcome
 from rwgen.cli.profile import profiling
-from rwgen.cli.provenance import InputImage, Provenance, read_provenance
+from rwgen.cli.provenance import InputImage, Provenance, read_provenance, stored_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
@@ -126,6 +128,7 @@ class ImageCall(Generic[Settings, Config]):
         """
         command = str(context.info_name)
         self._context = context
+        self._outcome = context.find_object(Outcome) or Outcome()
         self._source = read_provenance(run.from_image, command) if run.from_image else None
         self._command = command
         self._kind: type[Config] = config
@@ -167,9 +170,8 @@ class ImageCall(Generic[Settings, Config]):
             ) from None
 
     def is_given(self, name: str) -> bool:
-        """Whether an option is on the command line."""
-        source = self._context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
+        """Whether an option is on the command line, in a file of options, or in a job."""
+        return is_given(self._context, name)
 
     def inputs(self, *given: tuple[str, str | None]) -> tuple[InputImage, ...]:
         """The input images: those given as (role, path), else those of `--from`.
@@ -200,14 +202,18 @@ class ImageCall(Generic[Settings, Config]):
 
         Args:
             images: the inputs.
-            name: file to write the image to without `--output`.
+            name: file to write the image to without `--output`, or in the folder that it names.
 
         Raises:
             InvalidInputError: a destination is unusable, or would replace an input.
         """
         if not self._is_named:
             self._outputs = dataclasses.replace(self._outputs, image=name)
-        self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
+        elif (place := self._outputs.image) and Path(place).is_dir() and not Path(place).suffix:
+            self._outputs = dataclasses.replace(self._outputs, image=str(Path(place) / name))
+        inputs = tuple(image.path for image in images)
+        self._outputs.check(inputs, self._run.checkpoint)
+        self._outcome.output, self._outcome.inputs = self._outputs.image, inputs
 
     def recipe(self) -> Recipe:
         """The network's recipe: of the option `network`, of `--paper`, or else of `--from`.
@@ -308,8 +314,18 @@ class ImageCall(Generic[Settings, Config]):
         """
         options = self._run
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
+        force = options.force
+        if options.skip_done:
+            there = stored_provenance(self._outputs.image, self._command)
+            if there is not None and there.makes_the_same(provenance):
+                if there.complete:
+                    self._outcome.skipped = True
+                    if not options.quiet:
+                        say(f"{self._outputs.image} was made from the same; nothing is done")
+                    return 0
+                force = True  # what this very run has left behind when it was interrupted
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
-        if not options.force and not (checkpoint is not None and checkpoint.is_saved):
+        if not force and not (checkpoint is not None and checkpoint.is_saved):
             # A run that is resumed replaces its own files.
             self._outputs.check_new(options.from_image)
             check_new("--profile", options.profile, force=False)
@@ -358,12 +374,17 @@ def load_inputs(
     """
     loaded = []
     for image in images:
-        with phase("read images"):
-            image, pixels = load_input(image, notes)
+        image, pixels = load_input(image, notes)
         size = size_of((pixels.shape[0], pixels.shape[1]))
         notes += size_notes(image.path, pixels.shape, size)
         loaded.append(TaskInput(image, pixels, size))
     return loaded
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter is on the command line, in a file of options, or in a job."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def check_spatial(topology: Architecture, layers: Sequence[str], expected: str) -> None:
@@ -414,6 +435,8 @@ def image_command(
 
         def command(context: typer.Context, output: str, **values: Any) -> int:
             own = {item.name: values[item.name] for item in arguments}
+            if _has_folder(own):
+                return _run_folder(context, output)
             run = {name: values[name] for name in PANELS["Running"]}
             with profiling(run["profile"]):
                 call = ImageCall(context, output, settings, config, RunOptions(**run))
@@ -425,6 +448,30 @@ def image_command(
         return command
 
     return decorate
+
+
+def _has_folder(arguments: Mapping[str, Any]) -> bool:
+    places: list[str] = []
+    for value in arguments.values():
+        places += [value] if isinstance(value, str) else value or ()
+    return any(place and Path(place).is_dir() for place in places)
+
+
+def _run_folder(context: typer.Context, output: str) -> int:
+    """Make an image of every image in a folder, or of every pair: a batch of one line."""
+    from rwgen.cli import batch
+    from rwgen.cli.jobs import Row
+
+    if not output or Path(output).suffix.lower() in IMAGE_SUFFIXES or Path(output).is_file():
+        raise InvalidInputError(
+            "--output: expected a folder, as an input is one. "
+            f"Received: {repr(output) if output else 'none'}"
+        )
+    name, apart = str(context.info_name), ("output", *batch.SWITCHES)
+    given = {key: value for key, value in context.params.items() if is_given(context, key)}
+    rest = {key: value for key, value in given.items() if key not in apart}
+    how = batch.How(**{switch: context.params[switch] for switch in batch.SWITCHES})
+    return batch.run_rows([Row(name, name, rest)], Path(output), how)
 
 
 def _paper_options(config: type[InversionConfig | StyleConfig | TextureConfig]) -> dict[str, Any]:

@@ -14,6 +14,41 @@ from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.images import read_image
+from rwgen.phases import phase
+
+IMAGE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".bmp",
+    ".ppm",
+    ".avif",
+)
+"""Suffixes of the images in a folder. Files given by name may have any suffix."""
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images in a folder and the folders inside it, sorted by path.
+
+    Hidden files and folders are passed over: many are no images, such as `._photo.jpg` of macOS.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    inside = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not inside:
+        raise InvalidInputError(f"expected a folder of images. Received: {str(folder)!r}")
+    return inside
 
 
 def load_input(
@@ -37,7 +72,7 @@ def load_input(
             f"{image.path}; give the images on the command line"
         )
     left_out: list[str] = []
-    with native_stderr_hidden():  # libtiff
+    with phase("read images"), native_stderr_hidden():  # libtiff
         pixels = read_image(image.path, report=left_out.append)
     digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes())
     received = digest.hexdigest()

@@ -229,6 +229,14 @@ class RunOptions:
         ),
     ] = DEFAULT_EVERY
     force: Force = False
+    skip_done: Annotated[
+        bool,
+        typer.Option(
+            "--skip-done",
+            help="Do nothing if the image to write exists and was made from the same images, "
+            "settings and weights.",
+        ),
+    ] = False
     quiet: Quiet = False
     json: Json = False
 

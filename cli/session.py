@@ -10,7 +10,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -232,7 +232,11 @@ def run_task(
     Raises:
         OutputError: the image could not be written.
     """
-    metadata = {METADATA_KEY: provenance.to_json(outputs.image)}
+
+    def metadata(complete: bool) -> dict[str, str]:
+        stored = replace(provenance, complete=complete)
+        return {METADATA_KEY: stored.to_json(outputs.image)}
+
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
     previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
@@ -249,12 +253,12 @@ def run_task(
                 log(step, best)
                 if outputs.save_every and number and number % outputs.save_every == 0:
                     with previews.applied():
-                        write_image(outputs.intermediate(number), best(), metadata=metadata)
+                        write_image(outputs.intermediate(number), best(), metadata=metadata(False))
                 return bool(signals)
 
             solution = task(callback)
         with phase("write image"):
-            write_image(outputs.image, solution.image, metadata=metadata)
+            write_image(outputs.image, solution.image, metadata=metadata(not signals))
         if outputs.history is not None:
             with history.applied():
                 atomic_write(outputs.history, _history_csv(solution).encode())

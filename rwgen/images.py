@@ -76,6 +76,16 @@ def read_image(
         return _pixels_of(image)
 
 
+def image_size(source: FileName) -> tuple[int, int]:
+    """Return (height, width) of an image file as stored, without decoding it.
+
+    Raises:
+        ImageError: The file is not an image that `read_image` reads.
+    """
+    with _open_image(source, DEFAULT_MAX_PIXELS, _readable()) as image:
+        return image.height, image.width
+
+
 def as_pixels(image: ImageLike) -> NDArray[Any]:
     """Return the pixels of an image in any form.
 

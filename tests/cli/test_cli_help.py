@@ -20,7 +20,7 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations", "--paper", "--force")  # fmt: skip
+          "--unit-activations", "--paper", "--force", "--skip-done")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
@@ -29,6 +29,7 @@ OPTIONS = {
               "--no-match-colors"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
     "invert": (*SHARED, "--layer", "--layers"),
+    "batch": ("--output", "--workers", "--threads", "--ray", "--force", "--quiet", "--json"),
     "evaluate": ("--source", "--held-out", "--content", "--style", "--size", "--seed",
                  "--output", "--force", "--quiet", "--json"),
     "probe": ("--image", "--output", "--layer", "--layers", "--size", "--seeds", "--iterations",
@@ -130,7 +131,8 @@ PANELS = {
                     "tv_weight"],
         "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
+                    "profile", "checkpoint", "checkpoint_every", "force", "skip_done", "quiet",
+                    "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "precision",
                      "shift_features", "whiten_gram", "unit_activations"],
     },
