@@ -20,9 +20,10 @@ from rwgen.cli.exit_codes import EXIT_FAILED
 from rwgen.cli.jobs import Done, Job, Row, check, expand, read_rows, run_job
 from rwgen.cli.stderr import say
 from rwgen.compute.device import AUTO
+from rwgen.compute.machine import this_machine
 from rwgen.compute.memory import available_memory
 from rwgen.errors import InvalidInputError
-from rwgen.workers import Attempt, Attempts, process_attempts, ray_attempts, usable_cores
+from rwgen.workers import Attempt, Attempts, process_attempts, ray_attempts
 
 WORKER_BYTES = 2 * 2**30
 """Free memory for each worker where their number is not given: more than a style at the default
@@ -180,7 +181,7 @@ def _attempts(jobs: Sequence[Job], how: How) -> Iterator[tuple[Attempts, Sequenc
     if workers is None:
         least = min((bytes_ for bytes_ in free.values() if bytes_ is not None), default=None)
         fitting = len(jobs) if least is None else least // WORKER_BYTES
-        workers = max(1, min(len(jobs), usable_cores() // how.threads, fitting))
+        workers = max(1, min(len(jobs), this_machine().usable_cores // how.threads, fitting))
     shared = {
         device: {} if bytes_ is None else {"memory_limit": f"{bytes_ // workers}B"}
         for device, bytes_ in free.items()

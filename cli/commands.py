@@ -37,6 +37,10 @@ COMMANDS = {
         "build",
         "Select, layer by layer, the random weights that retain most of an image.",
     ),
+    "doctor": (
+        "doctor",
+        "Show versions, devices and memory, and say what makes a search slow here.",
+    ),
     "networks": ("networks", "List the networks that --network accepts by name."),
     "export": (
         "export",

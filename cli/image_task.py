@@ -53,6 +53,14 @@ class ImageSettings(Protocol):
         """A shipped network, or a file."""
 
     @property
+    def seed(self) -> int:
+        """Seed of the noise."""
+
+    @property
+    def network_seed(self) -> int | None:
+        """Seed to draw its weights from; None for its own."""
+
+    @property
     def iterations(self) -> int:
         """Maximum number of iterations."""
 
@@ -69,11 +77,20 @@ Settings = TypeVar("Settings", bound=ImageSettings)
 Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
 
 PANELS = {
-    "Look": ("style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"),
+    "Look": (
+        "preset",
+        "style_blend",
+        "init",
+        "match_colors",
+        "octaves",
+        "content_layer",
+        "style_layer",
+    ),
     "Running": tuple(field.name for field in dataclasses.fields(RunOptions)),
     "Research": (
         "paper",
         "network",
+        "network_seed",
         "weighting",
         "parameterization",
         "precision",
@@ -132,7 +149,9 @@ class ImageCall(Generic[Settings, Config]):
         self._source = read_provenance(run.from_image, command) if run.from_image else None
         self._command = command
         self._kind: type[Config] = config
-        self._literal = _paper_options(config) if context.params["paper"] else {}
+        self._literal = _group_options(
+            config, context.params["paper"], context.params.get("preset", "")
+        )
         self.settings: Settings = settings(
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
@@ -145,7 +164,7 @@ class ImageCall(Generic[Settings, Config]):
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 
     def _setting(self, name: str) -> Any:
-        """The option given, else that of `--paper`, else of `--from`, else the default."""
+        """The option given, else of `--paper` or `--preset`, else of `--from`, else the default."""
         value = self._context.params[name]
         if self.is_given(name):
             return value
@@ -214,6 +233,7 @@ class ImageCall(Generic[Settings, Config]):
         inputs = tuple(image.path for image in images)
         self._outputs.check(inputs, self._run.checkpoint)
         self._outcome.output, self._outcome.inputs = self._outputs.image, inputs
+        self._outcome.variations, self._outcome.seed = self._run.variations, self.settings.seed
 
     def recipe(self) -> Recipe:
         """The network's recipe: of the option `network`, of `--paper`, or else of `--from`.
@@ -223,8 +243,13 @@ class ImageCall(Generic[Settings, Config]):
         """
         chosen = self.is_given("network") or "network" in self._literal
         if self._source is not None and not chosen:
-            return self._source.recipe
-        return load_recipe(self.settings.network)
+            recipe = self._source.recipe
+        else:
+            recipe = load_recipe(self.settings.network)
+        if self.settings.network_seed is not None:
+            recipe = recipe.with_seed(self.settings.network_seed)
+        self._outcome.network_seed = recipe.seed
+        return recipe
 
     def config(self, recipe: Recipe, **values: Any) -> Config:
         """The configuration of the task: every field that is an option is set from it.
@@ -436,7 +461,9 @@ def image_command(
         def command(context: typer.Context, output: str, **values: Any) -> int:
             own = {item.name: values[item.name] for item in arguments}
             if _has_folder(own):
-                return _run_folder(context, output)
+                return _run_many(context, output, Path(output))
+            if values["variations"] > 1 and context.find_object(Outcome) is None:
+                return _run_many(context, output, None)
             run = {name: values[name] for name in PANELS["Running"]}
             with profiling(run["profile"]):
                 call = ImageCall(context, output, settings, config, RunOptions(**run))
@@ -457,29 +484,51 @@ def _has_folder(arguments: Mapping[str, Any]) -> bool:
     return any(place and Path(place).is_dir() for place in places)
 
 
-def _run_folder(context: typer.Context, output: str) -> int:
-    """Make an image of every image in a folder, or of every pair: a batch of one line."""
+def _run_many(context: typer.Context, output: str, folder: Path | None) -> int:
+    """Make an image of every image in a folder, of every pair, or for every seed.
+
+    Args:
+        context: the command's context.
+        output: the option.
+        folder: where to write them, if an input is a folder.
+    """
     from rwgen.cli import batch
     from rwgen.cli.jobs import Row
 
-    if not output or Path(output).suffix.lower() in IMAGE_SUFFIXES or Path(output).is_file():
+    if folder is not None and (
+        not output or folder.suffix.lower() in IMAGE_SUFFIXES or folder.is_file()
+    ):
         raise InvalidInputError(
             "--output: expected a folder, as an input is one. "
             f"Received: {repr(output) if output else 'none'}"
         )
-    name, apart = str(context.info_name), ("output", *batch.SWITCHES)
+    name, apart = str(context.info_name), {"config", *batch.SWITCHES}
+    if folder is not None:
+        apart.add("output")
     given = {key: value for key, value in context.params.items() if is_given(context, key)}
     rest = {key: value for key, value in given.items() if key not in apart}
     how = batch.How(**{switch: context.params[switch] for switch in batch.SWITCHES})
-    return batch.run_rows([Row(name, name, rest)], Path(output), how)
+    return batch.run_rows([Row(name, name, rest)], folder or Path(), how)
 
 
-def _paper_options(config: type[InversionConfig | StyleConfig | TextureConfig]) -> dict[str, Any]:
-    """Options that `--paper` sets, with the paper's values."""
-    return {
+def _group_options(
+    config: type[InversionConfig | StyleConfig | TextureConfig], paper: bool, preset: str
+) -> dict[str, Any]:
+    """Options that `--paper` and `--preset` set, with their values."""
+    presets: Mapping[str, Mapping[str, Any]] = getattr(config, "PRESETS", {})
+    if preset and preset not in presets:
+        raise InvalidInputError(
+            f"--preset: expected one of {', '.join(presets)}. Received: {preset!r:.60}"
+        )
+    groups = [*([config.PAPER] if paper else ()), *([presets[preset]] if preset else ())]
+    values = {
         OPTION_OF.get(name, name): list(value) if isinstance(value, tuple) else value
-        for name, value in config.PAPER.items()
+        for group in groups
+        for name, value in group.items()
     }
+    if preset and presets[preset] is config.PAPER:
+        values["paper"] = True
+    return values
 
 
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:

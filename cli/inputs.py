@@ -27,6 +27,8 @@ IMAGE_SUFFIXES = (
     ".bmp",
     ".ppm",
     ".avif",
+    ".heic",
+    ".heif",
 )
 """Suffixes of the images in a folder. Files given by name may have any suffix."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import io
 import itertools
 import json
@@ -48,11 +49,13 @@ class Row:
         place: where, such as `jobs.csv, line 3`.
         task: the command.
         values: values of its parameters, see `option_values`.
+        number: what its output is numbered with, or None.
     """
 
     place: str
     task: str
     values: Mapping[str, Any]
+    number: int | None = None
 
 
 @dataclass(frozen=True)
@@ -159,7 +162,7 @@ def expand(row: Row) -> list[Row]:
                 f"Received: {row.values[name]}"
             )
     return [
-        Row(row.place, row.task, {**row.values, **dict(zip(choices, images, strict=True))})
+        dataclasses.replace(row, values={**row.values, **dict(zip(choices, images, strict=True))})
         for images in itertools.product(*choices.values())
     ]
 
@@ -178,8 +181,7 @@ def check(rows: Sequence[Row], folder: Path, force: bool) -> list[Job]:
     """
     alike: dict[tuple[Any, ...], list[Job]] = {}
     written: dict[str, str] = {}
-    for row in rows:
-        job = _checked(row, folder, force)
+    for job in (job for row in rows for job in _checked(row, folder, force)):
         path = os.path.realpath(job.output)
         if path in written:
             raise InvalidInputError(
@@ -226,7 +228,8 @@ class _StopAtFirstImage:
         """Do nothing."""
 
 
-def _checked(row: Row, folder: Path, force: bool) -> Job:
+def _checked(row: Row, folder: Path, force: bool) -> list[Job]:
+    """The job of a row, or the jobs of its variations."""
     for name, reason in _REFUSED.items():
         if name in row.values:
             raise InvalidInputError(
@@ -248,6 +251,11 @@ def _checked(row: Row, folder: Path, force: bool) -> Job:
     code, problem = attempt(dry)
     if code:
         raise InvalidInputError(f"{row.place}: {problem}")
+    if outcome.variations > 1:
+        return [job for one in _variations(row, outcome) for job in _checked(one, folder, force)]
+    if row.number is not None:
+        plain = Path(outcome.output)
+        outcome.output = str(plain.with_name(f"{plain.stem}-{row.number}{plain.suffix}"))
     if Path(outcome.output).suffix.lower() != ".png":
         raise InvalidInputError(
             f"{row.place}: expected an output ending in .png, which stores what it was made from. "
@@ -259,11 +267,24 @@ def _checked(row: Row, folder: Path, force: bool) -> Job:
     values |= {"output": outcome.output, "quiet": True, "skip_done": True}
     if force:
         values["force"] = True
-    return Job(row.place, row.task, values, outcome.output, _likeness(row, outcome))
+    return [Job(row.place, row.task, values, outcome.output, _likeness(row, outcome))]
+
+
+def _variations(row: Row, outcome: Outcome) -> Iterator[Row]:
+    """A row for each seed; a style starts from its content, so that its network varies."""
+    for name in _ONE_EACH[1:]:
+        if name in row.values:
+            raise InvalidInputError(
+                f"{row.place}: expected no --{name} with variations. Received: {row.values[name]}"
+            )
+    name = "network_seed" if row.task == "style" else "seed"
+    for number in range(outcome.variations):
+        seed = {name: getattr(outcome, name) + number, "variations": 1}
+        yield dataclasses.replace(row, values={**row.values, **seed}, number=number + 1)
 
 
 def _likeness(row: Row, outcome: Outcome) -> tuple[Any, ...]:
-    pictures = {"content", "styles", "source", "image", "seed", *_ONE_EACH}
+    pictures = {"content", "styles", "source", "image", "seed", "network_seed", *_ONE_EACH}
     options = {name: value for name, value in row.values.items() if name not in pictures}
     sizes = []
     for path in outcome.inputs:

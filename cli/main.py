@@ -24,7 +24,6 @@ app = typer.Typer(
     name="rwgen",
     cls=CommandGroup,
     help="Images from a VGG-19 that was never trained.",
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=CONTEXT_SETTINGS,

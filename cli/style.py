@@ -67,11 +67,21 @@ class StyleSettings:
             "kept; the paper does not.",
         ),
     ] = _DEFAULTS.match_colors
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(StyleConfig.PRESETS),
+            help="fine: small strokes and much of the scene; bold: large strokes and less of it; "
+            "paper: as --paper. Options given as well take precedence.",
+            show_default=False,
+        ),
+    ] = ""
     octaves: options.Octaves = _DEFAULTS.octaves
     content_layer: _CONTENT_LAYER = None
     style_layer: _STYLE_LAYER = None
     paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
+    network_seed: options.NetworkSeed = None
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     precision: options.PrecisionName = _DEFAULTS.precision

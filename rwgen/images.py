@@ -29,6 +29,7 @@ DEFAULT_MAX_PIXELS: int = 100_000_000
 
 # Pillow's other decoders are never used, whatever a file claims to be. JPEG's reads MPO too.
 _READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
@@ -46,9 +47,9 @@ def read_image(
     animation gives its first frame.
 
     Args:
-        source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP, PPM or, where the installed Pillow reads
-            it, AVIF: a file name, `"-"` for standard input, or a binary stream, which is read to
-            its end.
+        source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP, PPM, AVIF where the installed Pillow
+            reads it, or HEIC with the extra `heif`: a file name, `"-"` for standard input, or a
+            binary stream, which is read to its end.
         max_pixels: Maximum number of pixels. Larger images are refused before decoding.
         report: Called with a phrase for each part of the file that the result leaves out:
             transparency, or frames of an animation.
@@ -298,7 +299,27 @@ def _fix_transparency(image: ImageFile.ImageFile) -> None:
 def _readable() -> tuple[str, ...]:
     """Return the formats that are read; Pillow has AVIF since 11.3, where its library was found."""
     has_avif = "avif" in features.modules and features.check_module("avif")
-    return (*_READABLE, "AVIF") if has_avif else _READABLE
+    return (*_READABLE, *(["AVIF"] if has_avif else []), *(["HEIF"] if _has_heif() else []))
+
+
+def _has_heif() -> bool:
+    """Whether pillow-heif is installed; it is then registered with Pillow."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _unreadable(start: bytes) -> str:
+    """Say why Pillow does not know a file, from its first 12 bytes."""
+    if start[4:8] == b"ftyp":  # ISO/IEC 14496-12; the brand follows
+        if start[8:12] in _HEIF_BRANDS and not _has_heif():
+            return 'it is HEIC, which needs pip install "rwgen[heif]"'
+        if start[8:12] in (b"avif", b"avis"):
+            return "it is AVIF, which this Pillow does not read or which is damaged"
+    return "it is in another format, or damaged"
 
 
 @contextlib.contextmanager
@@ -319,7 +340,8 @@ def _open_image(source: Any, limit: int, formats: tuple[str, ...]) -> Iterator[I
         try:
             image = Image.open(stream, formats=formats)
         except UnidentifiedImageError:
-            raise ValueError("it is in another format, or damaged") from None
+            stream.seek(0)
+            raise ValueError(_unreadable(stream.read(12))) from None
         except Image.DecompressionBombError as error:  # Pillow's own, larger limit
             (count,) = re.findall(r"\((\d+) pixels\)", str(error)) or ["too many"]
             raise _too_large(source, f"{count} pixels", limit) from None

@@ -305,12 +305,6 @@ def _ray_failure(ray: Any, error: Exception) -> BaseException:
     )
 
 
-def usable_cores() -> int:
-    """Number of cores that this process may use: of the machine, or fewer that it is bound to."""
-    bound = getattr(os, "sched_getaffinity", None)  # not on every system
-    return len(bound(0)) if bound else os.cpu_count() or 1
-
-
 def _connect(address: str) -> None:
     """Check that HOST:PORT accepts connections. Other addresses have special meanings for Ray."""
     host, _, port = address.removeprefix("ray://").rpartition(":")

@@ -17,6 +17,7 @@ from PIL import Image
 
 from rwgen.cli import batch
 from rwgen.cli.jobs import Done, Job, check, expand, read_rows
+from rwgen.compute.machine import Machine
 from rwgen.workers import Attempt
 
 Call = Callable[..., Any]
@@ -365,7 +366,8 @@ def test_the_number_of_workers_follows_from_the_machine(
     cores: int, free: int | None, threads: int, jobs: int, workers: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    monkeypatch.setattr(batch, "usable_cores", lambda: cores)
+    machine = Machine("", cores=cores, bound_cores=cores)
+    monkeypatch.setattr(batch, "this_machine", lambda: machine)
     monkeypatch.setattr(batch, "available_memory", lambda device: free and free * 2**30)
     found = []
     monkeypatch.setattr(batch, "process_attempts", found.append)

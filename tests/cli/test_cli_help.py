@@ -20,12 +20,13 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations", "--paper", "--force", "--skip-done")  # fmt: skip
+          "--unit-activations", "--paper", "--force", "--skip-done", "--config",
+          "--variations", "--network-seed")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
-    "style": (*SHARED, *GRAM, "--precision", "--content-weight", "--style-weight", "--tv-weight",
-              "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
+    "style": (*SHARED, *GRAM, "--preset", "--precision", "--content-weight",
+              "--style-weight", "--tv-weight", "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
               "--no-match-colors"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
     "invert": (*SHARED, "--layer", "--layers"),
@@ -34,6 +35,7 @@ OPTIONS = {
                  "--output", "--force", "--quiet", "--json"),
     "probe": ("--image", "--output", "--layer", "--layers", "--size", "--seeds", "--iterations",
               "--plot", "--force", "--quiet", "--json"),
+    "doctor": ("--json",),
     "layers": ("--network", "--size", "--json"),
     "networks": ("--json",),
     "build": ("--reference", "--output", "--candidates", "--layer", "--layers", "--name",
@@ -129,12 +131,13 @@ PANELS = {
     "style": {
         "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
                     "tv_weight"],
-        "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
-        "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "profile", "checkpoint", "checkpoint_every", "force", "skip_done", "quiet",
+        "Look": ["preset", "style_blend", "init", "match_colors", "octaves", "content_layer",
+                 "style_layer"],
+        "Running": ["from_image", "config", "variations", "memory_limit", "device", "save_every",
+                    "history", "logdir", "profile", "checkpoint", "checkpoint_every", "force", "skip_done", "quiet",
                     "json"],
-        "Research": ["paper", "network", "weighting", "parameterization", "precision",
-                     "shift_features", "whiten_gram", "unit_activations"],
+        "Research": ["paper", "network", "network_seed", "weighting", "parameterization",
+                     "precision", "shift_features", "whiten_gram", "unit_activations"],
     },
     "texture": {"Options": ["output", "size", "source_size", "iterations", "seed"],
                 "Look": ["octaves", "layer"]},
