@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from PIL import Image
 from rwgen.cli import batch
 from rwgen.cli.jobs import Done, Job, check, expand, read_rows
 from rwgen.compute.machine import Machine
-from rwgen.workers import Attempt
 
 Call = Callable[..., Any]
 JOBS = [
@@ -69,19 +68,8 @@ def write(place: Path, jobs: Sequence[dict[str, Any]], name: str = "jobs.jsonl")
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, fake_tasks: Any) -> Any:
+def in_process(jobs_here: None, fake_tasks: Any) -> Any:
     """Run jobs in this process, with tasks that only note what they are given."""
-
-    def attempts(num_workers: int) -> Any:
-        def run(function: Callable[[Any], Any], values: Sequence[Any]) -> Iterator[Attempt]:
-            for index, value in enumerate(values):
-                yield Attempt(index, function(value))
-
-        return run
-
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.setattr(batch, "process_attempts", attempts)
     return fake_tasks
 
 

@@ -15,12 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.cli import batch
 from rwgen.cli.progress import live_console
 from rwgen.images import read_image
 from rwgen.network.lookup import load_recipe
 from rwgen.synthesis.config import StyleConfig
-from rwgen.workers import Attempt
 
 Call = Callable[..., Any]
 
@@ -38,17 +36,8 @@ def place(pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 @pytest.fixture
-def in_process(monkeypatch: pytest.MonkeyPatch, fake_tasks: Any) -> Any:
+def in_process(jobs_here: None, fake_tasks: Any) -> Any:
     """Run jobs in this process, with tasks that only note what they are given."""
-    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
-        monkeypatch.setenv(name, "1")
-
-    def attempts(num_workers: int) -> Any:
-        return lambda function, values: (
-            Attempt(index, function(value)) for index, value in enumerate(values)
-        )
-
-    monkeypatch.setattr(batch, "process_attempts", attempts)
     return fake_tasks
 
 

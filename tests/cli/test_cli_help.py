@@ -26,8 +26,8 @@ GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
     "style": (*SHARED, *GRAM, "--preset", "--precision", "--content-weight",
-              "--style-weight", "--tv-weight", "--content-layer", "--style-layer", "--style-blend", "--init", "--match-colors",
-              "--no-match-colors"),
+              "--style-weight", "--tv-weight", "--content-layer", "--style-layer", "--style-blend",
+              "--init", "--match-colors", "--no-match-colors"),
     "texture": (*SHARED, *GRAM, "--precision", "--source-size", "--layer", "--layers"),
     "invert": (*SHARED, "--layer", "--layers"),
     "batch": ("--output", "--workers", "--threads", "--ray", "--force", "--quiet", "--json"),
@@ -134,8 +134,8 @@ PANELS = {
         "Look": ["preset", "style_blend", "init", "match_colors", "octaves", "content_layer",
                  "style_layer"],
         "Running": ["from_image", "config", "variations", "memory_limit", "device", "save_every",
-                    "history", "logdir", "profile", "checkpoint", "checkpoint_every", "force", "skip_done", "quiet",
-                    "json"],
+                    "history", "logdir", "profile", "checkpoint", "checkpoint_every",
+                    "force", "skip_done", "quiet", "json"],
         "Research": ["paper", "network", "network_seed", "weighting", "parameterization",
                      "precision", "shift_features", "whiten_gram", "unit_activations"],
     },
