@@ -53,6 +53,15 @@ class StyleSettings:
             min=0, metavar="WEIGHT", help="How smooth the image is: more removes fine noise."
         ),
     ] = _DEFAULTS.tv_weight
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(StyleConfig.PRESETS),
+            help="fine: small strokes and much of the scene; bold: large strokes and less of it; "
+            "paper: as --paper. Options given as well take precedence.",
+            show_default=False,
+        ),
+    ] = ""
     style_blend: Annotated[
         str,
         typer.Option(metavar="A,B,...", help="Weight of each style image; equal by default."),
@@ -67,15 +76,6 @@ class StyleSettings:
             "kept; the paper does not.",
         ),
     ] = _DEFAULTS.match_colors
-    preset: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join(StyleConfig.PRESETS),
-            help="fine: small strokes and much of the scene; bold: large strokes and less of it; "
-            "paper: as --paper. Options given as well take precedence.",
-            show_default=False,
-        ),
-    ] = ""
     octaves: options.Octaves = _DEFAULTS.octaves
     content_layer: _CONTENT_LAYER = None
     style_layer: _STYLE_LAYER = None
