@@ -97,8 +97,8 @@ class StyleConfig:
 
     PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
         {
-            "fine": MappingProxyType({"content_weight": 200.0}),
-            "bold": MappingProxyType({"content_weight": 15.0, "octaves": 2}),
+            "fine": MappingProxyType({"content_weight": 120.0}),
+            "bold": MappingProxyType({"content_weight": 25.0, "octaves": 2}),
             "paper": PAPER,
         }
     )
