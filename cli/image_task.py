@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from rwgen.cli import resources
 from rwgen.cli.existing import check_new
-from rwgen.cli.inputs import IMAGE_SUFFIXES, load_input, print_notes, size_notes
+from rwgen.cli.inputs import IMAGE_SUFFIXES, is_folder, load_input, print_notes, size_notes
 from rwgen.cli.options import RunOptions, split_layers
 from rwgen.cli.outcome import Outcome
 from rwgen.cli.profile import profiling
@@ -228,7 +228,7 @@ class ImageCall(Generic[Settings, Config]):
         """
         if not self._is_named:
             self._outputs = dataclasses.replace(self._outputs, image=name)
-        elif (place := self._outputs.image) and Path(place).is_dir() and not Path(place).suffix:
+        elif is_folder(place := self._outputs.image) and not Path(place).suffix:
             self._outputs = dataclasses.replace(self._outputs, image=str(Path(place) / name))
         inputs = tuple(image.path for image in images)
         self._outputs.check(inputs, self._run.checkpoint)
@@ -481,7 +481,7 @@ def _has_folder(arguments: Mapping[str, Any]) -> bool:
     places: list[str] = []
     for value in arguments.values():
         places += [value] if isinstance(value, str) else value or ()
-    return any(place and Path(place).is_dir() for place in places)
+    return any(map(is_folder, places))
 
 
 def _run_many(context: typer.Context, output: str, folder: Path | None) -> int:
@@ -495,9 +495,7 @@ def _run_many(context: typer.Context, output: str, folder: Path | None) -> int:
     from rwgen.cli import batch
     from rwgen.cli.jobs import Row
 
-    if folder is not None and (
-        not output or folder.suffix.lower() in IMAGE_SUFFIXES or folder.is_file()
-    ):
+    if folder is not None and (not output or folder.suffix.lower() in IMAGE_SUFFIXES):
         raise InvalidInputError(
             "--output: expected a folder, as an input is one. "
             f"Received: {repr(output) if output else 'none'}"

@@ -33,6 +33,14 @@ IMAGE_SUFFIXES = (
 """Suffixes of the images in a folder. Files given by name may have any suffix."""
 
 
+def is_folder(place: str) -> bool:
+    """Whether a folder has this name. No name (which `Path` takes for the current folder) has."""
+    try:
+        return bool(place) and Path(place).is_dir()
+    except OSError:  # such as a name that is too long
+        return False
+
+
 def images_in(folder: Path) -> list[Path]:
     """Return the images in a folder and the folders inside it, sorted by path.
 

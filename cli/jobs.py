@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rwgen.cli.commands import load_command
-from rwgen.cli.inputs import images_in
+from rwgen.cli.inputs import images_in, is_folder
 from rwgen.cli.main import attempt
 from rwgen.cli.option_file import option_values, read_toml, takes_several
 from rwgen.cli.outcome import Outcome
@@ -146,7 +146,7 @@ def expand(row: Row) -> list[Row]:
         if parameter.param_type_name != "argument" or not value:
             continue
         places = value if takes_several(parameter) else [value]
-        if not any(place and Path(place).is_dir() for place in places):
+        if not any(map(is_folder, places)):
             continue
         with _at(row.place):
             if len(places) > 1:
@@ -262,12 +262,19 @@ def _checked(row: Row, folder: Path, force: bool) -> list[Job]:
             f"Received: {outcome.output}"
         )
     for path in outcome.inputs:
-        if not Path(path).is_file():
+        if not _is_file(path):
             raise InvalidInputError(f"{row.place}: expected an image. Received: no file {path}")
     values |= {"output": outcome.output, "quiet": True, "skip_done": True}
     if force:
         values["force"] = True
     return [Job(row.place, row.task, values, outcome.output, _likeness(row, outcome))]
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # such as a name that is too long
+        return False
 
 
 def _variations(row: Row, outcome: Outcome) -> Iterator[Row]:

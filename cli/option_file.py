@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -101,6 +102,7 @@ def _text(parameter: Any, key: str, value: Any, folder: Path) -> str:
     if text and (is_argument or choices[-1].startswith(("FILE", "FOLDER"))):
         path = folder / text
         # An option such as NAME|FILE may mean something else.
-        if len(choices) == 1 or path.exists():
-            return str(path)
+        with contextlib.suppress(OSError):  # a name that is too long
+            if len(choices) == 1 or path.exists():
+                return str(path)
     return text
