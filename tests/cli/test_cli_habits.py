@@ -67,9 +67,9 @@ def test_a_file_holds_arguments_and_options_with_paths_beside_it(
     assert config.style_layers == ("conv1_1", "conv2_1")
     assert (place / "made.png").is_file()
     # Lists of the command line replace those of the file.
-    words = ("--style-layer", "conv1_2", "-o", "other.png")
+    words = ("--style-layer", "conv3_1", "-o", "other.png")
     assert call("style", "--config", place / "options.toml", *words).code == 0
-    assert fake_tasks.last["config"].style_layers == ("conv1_2",)
+    assert fake_tasks.last["config"].style_layers == ("conv3_1",)
 
 
 def test_options_of_a_file_win_over_the_paper_and_over_an_image(
