@@ -211,7 +211,8 @@ BAD = {
     '{"task": "texture", "source": "style.png", "seed": 1, "--seed": 2}': "expected every option",
     '{"task": "texture", "source": "style.png", "json": true}': "expected no json for a job",
     '{"task": "texture", "source": "style.png", "network": "none"}': "none",
-    '{"task": "texture", "source": "style.png", "network": "ranvgg19", "layer": "fc7"}': "conv or pool layers",
+    '{"task": "texture", "source": "style.png", "network": "ranvgg19", "layer": "fc7"}':
+        "conv or pool layers",
     '{"task": "texture", "source": "style.png", "output": "x.jpg"}': "ending in .png",
     '{"task": "texture", "source": "style.png", "output": "no/x.png"}': "folder does not exist",
     '{"task": "texture", "source": "missing.png"}': "expected an image. Received: no file",
