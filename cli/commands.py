@@ -21,6 +21,10 @@ COMMANDS = {
         "morph",
         "Turn one image into another through the features of a layer, as an animation.",
     ),
+    "batch": (
+        "batch",
+        "Make many images from a list of jobs. The same command does what is left.",
+    ),
     "evaluate": (
         "evaluate",
         "Judge textures (--source) or stylized images (--content, --style), alongside baselines.",
@@ -36,6 +40,10 @@ COMMANDS = {
     "build": (
         "build",
         "Select, layer by layer, the random weights that retain most of an image.",
+    ),
+    "doctor": (
+        "doctor",
+        "Show versions, devices and memory, and say what makes a search slow here.",
     ),
     "networks": ("networks", "List the networks that --network accepts by name."),
     "export": (

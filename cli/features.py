@@ -19,7 +19,7 @@ from rwgen.checks import unexpected
 from rwgen.cli import options
 from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
-from rwgen.cli.inputs import print_notes
+from rwgen.cli.inputs import images_in, print_notes
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.client.config import ClientConfig, parse_url
 from rwgen.client.extraction import Extraction, SourceConfig, open_source
@@ -40,20 +40,6 @@ DEFAULT_SIDE = 224
 DEFAULT_BATCH = 8
 DEFAULT_SHARD = 512
 SUFFIXES = (".npz", ".npy", ".json")
-
-IMAGE_SUFFIXES = (
-    ".png",
-    ".jpg",
-    ".jpeg",
-    ".webp",
-    ".tif",
-    ".tiff",
-    ".gif",
-    ".bmp",
-    ".ppm",
-    ".avif",
-)
-"""Suffixes of the images in a folder. Files given by name may have any suffix."""
 
 _EXPORT = ExportConfig()
 _LAYERS: Any = options.layer_option(
@@ -359,25 +345,10 @@ def _destination(output: str) -> Path:
 
 
 def _files(places: Sequence[str]) -> list[Path]:
-    """Return the given files; folders are searched recursively for images, sorted by path.
-
-    Hidden files and folders are passed over: many are no images, such as `._photo.jpg` of macOS.
-    """
+    """Return the given files, and the images of the given folders."""
     files: list[Path] = []
     for place in map(Path, places):
-        if place.is_dir():
-            inside = [
-                path
-                for path in sorted(place.rglob("*"))
-                if path.suffix.lower() in IMAGE_SUFFIXES
-                and path.is_file()
-                and not any(part.startswith(".") for part in path.relative_to(place).parts)
-            ]
-            if not inside:
-                raise InvalidInputError(f"expected a folder of images. Received: {str(place)!r}")
-            files += inside
-        else:
-            files.append(place)
+        files += images_in(place) if place.is_dir() else [place]
     return files
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -24,10 +25,17 @@ from numpy.typing import NDArray
 
 from rwgen.cli import resources
 from rwgen.cli.existing import check_new
-from rwgen.cli.inputs import load_input_and_alpha, print_notes, size_notes
+from rwgen.cli.inputs import (
+    IMAGE_SUFFIXES,
+    is_folder,
+    load_input_and_alpha,
+    print_notes,
+    size_notes,
+)
 from rwgen.cli.options import RunOptions, split_layers
+from rwgen.cli.outcome import Outcome
 from rwgen.cli.profile import profiling
-from rwgen.cli.provenance import InputImage, Provenance, read_provenance
+from rwgen.cli.provenance import InputImage, Provenance, read_provenance, stored_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
@@ -52,6 +60,14 @@ class ImageSettings(Protocol):
         """A shipped network, or a file."""
 
     @property
+    def seed(self) -> int:
+        """Seed of the noise."""
+
+    @property
+    def network_seed(self) -> int | None:
+        """Seed to draw its weights from; None for its own."""
+
+    @property
     def iterations(self) -> int:
         """Maximum number of iterations."""
 
@@ -69,6 +85,7 @@ Config = TypeVar("Config", InversionConfig, StyleConfig, TextureConfig)
 
 PANELS = {
     "Look": (
+        "preset",
         "tileable",
         "source_blend",
         "inpaint",
@@ -86,6 +103,7 @@ PANELS = {
     "Research": (
         "paper",
         "network",
+        "network_seed",
         "weighting",
         "parameterization",
         "precision",
@@ -147,10 +165,13 @@ class ImageCall(Generic[Settings, Config]):
         """
         command = str(context.info_name)
         self._context = context
+        self._outcome = context.find_object(Outcome) or Outcome()
         self._source = read_provenance(run.from_image, command) if run.from_image else None
         self._command = command
         self._kind: type[Config] = config
-        self._literal = _paper_options(config) if context.params["paper"] else {}
+        self._literal = _group_options(
+            config, context.params["paper"], context.params.get("preset", "")
+        )
         self.settings: Settings = settings(
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
@@ -163,7 +184,7 @@ class ImageCall(Generic[Settings, Config]):
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 
     def _setting(self, name: str) -> Any:
-        """The option given, else that of `--paper`, else of `--from`, else the default."""
+        """The option given, else of `--paper` or `--preset`, else of `--from`, else the default."""
         value = self._context.params[name]
         if self.is_given(name):
             return value
@@ -188,9 +209,8 @@ class ImageCall(Generic[Settings, Config]):
             ) from None
 
     def is_given(self, name: str) -> bool:
-        """Whether an option is on the command line."""
-        source = self._context.get_parameter_source(name)
-        return source is not None and source.name == "COMMANDLINE"
+        """Whether an option is on the command line, in a file of options, or in a job."""
+        return is_given(self._context, name)
 
     def set_defaults(self, **values: Any) -> None:
         """Set options that are neither given nor those of `--paper` or `--from`."""
@@ -243,14 +263,19 @@ class ImageCall(Generic[Settings, Config]):
 
         Args:
             images: the inputs.
-            name: file to write the image to without `--output`.
+            name: file to write the image to without `--output`, or in the folder that it names.
 
         Raises:
             InvalidInputError: a destination is unusable, or would replace an input.
         """
         if not self._is_named:
             self._outputs = dataclasses.replace(self._outputs, image=name)
-        self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
+        elif is_folder(place := self._outputs.image) and not Path(place).suffix:
+            self._outputs = dataclasses.replace(self._outputs, image=str(Path(place) / name))
+        inputs = tuple(image.path for image in images)
+        self._outputs.check(inputs, self._run.checkpoint)
+        self._outcome.output, self._outcome.inputs = self._outputs.image, inputs
+        self._outcome.variations, self._outcome.seed = self._run.variations, self.settings.seed
 
     @property
     def stores_alpha(self) -> bool:
@@ -265,8 +290,13 @@ class ImageCall(Generic[Settings, Config]):
         """
         chosen = self.is_given("network") or "network" in self._literal
         if self._source is not None and not chosen:
-            return self._source.recipe
-        return load_recipe(self.settings.network)
+            recipe = self._source.recipe
+        else:
+            recipe = load_recipe(self.settings.network)
+        if self.settings.network_seed is not None:
+            recipe = recipe.with_seed(self.settings.network_seed)
+        self._outcome.network_seed = recipe.seed
+        return recipe
 
     def config(self, recipe: Recipe, **values: Any) -> Config:
         """The configuration of the task: every field that is an option is set from it.
@@ -364,8 +394,18 @@ class ImageCall(Generic[Settings, Config]):
         """
         options = self._run
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
+        force = options.force
+        if options.skip_done:
+            there = stored_provenance(self._outputs.image, self._command)
+            if there is not None and there.makes_the_same(provenance):
+                if there.complete:
+                    self._outcome.skipped = True
+                    if not options.quiet:
+                        say(f"{self._outputs.image} was made from the same; nothing is done")
+                    return 0
+                force = True  # what this very run has left behind when it was interrupted
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
-        if not options.force and not (checkpoint is not None and checkpoint.is_saved):
+        if not force and not (checkpoint is not None and checkpoint.is_saved):
             # A run that is resumed replaces its own files.
             self._outputs.check_new(options.from_image)
             check_new("--profile", options.profile, force=False)
@@ -419,12 +459,17 @@ def load_inputs(
     """
     loaded = []
     for image in images:
-        with phase("read images"):
-            image, pixels, alpha = load_input_and_alpha(image, notes, keeps_alpha=keeps_alpha)
+        image, pixels, alpha = load_input_and_alpha(image, notes, keeps_alpha=keeps_alpha)
         size = size_of((pixels.shape[0], pixels.shape[1]))
         notes += size_notes(image.path, pixels.shape, size)
         loaded.append(TaskInput(image, pixels, size, alpha))
     return loaded
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    """Whether a parameter is on the command line, in a file of options, or in a job."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
 
 
 def check_spatial(topology: Architecture, layers: Sequence[str], expected: str) -> None:
@@ -475,6 +520,10 @@ def image_command(
 
         def command(context: typer.Context, output: str, **values: Any) -> int:
             own = {item.name: values[item.name] for item in arguments}
+            if _has_folder(own):
+                return _run_many(context, output, Path(output))
+            if values["variations"] > 1 and context.find_object(Outcome) is None:
+                return _run_many(context, output, None)
             run = {name: values[name] for name in PANELS["Running"]}
             with profiling(run["profile"]):
                 call = ImageCall(context, output, settings, config, RunOptions(**run))
@@ -488,12 +537,56 @@ def image_command(
     return decorate
 
 
-def _paper_options(config: type[InversionConfig | StyleConfig | TextureConfig]) -> dict[str, Any]:
-    """Options that `--paper` sets, with the paper's values."""
-    return {
+def _has_folder(arguments: Mapping[str, Any]) -> bool:
+    places: list[str] = []
+    for value in arguments.values():
+        places += [value] if isinstance(value, str) else value or ()
+    return any(map(is_folder, places))
+
+
+def _run_many(context: typer.Context, output: str, folder: Path | None) -> int:
+    """Make an image of every image in a folder, of every pair, or for every seed.
+
+    Args:
+        context: the command's context.
+        output: the option.
+        folder: where to write them, if an input is a folder.
+    """
+    from rwgen.cli import batch
+    from rwgen.cli.jobs import Row
+
+    if folder is not None and (not output or folder.suffix.lower() in IMAGE_SUFFIXES):
+        raise InvalidInputError(
+            "--output: expected a folder, as an input is one. "
+            f"Received: {repr(output) if output else 'none'}"
+        )
+    name, apart = str(context.info_name), {"config", *batch.SWITCHES}
+    if folder is not None:
+        apart.add("output")
+    given = {key: value for key, value in context.params.items() if is_given(context, key)}
+    rest = {key: value for key, value in given.items() if key not in apart}
+    how = batch.How(**{switch: context.params[switch] for switch in batch.SWITCHES})
+    return batch.run_rows([Row(name, name, rest)], folder or Path(), how)
+
+
+def _group_options(
+    config: type[InversionConfig | StyleConfig | TextureConfig], paper: bool, preset: str
+) -> dict[str, Any]:
+    """Options that `--paper` and `--preset` set, with their values."""
+    presets: Mapping[str, Mapping[str, Any]] = getattr(config, "PRESETS", {})
+    if preset and preset not in presets:
+        raise InvalidInputError(
+            f"--preset: expected one of {', '.join(presets)}. Received: {preset!r:.60}"
+        )
+    groups = [*([config.PAPER] if paper else ()), *([presets[preset]] if preset else ())]
+    values = {
         OPTION_OF.get(name, name): list(value) if isinstance(value, tuple) else value
-        for name, value in config.PAPER.items()
+        for group in groups
+        for name, value in group.items()
     }
+    if preset and presets[preset] is config.PAPER:
+        values["paper"] = True
+    return values
 
 
 def _parameter(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> Any:

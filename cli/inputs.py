@@ -14,6 +14,51 @@ from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.images import BLENDED, read_image_and_alpha
+from rwgen.phases import phase
+
+IMAGE_SUFFIXES = (
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".bmp",
+    ".ppm",
+    ".avif",
+    ".heic",
+    ".heif",
+)
+"""Suffixes of the images in a folder. Files given by name may have any suffix."""
+
+
+def is_folder(place: str) -> bool:
+    """Whether a folder has this name. No name (which `Path` takes for the current folder) has."""
+    try:
+        return bool(place) and Path(place).is_dir()
+    except OSError:  # such as a name that is too long
+        return False
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images in a folder and the folders inside it, sorted by path.
+
+    Hidden files and folders are passed over: many are no images, such as `._photo.jpg` of macOS.
+
+    Raises:
+        InvalidInputError: There is none.
+    """
+    inside = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+    if not inside:
+        raise InvalidInputError(f"expected a folder of images. Received: {str(folder)!r}")
+    return inside
 
 
 def load_input(
@@ -57,7 +102,7 @@ def load_input_and_alpha(
             f"{image.path}; give the images on the command line"
         )
     left_out: list[str] = []
-    with native_stderr_hidden():  # libtiff
+    with phase("read images"), native_stderr_hidden():  # libtiff
         pixels, alpha = read_image_and_alpha(image.path, report=left_out.append)
     if alpha is not None and not keeps_alpha:
         left_out.append(BLENDED)

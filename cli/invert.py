@@ -39,6 +39,7 @@ class InversionSettings:
     octaves: options.Octaves = _DEFAULTS.octaves
     paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
+    network_seed: options.NetworkSeed = None
     parameterization: options.ParameterizationByLayer = _DEFAULTS.parameterization
     unit_activations: options.UnitActivations = False
 

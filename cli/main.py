@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -31,7 +31,6 @@ app = typer.Typer(
     name="rwgen",
     cls=CommandGroup,
     help=_HELP,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings=CONTEXT_SETTINGS,
@@ -88,21 +87,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Raises:
         Exception: with `--debug`, an unexpected one.
     """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's other programs compute with
     call = Call()
-    try:
+
+    def work() -> Any:
         code = app(arguments, prog_name="rwgen", standalone_mode=False, obj=call)
         if sys.stdout is not None:
             sys.stdout.flush()
+        return code
+
+    code, problem = attempt(work, lambda: call.debug)
+    if problem:
+        say(problem)
+    return code
+
+
+def attempt(work: Callable[[], Any], debug: Callable[[], bool] = lambda: False) -> tuple[int, str]:
+    """Do what a command does, and turn every exception into an exit code and one line.
+
+    Args:
+        work: returns the exit code, or None for 0.
+        debug: whether to raise unexpected exceptions.
+
+    Returns:
+        The exit code, see `main`, and why it is not 0; empty where the user knows.
+
+    Raises:
+        Exception: an unexpected one, if `debug`.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # otherwise XLA reports every compilation
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever the user's other programs compute with
+    try:
+        return int(work() or 0), ""
     except typer.TyperException as error:
-        return _report(f"{_usage_message(error)} (see rwgen --help)", EXIT_USAGE)
+        return EXIT_USAGE, f"{_usage_message(error)} (see rwgen --help)"
     except InvalidInputError as error:
-        return _report(str(error), EXIT_USAGE)
+        return EXIT_USAGE, str(error)
     except RwgenError as error:
-        return _report(str(error), EXIT_FAILED)
+        return EXIT_FAILED, str(error)
     except (KeyboardInterrupt, typer.Abort):
-        return EXIT_INTERRUPTED
+        return EXIT_INTERRUPTED, ""
     except Exception as error:
         if isinstance(error, OSError) and error.filename is None:
             # Files have names, so this is standard output. Python would try to write the rest at
@@ -112,13 +135,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # TensorFlow has its own error, which may not be imported here.
         elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             message = "expected enough memory for this size. Choose a smaller --size"
-        elif call.debug:
+        elif debug():
             raise
         else:
             message = f"unexpected error: {type(error).__name__}: {str(error)[:MAX_REASON]}"
             message += "; rwgen --debug COMMAND ... shows where it arose"
-        return _report(message, EXIT_FAILED)
-    return int(code or 0)
+        return EXIT_FAILED, message
 
 
 def _usage_message(error: typer.TyperException) -> str:
@@ -142,11 +164,6 @@ def _usage_message(error: typer.TyperException) -> str:
     is_pair = "size" in name and re.fullmatch(r"\d+x\d+", received)
     hint = "; give one side, the other follows" if is_pair else ""
     return f"{name}: expected {expected}. Received: {received!r:.60}{hint}"
-
-
-def _report(message: str, code: int) -> int:
-    say(message)
-    return code
 
 
 if __name__ == "__main__":

@@ -7,10 +7,12 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from rwgen.cli.option_file import option_values, read_toml
 from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.optimize.checkpoint import DEFAULT_EVERY
@@ -21,6 +23,9 @@ DEFAULT_SIZE = 512
 
 MAX_SIDE = 16_384
 """Longest side, in pixels, that can be asked for."""
+
+MAX_VARIATIONS = 1000
+"""Most images that can be made of one command."""
 
 
 def image_output(default: str) -> Any:
@@ -69,6 +74,16 @@ Network = Annotated[
         metavar="NAME|FILE",
         help="A shipped network, imagenet (trained, downloaded by Keras), a recipe (.json), or "
         "weights of Keras' VGG-19 (.h5, .keras).",
+    ),
+]
+NetworkSeed = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=MAX_SEED,
+        metavar="N",
+        help="Draw the weights of the network from another seed: another picture of the same kind.",
+        show_default="the network's",
     ),
 ]
 WeightingName = Annotated[
@@ -152,6 +167,18 @@ Json = Annotated[
 ]
 
 
+def _use_config(context: typer.Context, value: str | None) -> str | None:
+    """Make the options of a file the defaults of the command; called before they are parsed."""
+    if value is not None:
+        path = Path(value)
+        try:
+            found = option_values(context.command, read_toml(path), path.parent)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"--config: {error}") from None
+        context.default_map = {**found, **(context.default_map or {})}
+    return value
+
+
 @dataclass(frozen=True, kw_only=True)
 class RunOptions:
     """Options of every image command that do not change its image."""
@@ -172,6 +199,26 @@ class RunOptions:
             help="Bits of each sample of the written image; 16 only in .png and .tif.",
         ),
     ] = 8
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.toml",
+            is_eager=True,
+            callback=_use_config,
+            help="Take arguments and options by their names from a file, such as size = 256; those "
+            "on the command line take precedence. Paths are relative to the file.",
+        ),
+    ] = None
+    variations: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=MAX_VARIATIONS,
+            metavar="N",
+            help="Make N images, NAME-1.png and so on, with N seeds: of the noise, or of the "
+            "network for a style, which starts from its content.",
+        ),
+    ] = 1
     memory_limit: Annotated[
         str,
         typer.Option(
@@ -236,6 +283,14 @@ class RunOptions:
         ),
     ] = DEFAULT_EVERY
     force: Force = False
+    skip_done: Annotated[
+        bool,
+        typer.Option(
+            "--skip-done",
+            help="Do nothing if the image to write exists and was made from the same images, "
+            "settings and weights.",
+        ),
+    ] = False
     quiet: Quiet = False
     json: Json = False
 

@@ -53,12 +53,34 @@ class Provenance:
         inputs: input images, in the command's order.
         options: settings of the command, by parameter name.
         recipe: the whole recipe of the network, so that its file is not needed again.
+        complete: whether the search went on to its end; an interrupted one wrote its best image.
     """
 
     command: str
     inputs: tuple[InputImage, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     recipe: Recipe = field(default_factory=Recipe)
+    complete: bool = True
+
+    def makes_the_same(self, other: Provenance) -> bool:
+        """Whether both lead to the same image: equal pixels, settings and weights.
+
+        Neither the folder of an input image matters nor the file of a recipe.
+        """
+        return self._identity() == other._identity()
+
+    def _identity(self) -> tuple[Any, ...]:
+        inputs = [(image.role, image.sha256) for image in self.inputs]
+        paths = {"network"} | ({"init"} if "init" in dict(inputs) else set())
+        options = {name: value for name, value in self.options.items() if name not in paths}
+        # As in the file: JSON has lists only.
+        return self.command, inputs, json.loads(json.dumps([options, self._recipe()]))
+
+    def _recipe(self) -> dict[str, Any]:
+        recipe = self.recipe.to_dict()
+        if self.recipe.weights not in (None, IMAGENET):
+            recipe["weights"] = str(Path(str(self.recipe.weights)).absolute())
+        return recipe
 
     def to_json(self, output: str) -> str:
         """One line of JSON for the PNG.
@@ -69,9 +91,6 @@ class Provenance:
         Args:
             output: path of the image, or `-`.
         """
-        recipe = self.recipe.to_dict()
-        if self.recipe.weights not in (None, IMAGENET):
-            recipe["weights"] = str(Path(str(self.recipe.weights)).absolute())
         return json.dumps(
             {
                 "format_version": FORMAT_VERSION,
@@ -79,7 +98,8 @@ class Provenance:
                 "command": self.command,
                 "inputs": [_stored(image, output) for image in self.inputs],
                 "options": dict(self.options),
-                "recipe": recipe,
+                "recipe": self._recipe(),
+                "complete": self.complete,
             }
         )
 
@@ -107,6 +127,7 @@ def read_provenance(path: str, command: str) -> Provenance:
             inputs=tuple(_input_image(image, path) for image in values["inputs"]),
             options=dict(values["options"]),
             recipe=Recipe.from_dict(values["recipe"]),
+            complete=bool(values.get("complete", True)),  # earlier versions did not say
         )
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ImageError(
@@ -118,6 +139,21 @@ def read_provenance(path: str, command: str) -> Provenance:
             f"Received: {path}, made by rwgen {found.command}"
         )
     return found
+
+
+def stored_provenance(path: str, command: str) -> Provenance | None:
+    """What a file was made from, or None if it is no image that this command has made.
+
+    Args:
+        path: any file, which need not exist; `-` is none.
+        command: name of the command.
+    """
+    if path == "-" or not Path(path).is_file():
+        return None
+    try:
+        return read_provenance(path, command)
+    except InvalidInputError:
+        return None
 
 
 def _stored(image: InputImage, output: str) -> dict[str, str | None]:

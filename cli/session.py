@@ -10,8 +10,7 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -241,8 +240,12 @@ def run_task(
     Raises:
         OutputError: the image could not be written.
     """
-    metadata = {METADATA_KEY: provenance.to_json(outputs.image)}
-    write = partial(write_image, metadata=metadata, alpha=alpha, bits=outputs.bits)
+
+    def write(path: str | Path, image: NDArray[Any], *, complete: bool) -> None:
+        stored = replace(provenance, complete=complete).to_json(outputs.image)
+        metadata = {METADATA_KEY: stored}
+        write_image(path, image, metadata=metadata, alpha=alpha, bits=outputs.bits)
+
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
     previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
@@ -259,12 +262,12 @@ def run_task(
                 log(step, best)
                 if outputs.save_every and number and number % outputs.save_every == 0:
                     with previews.applied():
-                        write(outputs.intermediate(number), best())
+                        write(outputs.intermediate(number), best(), complete=False)
                 return bool(signals)
 
             solution = task(callback)
         with phase("write image"):
-            write(outputs.image, solution.image)
+            write(outputs.image, solution.image, complete=not signals)
         if outputs.history is not None:
             with history.applied():
                 atomic_write(outputs.history, _history_csv(solution).encode())

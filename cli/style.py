@@ -64,6 +64,15 @@ class StyleSettings:
             min=0, metavar="WEIGHT", help="How smooth the image is: more removes fine noise."
         ),
     ] = _DEFAULTS.tv_weight
+    preset: Annotated[
+        str,
+        typer.Option(
+            metavar="|".join(StyleConfig.PRESETS),
+            help="fine: small strokes and much of the scene; bold: large strokes and less of it; "
+            "paper: as --paper. Options given as well take precedence.",
+            show_default=False,
+        ),
+    ] = ""
     style_blend: Annotated[
         str,
         typer.Option(metavar="A,B,...", help="Weight of each style image; equal by default."),
@@ -113,6 +122,7 @@ class StyleSettings:
     style_layer: _STYLE_LAYER = None
     paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
+    network_seed: options.NetworkSeed = None
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     precision: options.PrecisionName = _DEFAULTS.precision

@@ -83,6 +83,7 @@ class TextureSettings:
     layer: _LAYER = None
     paper: options.Paper = False
     network: options.Network = _DEFAULTS.network
+    network_seed: options.NetworkSeed = None
     weighting: options.WeightingName = _DEFAULTS.weighting
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     precision: options.PrecisionName = _DEFAULTS.precision

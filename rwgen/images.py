@@ -34,7 +34,7 @@ BLENDED = "transparent pixels are blended with white"
 # Pillow's other decoders are never used, whatever a file claims to be. JPEG's reads MPO too.
 _READABLE = ("PNG", "JPEG", "WEBP", "TIFF", "GIF", "BMP", "PPM")
 _LANCZOS_PIXELS = 3  # pixels on each side, of the smaller of the two images, that the filter sees
-
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff")
 
 
@@ -52,9 +52,9 @@ def read_image(
     animation gives its first frame.
 
     Args:
-        source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP, PPM or, where the installed Pillow reads
-            it, AVIF: a file name, `"-"` for standard input, or a binary stream, which is read to
-            its end.
+        source: PNG, JPEG (also MPO), WebP, TIFF, GIF, BMP, PPM, AVIF where the installed Pillow
+            reads it, or HEIC with the extra `heif`: a file name, `"-"` for standard input, or a
+            binary stream, which is read to its end.
         max_pixels: Maximum number of pixels. Larger images are refused before decoding.
         report: Called with a phrase for each part of the file that the result leaves out:
             transparency, or frames of an animation.
@@ -108,6 +108,16 @@ def read_image_and_alpha(
                 report(phrase)
         pixels = _pixels_of(image)  # turns the image upright
         return pixels, _alpha_of(image)
+
+
+def image_size(source: FileName) -> tuple[int, int]:
+    """Return (height, width) of an image file as stored, without decoding it.
+
+    Raises:
+        ImageError: The file is not an image that `read_image` reads.
+    """
+    with _open_image(source, DEFAULT_MAX_PIXELS, _readable()) as image:
+        return image.height, image.width
 
 
 def as_pixels(image: ImageLike) -> NDArray[Any]:
@@ -462,7 +472,27 @@ def _fix_transparency(image: ImageFile.ImageFile) -> None:
 def _readable() -> tuple[str, ...]:
     """Return the formats that are read; Pillow has AVIF since 11.3, where its library was found."""
     has_avif = "avif" in features.modules and features.check_module("avif")
-    return (*_READABLE, "AVIF") if has_avif else _READABLE
+    return (*_READABLE, *(["AVIF"] if has_avif else []), *(["HEIF"] if _has_heif() else []))
+
+
+def _has_heif() -> bool:
+    """Whether pillow-heif is installed; it is then registered with Pillow."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    pillow_heif.register_heif_opener()
+    return True
+
+
+def _unreadable(start: bytes) -> str:
+    """Say why Pillow does not know a file, from its first 12 bytes."""
+    if start[4:8] == b"ftyp":  # ISO/IEC 14496-12; the brand follows
+        if start[8:12] in _HEIF_BRANDS and not _has_heif():
+            return 'it is HEIC, which needs pip install "rwgen[heif]"'
+        if start[8:12] in (b"avif", b"avis"):
+            return "it is AVIF, which this Pillow does not read or which is damaged"
+    return "it is in another format, or damaged"
 
 
 @contextlib.contextmanager
@@ -483,7 +513,8 @@ def _open_image(source: Any, limit: int, formats: tuple[str, ...]) -> Iterator[I
         try:
             image = Image.open(stream, formats=formats)
         except UnidentifiedImageError:
-            raise ValueError("it is in another format, or damaged") from None
+            stream.seek(0)
+            raise ValueError(_unreadable(stream.read(12))) from None
         except Image.DecompressionBombError as error:  # Pillow's own, larger limit
             (count,) = re.findall(r"\((\d+) pixels\)", str(error)) or ["too many"]
             raise _too_large(source, f"{count} pixels", limit) from None

@@ -97,7 +97,23 @@ def eager_module():
 
 
 @pytest.fixture
-def cheap_commands(monkeypatch, eager):
+def jobs_here(monkeypatch):
+    """Run the jobs of `rwgen batch` in this process."""
+    from rwgen.cli import batch
+    from rwgen.workers import Attempt
+
+    def attempts(num_workers):
+        return lambda function, values: (
+            Attempt(index, function(value)) for index, value in enumerate(values)
+        )
+
+    for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):  # a job would set them
+        monkeypatch.setenv(name, os.environ.get(name, "0"))
+    monkeypatch.setattr(batch, "process_attempts", attempts)
+
+
+@pytest.fixture
+def cheap_commands(monkeypatch, eager, jobs_here):
     """Run `rwgen` eagerly, without worker processes, and with a tiny scale as the quick one."""
     import rwgen.cli.build
     import rwgen.cli.reproduce

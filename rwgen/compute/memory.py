@@ -336,8 +336,13 @@ def _meminfo(root: Path) -> int | None:
     return values["MemAvailable:"] * 1024 if "MemAvailable:" in values else None
 
 
-def _control_groups(root: Path) -> list[int]:
-    """Bytes that remain in each control group of the process."""
+def control_groups(root: Path, controller: str) -> list[tuple[Path, int]]:
+    """Folders of the control groups of this process, inner ones first, and the version of each.
+
+    Args:
+        root: folder of `proc` and `sys`.
+        controller: such as `memory`.
+    """
     try:
         lines = (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -346,19 +351,47 @@ def _control_groups(root: Path) -> list[int]:
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            top, limit, used = "sys/fs/cgroup", "memory.max", "memory.current"
-        elif "memory" in controllers.split(","):
-            top, limit = "sys/fs/cgroup/memory", "memory.limit_in_bytes"
-            used = "memory.usage_in_bytes"
+            top, version = root / "sys/fs/cgroup", 2
+        elif controller in controllers.split(","):
+            top, version = root / "sys/fs/cgroup" / controller, 1
         else:
             continue
         group = Path(path.lstrip("/"))
-        for folder in [root / top / part for part in (group, *group.parents)]:
-            values = [_number(folder / name) for name in (limit, used)]
-            if values[0] is not None and values[1] is not None:
-                # Cached pages of files are reclaimed when memory is needed.
-                reclaimable = _fields(folder / "memory.stat").get("inactive_file", 0)
-                found.append(max(0, values[0] - values[1] + reclaimable))
+        found += [(top / part, version) for part in (group, *group.parents)]
+    return found
+
+
+def total_memory(root: Path = Path("/")) -> tuple[int | None, int | None]:
+    """Bytes of memory of the machine, and the least that a control group allows; None if unknown.
+
+    Args:
+        root: folder of `proc` and `sys`.
+    """
+    total = _fields(root / "proc/meminfo").get("MemTotal:")
+    limits = [_number(folder / name) for folder, name, _ in _memory_files(root)]
+    # Version 1 writes a huge number for no limit.
+    allowed = [limit for limit in limits if limit is not None and limit < 2**60]
+    return None if total is None else total * 1024, min(allowed, default=None)
+
+
+def _memory_files(root: Path) -> list[tuple[Path, str, str]]:
+    """Folder of each control group, and its files of the limit and of what is used."""
+    names = {
+        1: ("memory.limit_in_bytes", "memory.usage_in_bytes"),
+        2: ("memory.max", "memory.current"),
+    }
+    return [(folder, *names[version]) for folder, version in control_groups(root, "memory")]
+
+
+def _control_groups(root: Path) -> list[int]:
+    """Bytes that remain in each control group of the process."""
+    found = []
+    for folder, *names in _memory_files(root):
+        values = [_number(folder / name) for name in names]
+        if values[0] is not None and values[1] is not None:
+            # Cached pages of files are reclaimed when memory is needed.
+            reclaimable = _fields(folder / "memory.stat").get("inactive_file", 0)
+            found.append(max(0, values[0] - values[1] + reclaimable))
     return found
 
 

@@ -345,6 +345,25 @@ class Recipe:
             return resized
         return dataclasses.replace(resized, candidates={}, weights_sha256={}, selection=None)
 
+    def with_seed(self, seed: int) -> Recipe:
+        """Return the recipe with weights drawn from another seed.
+
+        Candidates, their selection and fingerprints belong to the old weights and are dropped.
+
+        Raises:
+            RecipeError: `seed` is invalid, or the weights are trained.
+        """
+        if self.weights is not None:
+            raise RecipeError(
+                "seed: expected a network whose weights are drawn. "
+                f"Received: {self.name}, whose weights are trained"
+            )
+        if seed == self.seed:
+            return self
+        return dataclasses.replace(
+            self, seed=seed, candidates={}, weights_sha256={}, selection=None
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the recipe as JSON-compatible values, `schema_version` first.
 

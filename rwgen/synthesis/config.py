@@ -120,6 +120,16 @@ class StyleConfig:
     )
     """The paper's values of the fields for which the paper has one."""
 
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = MappingProxyType(
+        {
+            "fine": MappingProxyType({"content_weight": 120.0}),
+            "bold": MappingProxyType({"content_weight": 25.0, "octaves": 2}),
+            "paper": PAPER,
+        }
+    )
+    """Fields that together give a look: fine strokes and much of the scene, or bold ones and less
+    of it; or the paper's."""
+
     network: str = PYRAMID_NETWORK
     content_layers: tuple[str, ...] = ("conv1_1", "conv2_1")
     style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")

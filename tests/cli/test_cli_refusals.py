@@ -71,7 +71,7 @@ CASES: dict[str, tuple[list[str], str]] = {
     "no such file": (["style", "none.png", "style.png", "-o", "out.png"], "'none.png' (No such"),
     "no such style": (["style", "content.png", "none.png", "-o", "out.png"], "'none.png' (No such"),
     "no such start": (style("--init", "none.png"), "'none.png' (No such"),
-    "a folder": (["texture", "folder", "-o", "out.png"], "Is a directory"),
+    "a folder": (["texture", "folder", "-o", "out.png"], "--output: expected a folder"),
     "an empty content": (["style", "", "square.png", "-o", "out.png"], "Expected an intact"),
     "an empty file": (["texture", "empty.png", "-o", "out.png"], "it is empty"),
     "a cut JPEG": (["texture", "cut.jpg", "-o", "out.png"], "'cut.jpg' (image file is truncated"),

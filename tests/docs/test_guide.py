@@ -24,6 +24,7 @@ CHEAP = {
     "reproduce": [],
     "morph": ["--size", "32", "--iterations", "1", "--steps", "2", "--layer", "conv1_1"],
     "export": [],
+    "batch": [],
 }
 CHEAPER_CODE = (
     (r"max_iterations=\d+", "max_iterations=2"),
@@ -50,6 +51,16 @@ class Reader:
             else:
                 code, printed = output_of([*words[1:], *CHEAP[words[1]]])
                 assert code == 0, (line, printed)
+
+    def csv(self, text):
+        """Write jobs, made cheap."""
+        header, *rows = text.splitlines()
+        lines = [f"{header},iterations", *(f"{row},2" for row in rows)]
+        (self.folder / "jobs.csv").write_text("\n".join(lines).replace(",128,", ",40,"))
+
+    def toml(self, text):
+        """Write a file of options."""
+        (self.folder / "look.toml").write_text(text)
 
     def console(self, text):
         """Run one command unchanged, and compare all that it prints."""
