@@ -27,7 +27,6 @@ from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
 from rwgen.cli.options import RunOptions, split_layers
 from rwgen.cli.profile import profiling
-from rwgen.cli.provenance import InputImage, Provenance, read_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
@@ -37,6 +36,7 @@ from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.phases import phase
+from rwgen.provenance import OPTION_OF, InputImage, Provenance, read_provenance
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
 if TYPE_CHECKING:
@@ -81,9 +81,6 @@ PANELS = {
     ),
 }
 """Panels of `--help` and their options; everyday options have none and come first."""
-
-OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "layers": "layer"}
-"""Options, which may be repeated, whose names differ from those of the fields that they set."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.images import read_image
+from rwgen.provenance import InputImage, pixel_digest
 
 
 def load_input(
@@ -39,8 +38,7 @@ def load_input(
     left_out: list[str] = []
     with native_stderr_hidden():  # libtiff
         pixels = read_image(image.path, report=left_out.append)
-    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes())
-    received = digest.hexdigest()
+    received = pixel_digest(pixels)
     if image.sha256 not in (None, received):
         raise InvalidInputError(
             f"expected the {image.role} image that {image.origin} was made from. Received: "

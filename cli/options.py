@@ -15,9 +15,7 @@ from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.optimize.checkpoint import DEFAULT_EVERY
 from rwgen.seeds import MAX_SEED
-
-DEFAULT_SIZE = 512
-"""Longest side, in pixels, that images are resized to by default: minutes on two cores."""
+from rwgen.synthesis.config import DEFAULT_SIZE as DEFAULT_SIZE
 
 MAX_SIDE = 16_384
 """Longest side, in pixels, that can be asked for."""

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 from rwgen.cli.events import event_log
 from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
-from rwgen.cli.progress import progress
-from rwgen.cli.provenance import METADATA_KEY, Provenance
 from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.images import check_destination, write_image
 from rwgen.optimize.checkpoint import FILE_NAME, Checkpoint
 from rwgen.phases import phase
+from rwgen.progress import progress
+from rwgen.provenance import METADATA_KEY, Provenance
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Callback, Solution, Step

@@ -8,12 +8,12 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo
 
@@ -21,8 +21,9 @@ from rwgen.checks import check_count
 from rwgen.errors import ImageError, InvalidInputError, OutputError
 from rwgen.files import FileName, atomic_write, check_writable, failure_reported, shown
 
-ImageLike: TypeAlias = "NDArray[Any] | Sequence[Any] | FileName | Image.Image"
-"""An image as an array, nested lists, a file name or an image of Pillow, see `as_pixels`."""
+ImageLike: TypeAlias = "ArrayLike | FileName | Image.Image"
+"""An image as an array, a tensor, nested lists, a file name or an image of Pillow, see
+`as_pixels`."""
 
 DEFAULT_MAX_PIXELS: int = 100_000_000
 """Largest number of pixels read by default, 1.2 GB as float32. A forged header may claim more."""
@@ -80,8 +81,9 @@ def as_pixels(image: ImageLike) -> NDArray[Any]:
     """Return the pixels of an image in any form.
 
     Args:
-        image: [height, width, 3], RGB in 0..255, as an array or nested lists; a file name, see
-            `read_image`; or an image of Pillow, which is converted as `read_image` does.
+        image: [height, width, 3], RGB in 0..255, as an array, a tensor of any framework or nested
+            lists; a file name, see `read_image`; or an image of Pillow, which is converted as
+            `read_image` does.
 
     Returns:
         An array, whose shape is not checked.
@@ -99,6 +101,9 @@ def as_pixels(image: ImageLike) -> NDArray[Any]:
         pixels = np.asarray(image)
     except ValueError as error:  # NumPy: rows of different lengths
         raise ImageError(f"Expected rows of equal length. Received: {error}") from None
+    except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or one with a gradient
+        reason = " ".join(str(error).split())
+        raise ImageError(f"Expected an image that NumPy can convert. Received: {reason}") from None
     if pixels.dtype.kind == "f" and pixels.size and 0 < np.abs(pixels).max() <= 1:
         raise ImageError(
             f"Expected pixels in 0..255. Received: floats from {pixels.min():.3g} to "
@@ -136,6 +141,23 @@ def write_image(
         InvalidInputError: Unknown suffix, bad shape, non-finite pixels or bad metadata keyword.
         OutputError: The image could not be encoded or written.
     """
+    atomic_write(destination, encode_image(image, destination, metadata=metadata))
+
+
+def encode_image(
+    image: NDArray[Any], destination: FileName = "-", *, metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Return what `write_image` would write.
+
+    Args:
+        image: See `write_image`.
+        destination: File name whose suffix decides the format; `"-"` stands for a PNG.
+        metadata: See `write_image`.
+
+    Raises:
+        InvalidInputError: See `write_image`.
+        OutputError: The image could not be encoded.
+    """
     kind = _writer_of(destination)
     pixels = np.rint(_validated(image)).clip(0, 255).astype(np.uint8)
     texts = PngInfo()
@@ -149,7 +171,7 @@ def write_image(
     buffer = io.BytesIO()
     with failure_reported(OutputError, f"an image that {kind} can store", destination, "Try .png."):
         Image.fromarray(pixels).save(buffer, kind, **options)  # writers ignore others' options
-    atomic_write(destination, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def check_destination(destination: FileName) -> None:

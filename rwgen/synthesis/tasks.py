@@ -209,7 +209,7 @@ def transfer_style(
         RwgenError: see `invert`.
     """
     config = config or StyleConfig()
-    style_pixels = [_pixels(style) for style in _as_list(styles)]
+    style_pixels = [_pixels(style) for style in as_list(styles)]
     shares = config.blend(len(style_pixels))
     pixels = _pixels(content)
     if config.match_colors:
@@ -281,19 +281,24 @@ def _pixels(image: ImageLike) -> NDArray[Any]:
     return check_image(as_pixels(image))
 
 
-def _as_list(styles: ImageLike | Sequence[ImageLike]) -> list[ImageLike]:
-    """Style images as a list, whether one is given or several.
+def as_list(styles: Any) -> list[ImageLike]:
+    """Style images as a list, whether one is given or several, or a batch.
 
     Raises:
         InvalidInputError: there is none.
     """
-    if not isinstance(styles, Sequence | np.ndarray) or isinstance(styles, str):
-        return [styles]  # a file name, or an image of Pillow
-    if len(styles) == 0:
+    shape = getattr(styles, "shape", None)
+    if shape is not None:  # an array or a tensor
+        images = list(styles) if len(shape) == 4 else [styles]
+    elif not isinstance(styles, Sequence) or isinstance(styles, str):
+        images = [styles]  # a file name, or an image of Pillow
+    else:
+        first = styles[0] if styles else None
+        is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
+        images = [styles] if is_row else list(styles)
+    if not images:
         raise InvalidInputError("expected at least one style image. Received: none")
-    first = styles[0]
-    is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
-    return [styles] if is_row else list(styles)
+    return images
 
 
 def _size(image: NDArray[Any]) -> tuple[int, int]:
