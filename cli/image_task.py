@@ -133,7 +133,7 @@ class ImageCall(Generic[Settings, Config]):
         self.notes: list[str] = []  # what a user may not expect, to print before the work begins
         self._run = run
         self._outputs = Outputs(
-            output, run.save_every, run.history, run.logdir, run.quiet, run.json
+            output, run.save_every, run.history, run.logdir, run.quiet, run.json, run.view
         )
         self._is_named = self.is_given("output")
         self._limit = resources.memory_limit(run.memory_limit, run.device)

@@ -201,6 +201,14 @@ class RunOptions:
             help="Write losses, gradient norm and images for TensorBoard.",
         ),
     ] = None
+    view: Annotated[
+        bool,
+        typer.Option(
+            "--view",
+            help="Show image and losses as they form on a page of this machine, with buttons that "
+            "stop the search or save a copy; its address is printed.",
+        ),
+    ] = False
     profile: Annotated[
         str | None,
         typer.Option(

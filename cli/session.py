@@ -22,10 +22,12 @@ from rwgen.cli.events import event_log
 from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
 from rwgen.cli.stderr import say
+from rwgen.cli.view import check_view, open_view
 from rwgen.errors import InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.images import check_destination, write_image
 from rwgen.optimize.checkpoint import FILE_NAME, Checkpoint
+from rwgen.optimize.solution import StopReason
 from rwgen.phases import phase
 from rwgen.progress import progress
 from rwgen.provenance import METADATA_KEY, Provenance
@@ -45,6 +47,7 @@ class Outputs:
         logdir: folder for TensorBoard, or None.
         quiet: whether to hide progress.
         json: whether to print one JSON object on standard output.
+        view: whether to show a page.
     """
 
     image: str
@@ -53,6 +56,7 @@ class Outputs:
     logdir: str | None = None
     quiet: bool = False
     json: bool = False
+    view: bool = False
 
     def check(self, inputs: tuple[str, ...], checkpoint: str | None) -> None:
         """Check before any work that everything can be written.
@@ -67,6 +71,8 @@ class Outputs:
         if not self.image:
             raise InvalidInputError("--output: expected an image file to write. Received: none")
         check_destination(self.image)
+        if self.view:
+            check_view(self.quiet)
         to_stdout = {
             "--output -": self.image == "-",
             "--history -": self.history == "-",
@@ -236,7 +242,11 @@ def run_task(
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
     previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
-    with _interruptible() as signals:
+    with _interruptible() as signals, contextlib.ExitStack() as stack:
+        board = None
+        if outputs.view:
+            page = open_view(outputs.image, provenance.command, max_iterations, metadata)
+            board = stack.enter_context(page)
         with (
             progress(max_iterations, outputs.quiet) as show,
             event_log(outputs.logdir, max_iterations, events) as log,
@@ -250,7 +260,9 @@ def run_task(
                 if outputs.save_every and number and number % outputs.save_every == 0:
                     with previews.applied():
                         write_image(outputs.intermediate(number), best(), metadata=metadata)
-                return bool(signals)
+                if board is not None:
+                    board.show(step, best)
+                return bool(signals) or (board is not None and board.is_stopping)
 
             solution = task(callback)
         with phase("write image"):
@@ -258,10 +270,15 @@ def run_task(
         if outputs.history is not None:
             with history.applied():
                 atomic_write(outputs.history, _history_csv(solution).encode())
-    if checkpoint is not None and not signals:
-        checkpoint.remove()
+        stopped = "stopped" if solution.stop_reason is StopReason.CALLBACK else ""
+        ended_by = "interrupted" if signals else stopped
+        if checkpoint is not None and not ended_by:
+            checkpoint.remove()
+        outcome = _outcome(outputs.image, solution, max_iterations, ended_by, checkpoint)
+        if board is not None:
+            board.end(outcome, solution.image)
     if not outputs.quiet:
-        say(_outcome(outputs.image, solution, max_iterations, bool(signals), checkpoint))
+        say(outcome)
     if outputs.json:
         pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
         values = {
@@ -319,20 +336,23 @@ def _interruptible() -> Iterator[list[int]]:
 
 
 def _outcome(
-    image: str, solution: Solution, total: int, interrupted: bool, checkpoint: Checkpoint | None
+    image: str, solution: Solution, total: int, ended_by: str, checkpoint: Checkpoint | None
 ) -> str:
-    """What was written, how large it is, how long it took, and at what loss."""
+    """What was written, how large it is, how long it took, and at what loss.
+
+    `ended_by` says how the search ended early, if it did.
+    """
     height, width = solution.image.shape[:2]
     minutes, seconds = divmod(round(solution.seconds), 60)
     took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     iterations = f"{solution.iterations} iterations"
     place = "a PNG to standard output" if image == "-" else image
     text = f"wrote {place}, {width}x{height} pixels, after {iterations} in {took}"
-    if interrupted:
-        text = f"interrupted after {solution.iterations} of {total} iterations and {took}; wrote "
+    if ended_by:
+        text = f"{ended_by} after {solution.iterations} of {total} iterations and {took}; wrote "
         text += f"the best image so far, {place}, {width}x{height} pixels"
     text += f", loss {solution.loss:.4g}"
-    if interrupted and checkpoint is not None and checkpoint.path.exists():
+    if ended_by and checkpoint is not None and checkpoint.path.exists():
         text += "; the same command resumes"
     return text
 

@@ -20,7 +20,7 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations", "--paper", "--force")  # fmt: skip
+          "--unit-activations", "--paper", "--force", "--view")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
@@ -130,7 +130,7 @@ PANELS = {
                     "tv_weight"],
         "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
+                    "view", "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "precision",
                      "shift_features", "whiten_gram", "unit_activations"],
     },
