@@ -132,9 +132,8 @@ class ImageCall(Generic[Settings, Config]):
         )
         self.notes: list[str] = []  # what a user may not expect, to print before the work begins
         self._run = run
-        self._outputs = Outputs(
-            output, run.save_every, run.history, run.logdir, run.quiet, run.json, run.view
-        )
+        shared = {field.name for field in dataclasses.fields(Outputs)} & set(vars(run))
+        self._outputs = Outputs(output, **{name: getattr(run, name) for name in shared})
         self._is_named = self.is_given("output")
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 

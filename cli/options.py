@@ -187,6 +187,14 @@ class RunOptions:
             help="Write the best image so far every N iterations, as FILE-00000N; 0 disables it.",
         ),
     ] = 0
+    animate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.webp",
+            help="Write how the image forms, as a .webp, .gif or .mp4 of up to 60 frames and 512 "
+            "pixels.",
+        ),
+    ] = None
     history: Annotated[
         str | None,
         typer.Option(

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from rwgen.cli.events import event_log
 from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
+from rwgen.cli.growth import Growth, check_growth
 from rwgen.cli.stderr import say
 from rwgen.cli.view import check_view, open_view
 from rwgen.errors import InvalidInputError, OutputError
@@ -48,6 +49,7 @@ class Outputs:
         quiet: whether to hide progress.
         json: whether to print one JSON object on standard output.
         view: whether to show a page.
+        animate: animation of how the image forms, or None.
     """
 
     image: str
@@ -57,6 +59,7 @@ class Outputs:
     quiet: bool = False
     json: bool = False
     view: bool = False
+    animate: str | None = None
 
     def check(self, inputs: tuple[str, ...], checkpoint: str | None) -> None:
         """Check before any work that everything can be written.
@@ -93,8 +96,11 @@ class Outputs:
             and not Path(self.logdir).is_dir()
         ):
             raise InvalidInputError(f"--logdir: expected a folder. Received: {self.logdir}")
+        if self.animate is not None:
+            check_growth(self.animate)
         for path in inputs:
-            if path != "-" and (self._is_image(path) or _is_same(path, self.history)):
+            written = (self.history, self.animate)
+            if path != "-" and (self._is_image(path) or any(_is_same(path, it) for it in written)):
                 raise InvalidInputError(
                     f"expected output files that are not inputs. Received: {path} as both"
                 )
@@ -105,6 +111,12 @@ class Outputs:
         if self.history is not None and self._is_image(self.history):
             raise InvalidInputError(
                 f"--history: expected a file other than the images. Received: {self.history}"
+            )
+        if self.animate is not None and (
+            self._is_image(self.animate) or _is_same(self.animate, self.history)
+        ):
+            raise InvalidInputError(
+                f"--animate: expected a file other than the others. Received: {self.animate}"
             )
 
     def check_new(self, source: str | None) -> None:
@@ -119,6 +131,7 @@ class Outputs:
         if source is None or not _is_same(source, self.image):
             check_new("--output", self.image, force=False)
         check_new("--history", self.history, force=False)
+        check_new("--animate", self.animate, force=False)
         if self.save_every:
             for other in sorted(Path(self.image).parent.iterdir()):
                 if self._is_intermediate(other.name):
@@ -241,7 +254,9 @@ def run_task(
     metadata = {METADATA_KEY: provenance.to_json(outputs.image)}
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
-    previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
+    options = ("--save-every", "--logdir", "--history", "--animate")
+    files = previews, events, history, animation = [Lenience(option) for option in options]
+    growth = Growth(outputs.animate, max_iterations)
     with _interruptible() as signals, contextlib.ExitStack() as stack:
         board = None
         if outputs.view:
@@ -257,6 +272,7 @@ def run_task(
                 resumed_from.setdefault("resumed_from", number if resumes else None)
                 show(step)
                 log(step, best)
+                growth.add(step, best)
                 if outputs.save_every and number and number % outputs.save_every == 0:
                     with previews.applied():
                         write_image(outputs.intermediate(number), best(), metadata=metadata)
@@ -270,6 +286,8 @@ def run_task(
         if outputs.history is not None:
             with history.applied():
                 atomic_write(outputs.history, _history_csv(solution).encode())
+        with animation.applied():
+            growth.write(solution.image)
         stopped = "stopped" if solution.stop_reason is StopReason.CALLBACK else ""
         ended_by = "interrupted" if signals else stopped
         if checkpoint is not None and not ended_by:
@@ -301,7 +319,7 @@ def run_task(
         print(json.dumps(values))
     if signals:
         return EXIT_SIGNALED + signals[0]
-    return EXIT_FAILED if previews.failed or events.failed or history.failed else 0
+    return EXIT_FAILED if any(file.failed for file in files) else 0
 
 
 @contextlib.contextmanager

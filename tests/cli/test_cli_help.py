@@ -20,7 +20,8 @@ from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from", "--save-every",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
-          "--unit-activations", "--paper", "--force", "--view")  # fmt: skip
+          "--unit-activations", "--paper", "--force", "--view",
+          "--animate")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
@@ -129,8 +130,8 @@ PANELS = {
         "Options": ["output", "size", "iterations", "seed", "content_weight", "style_weight",
                     "tv_weight"],
         "Look": ["style_blend", "init", "match_colors", "octaves", "content_layer", "style_layer"],
-        "Running": ["from_image", "memory_limit", "device", "save_every", "history", "logdir",
-                    "view", "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
+        "Running": ["from_image", "memory_limit", "device", "save_every", "animate", "history",
+                    "logdir", "view", "profile", "checkpoint", "checkpoint_every", "force", "quiet", "json"],
         "Research": ["paper", "network", "weighting", "parameterization", "precision",
                      "shift_features", "whiten_gram", "unit_activations"],
     },
