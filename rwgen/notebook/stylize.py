@@ -8,7 +8,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ from rwgen.network.recipe import Recipe
 from rwgen.optimize.solution import Callback, Solution, Step
 from rwgen.progress import progress
 from rwgen.provenance import METADATA_KEY, InputImage, Provenance, options_of, pixel_digest
-from rwgen.synthesis.config import DEFAULT_SIZE, StyleConfig
+from rwgen.synthesis.config import DEFAULT_SIZE, StyleConfig, StyleStart
 
 if TYPE_CHECKING:
     from rwgen.optimize.checkpoint import Checkpoint
@@ -134,8 +134,8 @@ def stylize(
         size: Longest side of the result in pixels. All images are resized to it.
         iterations: Maximum number of iterations; None means the configuration's.
         config: Settings; None means the defaults.
-        init: Image that the search starts from, which is resized too; None means the
-            configuration's start.
+        init: Image that the search starts from, which is resized too, or one of the configuration's
+            starts, `noise` or `content`; None means the configuration's.
         network: See `rwgen.transfer_style`.
         callback: See `rwgen.transfer_style`.
         checkpoint: See `rwgen.transfer_style`.
@@ -151,6 +151,8 @@ def stylize(
         RwgenError: See `rwgen.transfer_style`. Unknown settings are an InvalidInputError.
     """
     check_count("size", size, 1)
+    if isinstance(init, str) and init in get_args(StyleStart):
+        init, settings["init"] = None, init
     config = _configured(config, iterations, settings)
     from rwgen.synthesis.tasks import as_list, transfer_style  # imports TensorFlow
 

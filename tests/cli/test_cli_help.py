@@ -47,6 +47,7 @@ OPTIONS = {
     "features": ("--output", "--server", "--model", "--network", "--layer", "--layers",
                  "--signature", "--size", "--batch-size", "--timeout", "--root-certificates",
                  "--ray", "--shards", "--shard-size", "--force", "--quiet", "--json"),
+    "studio": ("--output", "--host", "--port", "--memory-limit", "--device", "--quiet"),
     "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.

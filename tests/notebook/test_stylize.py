@@ -73,6 +73,13 @@ def test_a_start_and_a_blend_are_saved_too(files, tmp_path):
     assert not np.array_equal(made.image, stylize(*paths[:3], style_blend=(2, 1)).image)
 
 
+def test_a_start_may_be_noise(files, tmp_path):
+    paths = files / "photo.png", files / "painting.png"
+    seeds = [stylize(*paths, init="noise", seed=seed, iterations=1) for seed in (0, 1)]
+    assert not np.array_equal(*(made.image for made in seeds))
+    assert seeds[0].provenance.options["init"] == "noise"
+
+
 def test_it_displays_itself_as_a_png(result, tmp_path):
     with Image.open(io.BytesIO(result._repr_png_())) as image:
         assert image.format == "PNG"
