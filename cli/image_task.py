@@ -131,7 +131,7 @@ class ImageCall(Generic[Settings, Config]):
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
         self.notes: list[str] = []  # what a user may not expect, to print before the work begins
-        self._run = run
+        self.options = run
         shared = {field.name for field in dataclasses.fields(Outputs)} & set(vars(run))
         self._outputs = Outputs(output, **{name: getattr(run, name) for name in shared})
         self._is_named = self.is_given("output")
@@ -166,6 +166,11 @@ class ImageCall(Generic[Settings, Config]):
         """Whether an option is on the command line."""
         source = self._context.get_parameter_source(name)
         return source is not None and source.name == "COMMANDLINE"
+
+    @property
+    def output(self) -> str | None:
+        """The file to write, or None if none was given."""
+        return self._outputs.image if self._is_named else None
 
     def inputs(self, *given: tuple[str, str | None]) -> tuple[InputImage, ...]:
         """The input images: those given as (role, path), else those of `--from`.
@@ -203,7 +208,7 @@ class ImageCall(Generic[Settings, Config]):
         """
         if not self._is_named:
             self._outputs = dataclasses.replace(self._outputs, image=name)
-        self._outputs.check(tuple(image.path for image in images), self._run.checkpoint)
+        self._outputs.check(tuple(image.path for image in images), self.options.checkpoint)
 
     def recipe(self) -> Recipe:
         """The network's recipe: of the option `network`, of `--paper`, or else of `--from`.
@@ -272,7 +277,7 @@ class ImageCall(Generic[Settings, Config]):
             optimizer=config.optimizer,
             propagate_differences=getattr(config, "propagate_differences", False),
         )
-        resources.plan_resources(work, self._limit, self._run.quiet)
+        resources.plan_resources(work, self._limit, self.options.quiet)
 
     def run(
         self,
@@ -302,7 +307,7 @@ class ImageCall(Generic[Settings, Config]):
         Raises:
             RwgenError: the task was refused or failed, or a result could not be written.
         """
-        options = self._run
+        options = self.options
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
         checkpoint = open_checkpoint(options.checkpoint, options.checkpoint_every, provenance)
         if not options.force and not (checkpoint is not None and checkpoint.is_saved):

@@ -257,7 +257,7 @@ def run_task(
     options = ("--save-every", "--logdir", "--history", "--animate")
     files = previews, events, history, animation = [Lenience(option) for option in options]
     growth = Growth(outputs.animate, max_iterations)
-    with _interruptible() as signals, contextlib.ExitStack() as stack:
+    with interruptible() as signals, contextlib.ExitStack() as stack:
         board = None
         if outputs.view:
             page = open_view(outputs.image, provenance.command, max_iterations, metadata)
@@ -323,7 +323,7 @@ def run_task(
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def interruptible() -> Iterator[list[int]]:
     """The first Ctrl-C or SIGTERM is noted, to end the search; a second one ends the program.
 
     Yields:

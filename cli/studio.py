@@ -67,6 +67,7 @@ def studio(
     if not output or (folder.exists() and not folder.is_dir()):
         raise InvalidInputError(f"--output: expected a folder. Received: {output!r}")
     limit = resources.memory_limit(memory_limit, device)
+    port = free_port(host, port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"  # it would ask other machines for versions
     with native_stderr_hidden():
         from rwgen.cli.studio_jobs import Jobs
@@ -74,24 +75,19 @@ def studio(
         from rwgen.view.server import has_display
 
     page = studio_page(Jobs(folder, limit, device))
-    try:
-        _, address, _ = page.launch(
-            server_name=host,
-            server_port=port or free_port(host),
-            inbrowser=has_display(),
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            ssr_mode=False,
-            footer_links=[],
-            allowed_paths=[str(folder)],
-            theme=studio_theme(),
-            css=STYLE,
-        )
-    except OSError as error:
-        raise InvalidInputError(
-            f"expected an address that is free. Received: {host}:{port} ({error})"
-        ) from None
+    _, address, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        inbrowser=has_display(),
+        prevent_thread_lock=True,
+        quiet=True,
+        share=False,
+        ssr_mode=False,
+        footer_links=[],
+        allowed_paths=[str(folder)],
+        theme=studio_theme(),
+        css=STYLE,
+    )
     if not quiet:
         say(f"studio: {address}")
         say(f"results are written to {folder}; Ctrl-C ends it")
@@ -101,17 +97,21 @@ def studio(
         page.close(verbose=False)
 
 
-def free_port(host: str) -> int:
-    """A port that is free, of an address of this machine.
+def free_port(host: str, port: int) -> int:
+    """A port that can be listened on; Gradio would leave sockets open if it could not.
+
+    Args:
+        host: an address of this machine.
+        port: the port, or 0 for any.
 
     Raises:
-        InvalidInputError: this machine has no such address.
+        InvalidInputError: this machine has no such address, or the port is taken.
     """
     try:
-        with socket.create_server((host, 0)) as server:
-            port: int = server.getsockname()[1]
-            return port
+        with socket.create_server((host, port)) as server:
+            return int(server.getsockname()[1])
     except OSError as error:
         raise InvalidInputError(
-            f"--host: expected an address of this machine. Received: {host} ({error.strerror})"
+            "--host, --port: expected an address of this machine that is free. "
+            f"Received: {host}:{port} ({error.strerror})"
         ) from None

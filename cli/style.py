@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
 from rwgen.cli import options
+from rwgen.cli.film import check_film, film_name, makes_film, paint
 from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, print_notes
 from rwgen.errors import InvalidInputError
+from rwgen.frames import read_film
 from rwgen.images import fit_longest_side, resize_image
-from rwgen.synthesis.config import StyleConfig
+from rwgen.provenance import InputImage
+from rwgen.synthesis.config import StyleConfig, StyleStart
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -102,10 +106,10 @@ def style(
         )
     start = call.init_image(settings.init)
     content_name, *style_names = (image.stem for image in images)
-    call.check_outputs(
-        (*images, *((start,) if start else ())),
-        f"{content_name}-in-{'-and-'.join(style_names)}.png",
-    )
+    name = f"{content_name}-in-{'-and-'.join(style_names)}"
+    if makes_film(images[0].path, call.output):
+        return _film(call, images, name)
+    call.check_outputs((*images, *((start,) if start else ())), f"{name}.png")
 
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)
@@ -149,3 +153,43 @@ def style(
         max_iterations=config.optimizer.max_iterations,
         rescale_to=pixels,
     )
+
+
+def _film(
+    call: ImageCall[StyleSettings, StyleConfig], images: Sequence[InputImage], name: str
+) -> int:
+    """Paint every frame of the content."""
+    settings, path = call.settings, images[0].path
+    if settings.init not in get_args(StyleStart):
+        raise InvalidInputError(
+            f"--init: expected noise or content for a film. Received: {settings.init}"
+        )
+    output = call.output or film_name(name, path)
+    check_film(output, path, call.options)
+    recipe = call.recipe()
+    blend = options.parse_numbers("--style-blend", settings.style_blend)
+    config = call.config(recipe, style_blend=blend)
+    config.blend(len(images) - 1)
+    layers = (*config.content_layers, *config.style_layers)
+    check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
+    film = read_film(path)
+    frame = next(iter(film))
+    size = fit_longest_side(frame.shape[0], frame.shape[1], settings.size)
+    styles = load_inputs(
+        images[1:], lambda size: fit_longest_side(*size, settings.size), call.notes
+    )
+    sizes = [size, *(style.size for style in styles)]
+    names = ["a frame", *(f"a style image ({style.path})" for style in images[1:])]
+    for side, what in zip(sizes, names, strict=True):
+        recipe.topology.check_image_size(layers, side, what)
+    call.plan_resources(
+        recipe,
+        config,
+        size=size,
+        target_sizes=sizes,
+        layers=layers,
+        content_layers=config.content_layers if config.content_weight else (),
+    )
+    print_notes(call.notes, call.options.quiet)
+    pixels = [resize_image(style.pixels, *style.size) for style in styles]
+    return paint(film, pixels, output, size, recipe, layers, config, call.options)

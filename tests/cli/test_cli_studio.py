@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
+import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -149,10 +151,10 @@ def test_wrong_calls_are_refused(
 ) -> None:
     (tmp_path / "file").touch()
     assert "--output: expected a folder" in refused("studio", "-o", tmp_path / "file")
-    assert "--host: expected an address" in refused("studio", "--host", "192.0.2.1")
+    assert "--host, --port: expected an address" in refused("studio", "--host", "192.0.2.1")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert "address that is free" in refused("studio", "--port", port)
+        assert "that is free" in refused("studio", "--port", port)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert 'pip install "rwgen[studio]"' in refused("studio")
 
@@ -164,8 +166,6 @@ def test_two_images_are_dropped_and_the_result_is_downloaded(
     pytest.importorskip("gradio")
     from selenium.webdriver.support.ui import WebDriverWait
 
-    from rwgen.cli.studio_page import STYLE, studio_page, studio_theme
-
     def at(selector: str) -> Any:
         return browser.find_element("css selector", selector)
 
@@ -175,12 +175,12 @@ def test_two_images_are_dropped_and_the_result_is_downloaded(
 
         WebDriverWait(browser, 60, 0.1).until(holds)
 
-    page = studio_page(Jobs(tmp_path, None, "auto"))
-    _, url, _ = page.launch(
-        server_name="127.0.0.1", prevent_thread_lock=True, quiet=True, share=False, ssr_mode=False,
-        allowed_paths=[str(tmp_path)], css=STYLE, theme=studio_theme(),
-    )  # fmt: skip
+    command = [sys.executable, "-m", "rwgen.cli.main", "studio", "-o", str(tmp_path)]
+    program = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     try:
+        assert program.stderr is not None
+        url = program.stderr.readline().removeprefix("rwgen: studio: ").strip()
+        assert url.startswith("http://127.0.0.1:")
         browser.get(url)
         wait(lambda: browser.find_elements("css selector", "#start"))
         at("#start").click()
@@ -206,6 +206,8 @@ def test_two_images_are_dropped_and_the_result_is_downloaded(
         wait(saved.exists)
         assert saved.read_bytes() == written.read_bytes()
         wait(lambda: len(browser.find_elements("css selector", "#results img")) == 1)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(60) == 130
     finally:
-        page.close(verbose=False)
-        shutil.rmtree(tmp_path, ignore_errors=True)
+        program.kill()
+        program.communicate()
