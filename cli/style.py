@@ -164,6 +164,10 @@ def _film(
         raise InvalidInputError(
             f"--init: expected noise or content for a film. Received: {settings.init}"
         )
+    if settings.unit_activations:
+        raise InvalidInputError(
+            f"--unit-activations: expected a single image. Received: a film, {path}"
+        )
     output = call.output or film_name(name, path)
     check_film(output, path, call.options)
     recipe = call.recipe()

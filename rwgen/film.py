@@ -161,7 +161,7 @@ def optical_flow(before: NDArray[Any], after: NDArray[Any]) -> Flow | None:
         cv2.cvtColor(np.rint(image).clip(0, 255).astype(np.uint8), cv2.COLOR_RGB2GRAY)
         for image in (after, before)
     ]
-    search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow: Flow = search.calc(gray[0], gray[1], None)
     return flow
 

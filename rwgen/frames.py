@@ -88,7 +88,10 @@ def read_film(path: FileName) -> Film:
 
 def _animation_length(path: FileName) -> tuple[int, float]:
     with Image.open(path) as image:
-        times = [frame.info.get("duration", 0) for frame in ImageSequence.Iterator(image)]
+        times = []
+        for frame in ImageSequence.Iterator(image):
+            frame.load()  # WebP knows its times only then
+            times.append(frame.info.get("duration", 0))
     return len(times), min(MAX_RATE, 1000 * len(times) / max(sum(times), 1))
 
 

@@ -121,7 +121,7 @@ def test_a_film_is_read_frame_by_frame(suffix, tmp_path):
     assert (read.count, read.frames_per_second) == (4, pytest.approx(20))
     for found, expected in zip(read, frames, strict=True):
         assert found.shape == (48, 64, 3)
-        assert np.abs(np.asarray(found, float) - expected).mean() < 8  # lossy
+        assert np.abs(np.asarray(found, float) - expected).mean() < 12  # GIF has 256 colors
 
 
 def test_images_are_no_films_and_broken_ones_are_told(tmp_path, monkeypatch):

@@ -17,7 +17,10 @@ from rwgen.animation import write_animation
 
 Call = Callable[..., Any]
 CHEAP = ("--size", 40, "--iterations", 6, "--content-layer", "conv1_1", "--style-layer", "conv1_1")
-OF_AN_IMAGE = ("--view", "--animate=a.gif", "--history=a.csv", "--checkpoint=a", "--save-every=2")
+OF_AN_IMAGE = (
+    "--view", "--animate=a.gif", "--history=a.csv", "--checkpoint=a", "--save-every=2",
+    "--logdir=a", "--unit-activations",
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
