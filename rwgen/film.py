@@ -20,8 +20,9 @@ from rwgen.synthesis.config import StyleConfig
 from rwgen.synthesis.pipeline import Network
 from rwgen.synthesis.tasks import transfer_style
 
-LATER_SHARE = 1 / 3
-"""Share of the iterations that a frame gets which starts from the last result."""
+LATER_SHARE = 1 / 5
+"""Share of the iterations that a frame gets which starts from the last result: more of them paint
+what comes into view better, and let strokes wander."""
 
 CUT_LEVELS = 40.0
 """Mean difference of a frame from the last one, moved, from which on it is a new scene."""
@@ -95,8 +96,8 @@ def stylize_film(
 
     The first frame of a scene is a style transfer like any other. Every later one starts from the
     last result, moved along the optical flow between the frames (OpenCV, the extra `video`;
-    without it, it is not moved), at its full size and with `LATER_SHARE` of the iterations: what
-    does not move stays as it was painted.
+    without it, it is not moved), at its full size and with `LATER_SHARE` of the iterations, so
+    that strokes move along.
 
     Args:
         frames: images of one shape, see `rwgen.images.as_pixels`; taken one at a time.

@@ -94,7 +94,7 @@ def test_later_frames_start_from_the_moved_result_with_fewer_iterations(searches
     (_, first), *rest = searches
     assert first["config"] == config
     assert "init" not in first
-    fewer = dataclasses.replace(config.optimizer, max_iterations=10)
+    fewer = dataclasses.replace(config.optimizer, max_iterations=6)
     for number, (content, call) in enumerate(rest, start=1):
         np.testing.assert_array_equal(content, frames[number])
         assert call["config"] == dataclasses.replace(config, octaves=0, optimizer=fewer)
