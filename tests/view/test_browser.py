@@ -98,6 +98,7 @@ def test_the_image_and_the_losses_appear_and_a_copy_can_be_saved(search, wait, b
     }  # fmt: skip
     assert len(browser.find_elements("css selector", "#chart .curve")) == 4
     element("save").click()
+    wait(lambda at: search.board._copies_wanted)  # from the next step
     search.step(1)
     wait(lambda at: "painted.png" in at("message").text)
     wait(lambda at: (browser.downloads / "painted.png").exists())
