@@ -46,7 +46,7 @@ def test_every_option_has_a_control_with_its_default_and_words() -> None:
     assert controls["init"].choices == ("noise", "content")
     assert "ranvgg19" in controls["network"].choices
     assert controls["whiten_gram"].kind == "switch"
-    assert "conv1_2, conv2_2" in controls["content_layer"].text
+    assert ", ".join(StyleConfig().content_layers) in controls["content_layer"].text
     panels = [control.panel for control in controls.values()]
     assert panels == sorted(panels, key=["", "Look", "Running", "Research"].index)
 
