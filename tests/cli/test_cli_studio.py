@@ -201,6 +201,8 @@ def test_two_images_are_dropped_and_the_result_is_downloaded(
         assert at("#outcome").text == f"done: {written}"
         assert at("#live img").get_property("naturalWidth") == 40
         wait(lambda: at("#download").get_attribute("disabled") is None)
+        # Away from the notice of the first start, which may still be at the top.
+        browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", at("#download"))
         at("#download").click()
         saved = browser.downloads / "content-in-style.png"
         wait(saved.exists)
