@@ -13,7 +13,6 @@ import typer
 from rwgen.cli import options
 from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.inputs import load_input, print_notes, size_notes
-from rwgen.cli.provenance import InputImage
 from rwgen.cli.session import Lenience
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.errors import InvalidInputError
@@ -24,6 +23,7 @@ from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import HALF_NORMAL_NETWORK
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.config import OptimizerConfig
+from rwgen.provenance import InputImage
 from rwgen.synthesis.config import InversionConfig
 from rwgen.workers import process_runner, ray_runner
 

@@ -53,6 +53,7 @@ COMMANDS = {
     "inspect": ("export", "Describe an export, and check that its files are unchanged."),
     "features": ("features", "Compute features of images, in this process or on a server."),
     "serve": ("serve", "Serve exported models over TF Serving's REST and gRPC interfaces."),
+    "studio": ("studio", "Open a page to drop two images on, and to try settings."),
     "reproduce": (
         "reproduce",
         "Reproduce the paper's figures, with a page that reports which of its claims hold.",

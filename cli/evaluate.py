@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from rwgen.cli import options, resources
 from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.inputs import load_input, print_notes
-from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.evaluation.config import EvaluationConfig
 from rwgen.evaluation.scale import scale_styles, scale_textures
 from rwgen.files import atomic_write
+from rwgen.provenance import InputImage
 from rwgen.seeds import MAX_SEED
 from rwgen.version import __version__
 

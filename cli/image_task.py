@@ -35,7 +35,6 @@ from rwgen.cli.inputs import (
 from rwgen.cli.options import RunOptions, split_layers
 from rwgen.cli.outcome import Outcome
 from rwgen.cli.profile import profiling
-from rwgen.cli.provenance import InputImage, Provenance, read_provenance, stored_provenance
 from rwgen.cli.session import Outputs, open_checkpoint, run_task
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.memory import architecture_workload
@@ -46,6 +45,7 @@ from rwgen.network.lookup import load_recipe
 from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.phases import phase
+from rwgen.provenance import OPTION_OF, InputImage, Provenance, read_provenance, stored_provenance
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
 
 if TYPE_CHECKING:
@@ -114,9 +114,6 @@ PANELS = {
 }
 """Panels of `--help` and their options; everyday options have none and come first."""
 
-OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "layers": "layer"}
-"""Options, which may be repeated, whose names differ from those of the fields that they set."""
-
 
 EXTRA_ROLES = ("init", "content_mask", "style_mask", "inpaint")
 """Roles of input images that options name, not arguments."""
@@ -176,10 +173,9 @@ class ImageCall(Generic[Settings, Config]):
             **{field.name: self._setting(field.name) for field in dataclasses.fields(settings)}  # type: ignore[arg-type]
         )
         self.notes: list[str] = []  # what a user may not expect, to print before the work begins
-        self._run = run
-        self._outputs = Outputs(
-            output, run.save_every, run.history, run.logdir, run.quiet, run.json, run.bits
-        )
+        self.options = run
+        shared = {field.name for field in dataclasses.fields(Outputs)} & set(vars(run))
+        self._outputs = Outputs(output, **{name: getattr(run, name) for name in shared})
         self._is_named = self.is_given("output")
         self._limit = resources.memory_limit(run.memory_limit, run.device)
 
@@ -221,6 +217,11 @@ class ImageCall(Generic[Settings, Config]):
                 if not self.is_given(name) and name not in self._literal
             }
             self.settings = dataclasses.replace(self.settings, **ours)  # type: ignore[type-var]
+
+    @property
+    def output(self) -> str | None:
+        """The file to write, or None if none was given."""
+        return self._outputs.image if self._is_named else None
 
     def inputs(self, *given: tuple[str, str | None]) -> tuple[InputImage, ...]:
         """The input images: those given as (role, path), else those of `--from`.
@@ -273,9 +274,9 @@ class ImageCall(Generic[Settings, Config]):
         elif is_folder(place := self._outputs.image) and not Path(place).suffix:
             self._outputs = dataclasses.replace(self._outputs, image=str(Path(place) / name))
         inputs = tuple(image.path for image in images)
-        self._outputs.check(inputs, self._run.checkpoint)
+        self._outputs.check(inputs, self.options.checkpoint)
         self._outcome.output, self._outcome.inputs = self._outputs.image, inputs
-        self._outcome.variations, self._outcome.seed = self._run.variations, self.settings.seed
+        self._outcome.variations, self._outcome.seed = self.options.variations, self.settings.seed
 
     @property
     def stores_alpha(self) -> bool:
@@ -360,7 +361,7 @@ class ImageCall(Generic[Settings, Config]):
             style_layers=style_layers,
             num_regions=num_regions,
         )
-        resources.plan_resources(work, self._limit, self._run.quiet)
+        resources.plan_resources(work, self._limit, self.options.quiet)
 
     def run(
         self,
@@ -392,7 +393,7 @@ class ImageCall(Generic[Settings, Config]):
         Raises:
             RwgenError: the task was refused or failed, or a result could not be written.
         """
-        options = self._run
+        options = self.options
         provenance = Provenance(self._command, tuple(inputs), dict(vars(self.settings)), recipe)
         force = options.force
         if options.skip_done:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.images import BLENDED, read_image_and_alpha
 from rwgen.phases import phase
+from rwgen.provenance import InputImage, pixel_digest
 
 IMAGE_SUFFIXES = (
     ".png",
@@ -106,8 +105,7 @@ def load_input_and_alpha(
         pixels, alpha = read_image_and_alpha(image.path, report=left_out.append)
     if alpha is not None and not keeps_alpha:
         left_out.append(BLENDED)
-    digest = hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes())
-    received = digest.hexdigest()
+    received = pixel_digest(pixels)
     if image.sha256 not in (None, received):
         raise InvalidInputError(
             f"expected the {image.role} image that {image.origin} was made from. Received: "

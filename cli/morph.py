@@ -22,8 +22,6 @@ from rwgen.animation import (
 from rwgen.cli import options, resources
 from rwgen.cli.existing import check_new
 from rwgen.cli.inputs import load_input, print_notes, size_notes
-from rwgen.cli.progress import progress
-from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden, say
 from rwgen.compute.device import AUTO
 from rwgen.compute.memory import architecture_workload
@@ -38,6 +36,8 @@ from rwgen.images import (
 from rwgen.network.architecture import DENSE_INPUT_SIZE
 from rwgen.network.lookup import load_recipe
 from rwgen.optimize.config import OptimizerConfig
+from rwgen.progress import progress
+from rwgen.provenance import InputImage
 from rwgen.synthesis.config import (
     MORPH_ITERATIONS,
     MORPH_PARAMETERIZATION,

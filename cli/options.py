@@ -17,9 +17,7 @@ from rwgen.compute.device import AUTO
 from rwgen.errors import InvalidInputError
 from rwgen.optimize.checkpoint import DEFAULT_EVERY
 from rwgen.seeds import MAX_SEED
-
-DEFAULT_SIZE = 512
-"""Longest side, in pixels, that images are resized to by default: minutes on two cores."""
+from rwgen.synthesis.config import DEFAULT_SIZE as DEFAULT_SIZE
 
 MAX_SIDE = 16_384
 """Longest side, in pixels, that can be asked for."""
@@ -243,6 +241,14 @@ class RunOptions:
             help="Write the best image so far every N iterations, as FILE-00000N; 0 disables it.",
         ),
     ] = 0
+    animate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE.webp",
+            help="Write how the image forms, as a .webp, .gif or .mp4 of up to 60 frames and 512 "
+            "pixels.",
+        ),
+    ] = None
     history: Annotated[
         str | None,
         typer.Option(
@@ -257,6 +263,14 @@ class RunOptions:
             help="Write losses, gradient norm and images for TensorBoard.",
         ),
     ] = None
+    view: Annotated[
+        bool,
+        typer.Option(
+            "--view",
+            help="Show image and losses as they form on a page of this machine, with buttons that "
+            "stop the search or save a copy; its address is printed.",
+        ),
+    ] = False
     profile: Annotated[
         str | None,
         typer.Option(

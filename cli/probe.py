@@ -13,12 +13,12 @@ import typer
 from rwgen.cli import options
 from rwgen.cli.existing import check_new, check_place
 from rwgen.cli.inputs import load_input, print_notes, size_notes
-from rwgen.cli.provenance import InputImage
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.errors import InvalidInputError
 from rwgen.files import atomic_write
 from rwgen.images import central_square, resize_image
 from rwgen.probe.config import ProbeConfig
+from rwgen.provenance import InputImage
 
 if TYPE_CHECKING:
     from rwgen.probe.summary import LayerProbe, LayerSummary

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.progress import NARROW, live_console, narrow_columns
 from rwgen.cli.stderr import say
 from rwgen.errors import InvalidInputError
+from rwgen.progress import NARROW, live_console, narrow_columns
 from rwgen.reproduction.scale import QUICK, SCALES
 from rwgen.workers import process_runner
 

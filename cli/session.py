@@ -21,14 +21,17 @@ from numpy.typing import NDArray
 from rwgen.cli.events import event_log
 from rwgen.cli.existing import check_new
 from rwgen.cli.exit_codes import EXIT_FAILED, EXIT_SIGNALED
-from rwgen.cli.progress import progress
-from rwgen.cli.provenance import METADATA_KEY, Provenance
+from rwgen.cli.growth import Growth, check_growth
 from rwgen.cli.stderr import say
+from rwgen.cli.view import check_view, open_view
 from rwgen.errors import InvalidInputError, OutputError
 from rwgen.files import atomic_write
 from rwgen.images import check_destination, write_image
 from rwgen.optimize.checkpoint import FILE_NAME, Checkpoint
+from rwgen.optimize.solution import StopReason
 from rwgen.phases import phase
+from rwgen.progress import progress
+from rwgen.provenance import METADATA_KEY, Provenance
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Callback, Solution, Step
@@ -46,6 +49,8 @@ class Outputs:
         quiet: whether to hide progress.
         json: whether to print one JSON object on standard output.
         bits: bits of each sample of the image.
+        view: whether to show a page.
+        animate: animation of how the image forms, or None.
     """
 
     image: str
@@ -55,6 +60,8 @@ class Outputs:
     quiet: bool = False
     json: bool = False
     bits: int = 8
+    view: bool = False
+    animate: str | None = None
 
     def check(self, inputs: tuple[str, ...], checkpoint: str | None) -> None:
         """Check before any work that everything can be written.
@@ -73,6 +80,8 @@ class Outputs:
             check_destination(self.image, self.bits)
         except InvalidInputError as error:
             raise InvalidInputError(f"--{error}") from None
+        if self.view:
+            check_view(self.quiet)
         to_stdout = {
             "--output -": self.image == "-",
             "--history -": self.history == "-",
@@ -93,8 +102,11 @@ class Outputs:
             and not Path(self.logdir).is_dir()
         ):
             raise InvalidInputError(f"--logdir: expected a folder. Received: {self.logdir}")
+        if self.animate is not None:
+            check_growth(self.animate)
         for path in inputs:
-            if path != "-" and (self._is_image(path) or _is_same(path, self.history)):
+            written = (self.history, self.animate)
+            if path != "-" and (self._is_image(path) or any(_is_same(path, it) for it in written)):
                 raise InvalidInputError(
                     f"expected output files that are not inputs. Received: {path} as both"
                 )
@@ -105,6 +117,12 @@ class Outputs:
         if self.history is not None and self._is_image(self.history):
             raise InvalidInputError(
                 f"--history: expected a file other than the images. Received: {self.history}"
+            )
+        if self.animate is not None and (
+            self._is_image(self.animate) or _is_same(self.animate, self.history)
+        ):
+            raise InvalidInputError(
+                f"--animate: expected a file other than the others. Received: {self.animate}"
             )
 
     def check_new(self, source: str | None) -> None:
@@ -119,6 +137,7 @@ class Outputs:
         if source is None or not _is_same(source, self.image):
             check_new("--output", self.image, force=False)
         check_new("--history", self.history, force=False)
+        check_new("--animate", self.animate, force=False)
         if self.save_every:
             for other in sorted(Path(self.image).parent.iterdir()):
                 if self._is_intermediate(other.name):
@@ -241,15 +260,24 @@ def run_task(
         OutputError: the image could not be written.
     """
 
+    def metadata(complete: bool) -> dict[str, str]:
+        return {METADATA_KEY: replace(provenance, complete=complete).to_json(outputs.image)}
+
     def write(path: str | Path, image: NDArray[Any], *, complete: bool) -> None:
-        stored = replace(provenance, complete=complete).to_json(outputs.image)
-        metadata = {METADATA_KEY: stored}
-        write_image(path, image, metadata=metadata, alpha=alpha, bits=outputs.bits)
+        write_image(path, image, metadata=metadata(complete), alpha=alpha, bits=outputs.bits)
 
     resumed_from: dict[str, int | None] = {}
     resumes = checkpoint is not None and checkpoint.is_saved
-    previews, events, history = map(Lenience, ("--save-every", "--logdir", "--history"))
-    with _interruptible() as signals:
+    options = ("--save-every", "--logdir", "--history", "--animate")
+    files = previews, events, history, animation = [Lenience(option) for option in options]
+    growth = Growth(outputs.animate, max_iterations)
+    with interruptible() as signals, contextlib.ExitStack() as stack:
+        board = None
+        if outputs.view:
+            page = open_view(
+                outputs.image, provenance.command, max_iterations, metadata(complete=False)
+            )
+            board = stack.enter_context(page)
         with (
             progress(max_iterations, outputs.quiet) as show,
             event_log(outputs.logdir, max_iterations, events) as log,
@@ -260,21 +288,31 @@ def run_task(
                 resumed_from.setdefault("resumed_from", number if resumes else None)
                 show(step)
                 log(step, best)
+                growth.add(step, best)
                 if outputs.save_every and number and number % outputs.save_every == 0:
                     with previews.applied():
                         write(outputs.intermediate(number), best(), complete=False)
-                return bool(signals)
+                if board is not None:
+                    board.show(step, best)
+                return bool(signals) or (board is not None and board.is_stopping)
 
             solution = task(callback)
         with phase("write image"):
-            write(outputs.image, solution.image, complete=not signals)
+            stopped = solution.stop_reason is StopReason.CALLBACK
+            write(outputs.image, solution.image, complete=not (signals or stopped))
         if outputs.history is not None:
             with history.applied():
                 atomic_write(outputs.history, _history_csv(solution).encode())
-    if checkpoint is not None and not signals:
-        checkpoint.remove()
+        with animation.applied():
+            growth.write(solution.image)
+        ended_by = "interrupted" if signals else "stopped" if stopped else ""
+        if checkpoint is not None and not ended_by:
+            checkpoint.remove()
+        outcome = _outcome(outputs.image, solution, max_iterations, ended_by, checkpoint)
+        if board is not None:
+            board.end(outcome, solution.image)
     if not outputs.quiet:
-        say(_outcome(outputs.image, solution, max_iterations, bool(signals), checkpoint))
+        say(outcome)
     if outputs.json:
         pixels = np.rint(solution.image).clip(0, 255).astype(np.uint8)
         values = {
@@ -297,11 +335,11 @@ def run_task(
         print(json.dumps(values))
     if signals:
         return EXIT_SIGNALED + signals[0]
-    return EXIT_FAILED if previews.failed or events.failed or history.failed else 0
+    return EXIT_FAILED if any(file.failed for file in files) else 0
 
 
 @contextlib.contextmanager
-def _interruptible() -> Iterator[list[int]]:
+def interruptible() -> Iterator[list[int]]:
     """The first Ctrl-C or SIGTERM is noted, to end the search; a second one ends the program.
 
     Yields:
@@ -332,20 +370,23 @@ def _interruptible() -> Iterator[list[int]]:
 
 
 def _outcome(
-    image: str, solution: Solution, total: int, interrupted: bool, checkpoint: Checkpoint | None
+    image: str, solution: Solution, total: int, ended_by: str, checkpoint: Checkpoint | None
 ) -> str:
-    """What was written, how large it is, how long it took, and at what loss."""
+    """What was written, how large it is, how long it took, and at what loss.
+
+    `ended_by` says how the search ended early, if it did.
+    """
     height, width = solution.image.shape[:2]
     minutes, seconds = divmod(round(solution.seconds), 60)
     took = f"{minutes} min {seconds} s" if minutes else f"{seconds} s"
     iterations = f"{solution.iterations} iterations"
     place = "a PNG to standard output" if image == "-" else image
     text = f"wrote {place}, {width}x{height} pixels, after {iterations} in {took}"
-    if interrupted:
-        text = f"interrupted after {solution.iterations} of {total} iterations and {took}; wrote "
+    if ended_by:
+        text = f"{ended_by} after {solution.iterations} of {total} iterations and {took}; wrote "
         text += f"the best image so far, {place}, {width}x{height} pixels"
     text += f", loss {solution.loss:.4g}"
-    if interrupted and checkpoint is not None and checkpoint.path.exists():
+    if ended_by and checkpoint is not None and checkpoint.path.exists():
         text += "; the same command resumes"
     return text
 

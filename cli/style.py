@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import numpy as np
 import typer
 
 from rwgen.cli import options
+from rwgen.cli.film import check_film, film_name, makes_film, paint
 from rwgen.cli.image_task import (
     ImageCall,
     TaskInput,
@@ -18,10 +18,12 @@ from rwgen.cli.image_task import (
     image_command,
     load_inputs,
 )
-from rwgen.cli.inputs import load_input
+from rwgen.cli.inputs import load_input, print_notes
 from rwgen.errors import InvalidInputError
+from rwgen.frames import read_film
 from rwgen.images import fit_longest_side, resize_image, resize_plane, unblended
-from rwgen.synthesis.config import StyleConfig
+from rwgen.provenance import InputImage
+from rwgen.synthesis.config import StyleConfig, StyleStart
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
 
@@ -164,10 +166,10 @@ def style(
         ("style_mask", settings.style_mask or []),
     )
     content_name, *style_names = (image.stem for image in images)
-    call.check_outputs(
-        (*images, *masks, *((start,) if start else ())),
-        f"{content_name}-in-{'-and-'.join(style_names)}.png",
-    )
+    name = f"{content_name}-in-{'-and-'.join(style_names)}"
+    if makes_film(images[0].path, call.output):
+        return _film(call, images, name)
+    call.check_outputs((*images, *masks, *((start,) if start else ())), f"{name}.png")
 
     recipe = call.recipe()
     blend = options.parse_numbers("--style-blend", settings.style_blend)
@@ -184,9 +186,7 @@ def style(
 
     inputs = load_inputs(images[:1], size_of, call.notes, keeps_alpha=call.stores_alpha)
     for image, factor in zip(images[1:], scales, strict=True):
-        scaled = size_of if factor is None else partial(style_size, inputs[0].size, factor)
-        inputs += load_inputs([image], scaled, call.notes)
-        call.notes += _scale_notes(inputs[-1], factor, settings.size)
+        inputs += _load_style(image, factor, inputs[0].size, settings.size, call.notes)
     for item in inputs:
         what = f"a {item.image.role} image ({item.image.path} at --size {settings.size})"
         recipe.topology.check_image_size(layers, item.size, what)
@@ -252,6 +252,19 @@ def style(
     )
 
 
+def _load_style(
+    image: InputImage, scale: float | None, result: tuple[int, int], size: int, notes: list[str]
+) -> list[TaskInput]:
+    """Read a style image for a result of (height, width) and a longest side of `size`."""
+
+    def size_of(own: tuple[int, int]) -> tuple[int, int]:
+        return fit_longest_side(*own, size) if scale is None else style_size(result, scale, own)
+
+    loaded = load_inputs([image], size_of, notes)
+    notes += _scale_notes(loaded[0], scale, size)
+    return loaded
+
+
 def _scale_notes(style: TaskInput, scale: float | None, size: int) -> Iterator[str]:
     """A line that says that a style image is smaller than `--style-scale` asks for."""
     longest = max(style.size)
@@ -260,3 +273,50 @@ def _scale_notes(style: TaskInput, scale: float | None, size: int) -> Iterator[s
             f"{style.image.path}: --style-scale {scale:g} asks for {scale * size:.0f} pixels; it "
             f"is taken at its own {longest}, as enlarging adds no strokes"
         )
+
+
+def _film(
+    call: ImageCall[StyleSettings, StyleConfig], images: Sequence[InputImage], name: str
+) -> int:
+    """Paint every frame of the content."""
+    settings, path = call.settings, images[0].path
+    if settings.init not in get_args(StyleStart):
+        raise InvalidInputError(
+            f"--init: expected noise or content for a film. Received: {settings.init}"
+        )
+    if settings.content_mask or settings.style_mask:
+        raise InvalidInputError(f"expected a single image for masks. Received: a film, {path}")
+    if settings.unit_activations:
+        raise InvalidInputError(
+            f"--unit-activations: expected a single image. Received: a film, {path}"
+        )
+    output = call.output or film_name(name, path)
+    check_film(output, path, call.options)
+    recipe = call.recipe()
+    blend = options.parse_numbers("--style-blend", settings.style_blend)
+    scale = options.parse_numbers("--style-scale", settings.style_scale)
+    config = call.config(recipe, style_blend=blend, style_scale=scale)
+    config.blend(len(images) - 1)
+    layers = (*config.content_layers, *config.style_layers)
+    check_spatial(recipe.topology, layers, "expected conv or pool layers for content and style")
+    film = read_film(path)
+    frame = next(iter(film))
+    size = fit_longest_side(frame.shape[0], frame.shape[1], settings.size)
+    styles: list[TaskInput] = []
+    for image, factor in zip(images[1:], config.scales(len(images) - 1), strict=True):
+        styles += _load_style(image, factor, size, settings.size, call.notes)
+    sizes = [size, *(style.size for style in styles)]
+    names = ["a frame", *(f"a style image ({style.path})" for style in images[1:])]
+    for side, what in zip(sizes, names, strict=True):
+        recipe.topology.check_image_size(layers, side, what)
+    call.plan_resources(
+        recipe,
+        config,
+        size=size,
+        target_sizes=sizes,
+        layers=layers,
+        content_layers=config.content_layers if config.content_weight else (),
+    )
+    print_notes(call.notes, call.options.quiet)
+    pixels = [resize_image(style.pixels, *style.size) for style in styles]
+    return paint(film, pixels, output, size, recipe, layers, config, call.options)

@@ -11,11 +11,11 @@ import typer
 from rwgen.cli import options
 from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
 from rwgen.cli.inputs import load_input
-from rwgen.cli.provenance import InputImage
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image
 from rwgen.network.architecture import check_tile_size
 from rwgen.network.recipe import Recipe
+from rwgen.provenance import InputImage
 from rwgen.synthesis.config import (
     INPAINT_ITERATIONS,
     INPAINT_PARAMETERIZATION,

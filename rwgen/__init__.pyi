@@ -33,6 +33,8 @@ from .network.unit_activations import unit_activations as unit_activations
 from .network.vgg import RanVGG19 as RanVGG19
 from .network.vgg import build_network as build_network
 from .network.vgg import weight_fingerprints as weight_fingerprints
+from .notebook.stylize import Stylized as Stylized
+from .notebook.stylize import stylize as stylize
 from .optimize.checkpoint import Checkpoint as Checkpoint
 from .optimize.config import OptimizerConfig as OptimizerConfig
 from .optimize.minimizer import Minimizer as Minimizer

@@ -9,12 +9,12 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageCms, ImageFile, ImageOps, UnidentifiedImageError, features
 from PIL.PngImagePlugin import PngInfo, putchunk
 
@@ -22,8 +22,9 @@ from rwgen.checks import check_count
 from rwgen.errors import ImageError, InvalidInputError, OutputError
 from rwgen.files import FileName, atomic_write, check_writable, failure_reported, shown
 
-ImageLike: TypeAlias = "NDArray[Any] | Sequence[Any] | FileName | Image.Image"
-"""An image as an array, nested lists, a file name or an image of Pillow, see `as_pixels`."""
+ImageLike: TypeAlias = "ArrayLike | FileName | Image.Image"
+"""An image as an array, a tensor, nested lists, a file name or an image of Pillow, see
+`as_pixels`."""
 
 DEFAULT_MAX_PIXELS: int = 100_000_000
 """Largest number of pixels read by default, 1.2 GB as float32. A forged header may claim more."""
@@ -124,8 +125,9 @@ def as_pixels(image: ImageLike) -> NDArray[Any]:
     """Return the pixels of an image in any form.
 
     Args:
-        image: [height, width, 3], RGB in 0..255, as an array or nested lists; a file name, see
-            `read_image`; or an image of Pillow, which is converted as `read_image` does.
+        image: [height, width, 3], RGB in 0..255, as an array, a tensor of any framework or nested
+            lists; a file name, see `read_image`; or an image of Pillow, which is converted as
+            `read_image` does.
 
     Returns:
         An array, whose shape is not checked.
@@ -143,6 +145,9 @@ def as_pixels(image: ImageLike) -> NDArray[Any]:
         pixels = np.asarray(image)
     except ValueError as error:  # NumPy: rows of different lengths
         raise ImageError(f"Expected rows of equal length. Received: {error}") from None
+    except (TypeError, RuntimeError) as error:  # a tensor on a GPU, or one with a gradient
+        reason = " ".join(str(error).split())
+        raise ImageError(f"Expected an image that NumPy can convert. Received: {reason}") from None
     if pixels.dtype.kind == "f" and pixels.size and 0 < np.abs(pixels).max() <= 1:
         raise ImageError(
             f"Expected pixels in 0..255. Received: floats from {pixels.min():.3g} to "
@@ -189,6 +194,31 @@ def write_image(
             more bits than the format has.
         OutputError: The image could not be encoded or written.
     """
+    encoded = encode_image(image, destination, metadata=metadata, alpha=alpha, bits=bits)
+    atomic_write(destination, encoded)
+
+
+def encode_image(
+    image: NDArray[Any],
+    destination: FileName = "-",
+    *,
+    metadata: Mapping[str, str] | None = None,
+    alpha: NDArray[Any] | None = None,
+    bits: int = 8,
+) -> bytes:
+    """Return what `write_image` would write.
+
+    Args:
+        image: See `write_image`.
+        destination: File name whose suffix decides the format; `"-"` stands for a PNG.
+        metadata: See `write_image`.
+        alpha: See `write_image`.
+        bits: See `write_image`.
+
+    Raises:
+        InvalidInputError: See `write_image`.
+        OutputError: The image could not be encoded.
+    """
     kind = _writer_of(destination)
     _check_bits(destination, bits)
     pixels = _validated(image)
@@ -220,7 +250,7 @@ def write_image(
             # Writers ignore each other's options. `exact` keeps the colors of transparent pixels.
             options = {"pnginfo": texts, "quality": 95, "subsampling": 0, "lossless": True}
             Image.fromarray(samples).save(buffer, kind, exact=True, **options)
-    atomic_write(destination, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _encode_16_bits(

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -123,3 +124,25 @@ def cheap_commands(monkeypatch, eager, jobs_here):
     for command in (rwgen.cli.build, rwgen.cli.reproduce):
         monkeypatch.setattr(command, "process_runner", lambda num_workers: in_process)
     monkeypatch.setitem(SCALES, "quick", dataclasses.replace(TINY, name="quick"))
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    """Chromium without a window, to click on pages; downloads are in its `downloads`."""
+    programs = (
+        shutil.which("chromium") or shutil.which("google-chrome"),
+        shutil.which("chromedriver"),
+    )
+    if None in programs:
+        pytest.skip("needs the programs chromium and chromedriver")
+    webdriver = pytest.importorskip("selenium.webdriver", reason="needs Selenium")
+    options = webdriver.ChromeOptions()
+    options.binary_location, driver_path = programs
+    downloads = tmp_path_factory.mktemp("downloads")
+    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    driver = webdriver.Chrome(options, webdriver.ChromeService(driver_path))
+    driver.downloads = downloads
+    yield driver
+    driver.quit()

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 ROOT = Path(__file__).parent.parent
-SUFFIXES = {".py", ".pyi", ".json", ".j2", ".css"}
+SUFFIXES = {".py", ".pyi", ".json", ".j2", ".css", ".html"}
 BUILD = "import sys, setuptools.build_meta as b; print(getattr(b, sys.argv[1])(sys.argv[2]))"
 
 VERSIONS = [found.version for found in importlib.metadata.distributions(name="setuptools")]

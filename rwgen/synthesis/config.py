@@ -36,6 +36,9 @@ them. `content`: those of the content pixel by pixel; the search is for luminanc
 CONTENT_UNIT = 1 / 300
 """Factor of eq. 1 for one unit of content weight; see docs/math.md, "The ratio"."""
 
+DEFAULT_SIZE = 512
+"""Longest side, in pixels, that images are resized to by default: minutes on two cores."""
+
 STYLE_ITERATIONS = 60
 """Default number of iterations of a style transfer, over all sizes: fewer than other searches need,
 as it starts from the content."""

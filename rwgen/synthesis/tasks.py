@@ -182,7 +182,7 @@ def synthesize_texture(
         RwgenError: see `invert`.
     """
     config = config or TextureConfig()
-    given = [sources] if isinstance(sources, np.ndarray) else _as_list(sources, "source")
+    given = [sources] if isinstance(sources, np.ndarray) else as_list(sources, "source")
     pixels = [_pixels(source) for source in given]
     config.blend(len(pixels))
     targets = [
@@ -366,15 +366,16 @@ def transfer_style(
         RwgenError: see `invert`.
     """
     config = config or StyleConfig()
-    style_pixels = [_pixels(style) for style in _as_list(styles, "style image")]
+    style_pixels = [_pixels(style) for style in as_list(styles, "style image")]
     own = _pixels(content)
     for number, scale in enumerate(config.scales(len(style_pixels))):
         if scale is not None:
             size = style_size(_size(own), scale, _size(style_pixels[number]))
             style_pixels[number] = resize_image(style_pixels[number], *size)
+    masks: list[Any] = list(style_masks) if isinstance(style_masks, list | tuple) else [style_masks]
     regions = regions_of(
         content_mask,
-        style_masks if isinstance(style_masks, list | tuple) else [style_masks],
+        masks,
         _size(own),
         [_size(style) for style in style_pixels],
         config.blend(len(style_pixels)),
@@ -517,19 +518,24 @@ def _leaves_enough(network: keras.Model, config: TextureConfig, hole: NDArray[np
     return min(map(len, outside.values())) >= LEAST_POSITIONS
 
 
-def _as_list(images: ImageLike | Sequence[ImageLike], what: str) -> list[ImageLike]:
-    """Images as a list, whether one is given or several.
+def as_list(images: Any, what: str = "style image") -> list[ImageLike]:
+    """Images as a list, whether one is given or several, or a batch.
 
     Raises:
         InvalidInputError: there is none.
     """
-    if not isinstance(images, Sequence | np.ndarray) or isinstance(images, str):
-        return [images]  # a file name, or an image of Pillow
-    if len(images) == 0:
+    shape = getattr(images, "shape", None)
+    if shape is not None:  # an array or a tensor
+        found = list(images) if len(shape) == 4 else [images]
+    elif not isinstance(images, Sequence) or isinstance(images, str):
+        found = [images]  # a file name, or an image of Pillow
+    else:
+        first = images[0] if images else None
+        is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
+        found = [images] if is_row else list(images)
+    if not found:
         raise InvalidInputError(f"expected at least one {what}. Received: none")
-    first = images[0]
-    is_row = isinstance(first, Sequence | np.ndarray) and np.ndim(first) == 2
-    return [images] if is_row else list(images)
+    return found
 
 
 def _size(image: NDArray[Any]) -> tuple[int, int]:

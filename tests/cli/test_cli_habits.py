@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.cli.progress import live_console
 from rwgen.images import read_image
 from rwgen.network.lookup import load_recipe
+from rwgen.progress import live_console
 from rwgen.synthesis.config import StyleConfig
 
 Call = Callable[..., Any]

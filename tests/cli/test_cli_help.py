@@ -22,7 +22,7 @@ SHARED = ("--output", "--size", "--iterations", "--seed", "--network", "--from",
           "--history", "--logdir", "--profile", "--checkpoint", "--checkpoint-every",
           "--parameterization", "--quiet", "--json", "--memory-limit", "--device", "--octaves",
           "--unit-activations", "--paper", "--force", "--bits", "--skip-done", "--config",
-          "--variations", "--network-seed")  # fmt: skip
+          "--variations", "--network-seed", "--view", "--animate")  # fmt: skip
 GRAM = ("--weighting", "--shift-features", "--no-shift-features", "--whiten-gram",
         "--no-whiten-gram")  # fmt: skip
 OPTIONS = {
@@ -56,6 +56,7 @@ OPTIONS = {
     "features": ("--output", "--server", "--model", "--network", "--layer",
                  "--signature", "--size", "--batch-size", "--timeout", "--root-certificates",
                  "--ray", "--shards", "--shard-size", "--force", "--quiet", "--json"),
+    "studio": ("--output", "--host", "--port", "--memory-limit", "--device", "--quiet"),
     "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),
 }  # fmt: skip
 # Configuration, and the parameters whose names are not those of its fields.
@@ -164,7 +165,7 @@ PANELS = {
         "Look": ["preset", "style_blend", "style_scale", "init", "colors", "content_mask",
                  "style_mask", "octaves", "content_layer", "style_layer"],
         "Running": ["from_image", "bits", "config", "variations", "memory_limit", "device",
-                    "save_every", "history", "logdir", "profile", "checkpoint",
+                    "save_every", "animate", "history", "logdir", "view", "profile", "checkpoint",
                     "checkpoint_every", "force", "skip_done", "quiet", "json"],
         "Research": ["paper", "network", "network_seed", "weighting", "parameterization",
                      "precision", "shift_features", "whiten_gram", "unit_activations"],

@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
-from rwgen.cli.progress import LINE_SECONDS, progress
 from rwgen.cli.reproduce import _progress as progress_of_parts
 from rwgen.optimize.solution import Step
 from rwgen.phases import phase
+from rwgen.progress import LINE_SECONDS, progress
 from rwgen.reproduction.run import Advance
 
 Call = Callable[..., Any]

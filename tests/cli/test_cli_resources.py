@@ -37,7 +37,7 @@ def test_what_is_free_is_the_limit_unless_one_is_given(
 def test_neither_memory_nor_device_is_stored_with_the_image(
     call: Callable[..., Any], pictures: Any, fake_tasks: Any, tmp_path: Any
 ) -> None:
-    from rwgen.cli.provenance import read_provenance
+    from rwgen.provenance import read_provenance
 
     made = tmp_path / "made.png"
     options = ("--layer", "conv1_1", "--memory-limit", "20GiB", "--device", "cpu")

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rwgen.cli.provenance import read_provenance
+from rwgen.provenance import read_provenance
 
 Call = Callable[..., Any]
 

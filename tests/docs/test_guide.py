@@ -27,6 +27,7 @@ CHEAP = {
     "batch": [],
 }
 CHEAPER_CODE = (
+    (r"size=128,\s+iterations=100", "size=40, iterations=2"),
     (r"max_iterations=\d+", "max_iterations=2"),
     (r"SIDE = \d+", "SIDE = 48"),
     (r"InversionConfig\(", "InversionConfig(whiten_features=False, "),

@@ -1,13 +1,13 @@
-"""Progress of a search on standard error: a bar on a terminal, otherwise a line now and then."""
+"""Progress of a search: a bar on a terminal or in a notebook, otherwise a line now and then."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from rwgen.cli.stderr import say
 from rwgen.phases import Phase, listening
 
 if TYPE_CHECKING:
@@ -35,7 +35,16 @@ Show = Callable[["Step"], None]
 
 
 def live_console() -> Console | None:
-    """A console for what is drawn anew; None where standard error shows nothing of the kind."""
+    """A console for what is drawn anew; None where nothing of the kind is shown.
+
+    It is standard error if that is a terminal, or the output of a notebook's cell.
+    """
+    if "IPython" in sys.modules and importlib.util.find_spec("ipywidgets") is not None:
+        from rich.console import Console
+
+        notebook = Console()
+        if notebook.is_jupyter:
+            return notebook
     if sys.stderr is None or not sys.stderr.isatty():
         return None
     from rich.console import Console
@@ -103,7 +112,9 @@ def _lines(total: int) -> Show:
             last.append(step.seconds)
         elif step.seconds - last[0] >= LINE_SECONDS:
             last[0] = step.seconds
-            say(f"{step.iteration}/{total} iterations, {step.seconds:.0f} s, loss {step.loss:.4g}")
+            if sys.stderr is not None:  # `print` would then use standard output
+                line = f"{step.iteration}/{total} iterations, {step.seconds:.0f} s"
+                print(f"rwgen: {line}, loss {step.loss:.4g}", file=sys.stderr)
 
     return show
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import hashlib
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from numpy.typing import NDArray
 
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_metadata
@@ -20,6 +24,9 @@ METADATA_KEY = "rwgen"
 
 FORMAT_VERSION = 1
 """Version of the JSON in this chunk."""
+
+OPTION_OF = {"content_layers": "content_layer", "style_layers": "style_layer", "layers": "layer"}
+"""Options, which may be repeated, whose names differ from those of the fields that they set."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +109,32 @@ class Provenance:
                 "complete": self.complete,
             }
         )
+
+
+def pixel_digest(pixels: NDArray[Any]) -> str:
+    """Return the fingerprint of an image as it was read.
+
+    Args:
+        pixels: [height, width, 3], RGB in 0..255.
+    """
+    return hashlib.sha256(f"{pixels.shape}".encode() + pixels.astype("<f4").tobytes()).hexdigest()
+
+
+def options_of(config: Any) -> dict[str, Any]:
+    """Return the options that give the configuration of a task, by parameter name.
+
+    Args:
+        config: The configuration. Of its optimizer, only the iterations are an option.
+    """
+    options: dict[str, Any] = {"iterations": config.optimizer.max_iterations}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        if item.name in OPTION_OF:
+            options[OPTION_OF[item.name]] = list(value)
+        elif item.name != "optimizer":
+            listed = isinstance(value, tuple)
+            options[item.name] = ",".join(map(str, value)) if listed else value
+    return options
 
 
 def read_provenance(path: str, command: str) -> Provenance:

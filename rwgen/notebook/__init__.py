@@ -1,0 +1,1 @@
+"""For notebooks: style transfer in one call, and a result that displays itself."""

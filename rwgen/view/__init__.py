@@ -1,0 +1,1 @@
+"""A page on this machine that shows a search while it runs (`--view`)."""
