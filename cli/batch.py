@@ -104,7 +104,10 @@ def batch(
     quiet: options.Quiet = _DEFAULTS.quiet,
     json: options.Json = _DEFAULTS.json,
 ) -> int:
-    """Make many images from a list of jobs. The same command does what is left."""
+    """Make many images from a list of jobs. The same command does what is left.
+
+    Example: rwgen batch jobs.csv -o many
+    """
     how = How(workers, threads, ray, force, quiet, json)
     if ray is not None and workers is not None:
         raise InvalidInputError(f"--workers: expected no value with --ray. Received: {workers}")

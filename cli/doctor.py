@@ -32,7 +32,10 @@ EXTRAS = {
 
 
 def doctor(json: options.Json = False) -> int:
-    """Show versions, devices and memory, and say what makes a search slow here."""
+    """Show versions, devices and memory, and say what makes a search slow here.
+
+    Example: rwgen doctor --json
+    """
     machine = this_machine()
     tensorflow = _tensorflow()
     gpus = tensorflow["gpus"]

@@ -116,7 +116,10 @@ def morph(
     quiet: options.Quiet = False,
     json: options.Json = False,
 ) -> int:
-    """Turn one image into another through the features of a layer, as an animation."""
+    """Turn one image into another through the features of a layer, as an animation.
+
+    Example: rwgen morph day.jpg night.jpg --layer conv3_1 -o morph.webp
+    """
     output = output or f"{Path(first).stem}-to-{Path(second).stem}.webp"
     check_animation(output)
     for path in (first, second):

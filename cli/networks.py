@@ -20,7 +20,7 @@ def networks(json: options.Json = False) -> None:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
-    for heading in ("network", "width", "filters", "kernels", "biases", "pooling", "candidates"):
+    for heading in ("network", "width", "kernels", "biases", "pooling", "candidates"):
         table.add_column(heading)
     for recipe in recipes:
         entry = _entry(recipe)
@@ -32,12 +32,8 @@ def networks(json: options.Json = False) -> None:
         deviations = (f"{recipe.kernel_stddev:g}{scaled}", f"{recipe.bias_stddev:g}{positive}")
         if entry["trained"]:
             deviations = ("trained", "trained")
-        filters = f"{recipe.kernel_size}x{recipe.kernel_size}"
-        if recipe.pyramid:
-            filters += ", pyramid"
-        table.add_row(
-            recipe.name, f"{entry['width']:g}", filters, *deviations, recipe.pooling, chosen
-        )
+        pooling = "pyramid" if recipe.pyramid else recipe.pooling
+        table.add_row(recipe.name, f"{entry['width']:g}", *deviations, pooling, chosen)
     Console().print(table)
 
 

@@ -56,7 +56,10 @@ def studio(
     ] = AUTO,
     quiet: Quiet = False,
 ) -> None:
-    """Open a page to drop two images on, and to try settings."""
+    """Open a page to drop two images on, and to try settings.
+
+    Example: rwgen studio --output results
+    """
     for package in ("gradio", "starlette", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise InvalidInputError(

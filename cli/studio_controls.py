@@ -19,8 +19,11 @@ from rwgen.synthesis.config import StyleConfig
 MAX_SIDE = 2048
 """Longest side, in pixels, that the page offers; the command has no such limit."""
 
-NOT_OFFERED = ("style_blend", "paper", "unit_activations")
-"""Options of several styles, of other defaults, and of networks that are trained."""
+NOT_OFFERED = (
+    *("style_blend", "preset", "paper", "content_mask", "style_mask"),
+    *("network_seed", "unit_activations"),
+)
+"""Options of several styles, of other defaults, of further files, and of other weights."""
 
 
 @dataclass(frozen=True)

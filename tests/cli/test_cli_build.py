@@ -154,8 +154,8 @@ def test_networks_are_listed_for_people_and_for_programs(call):
     table = call("networks")
     assert table.code == 0
     rows = [" ".join(line.split()) for line in table.out.decode().splitlines()]
-    assert "ranvgg19-half-width 0.5 3x3 1, scaled 0.3 avg -" in rows
-    assert "ranpyramid 1 7x7, pyramid 1, scaled 0.1 binomial -" in rows
+    assert "ranvgg19-half-width 0.5 1, scaled 0.3 avg -" in rows
+    assert "ranpyramid 1 1, scaled 0.1 pyramid -" in rows
     for name in network_names():
         assert name in table.out.decode()
     assert json.loads(run.out)

@@ -16,7 +16,7 @@ Call = Callable[..., Any]
 
 COMMANDS = {
     "style": ("style", "{content}", "{style}", "--content-weight", "7", "--init", "{start}"),
-    "texture": ("texture", "{style}", "--size", "20x16", "--layer", "conv1_2"),
+    "texture": ("texture", "{style}", "--size", "20x16", "--layer", "conv1_1"),
     "invert": ("invert", "{content}", "--layer", "pool1", "--size", "40"),
 }
 

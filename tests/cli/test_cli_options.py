@@ -27,7 +27,7 @@ def test_every_option_of_style_reaches_the_task(
     run = call(
         "style", pictures.content, pictures.style, pictures.second, "-o", tmp_path / "out.png",
         "--size", 40, "--iterations", 5, "--seed", 7, "--content-weight", 0, "--style-weight", 2.5,
-        "--tv-weight", 1e-3, "--content-layer", "conv1_2", "--content-layer", "block1_pool",
+        "--tv-weight", 1e-3, "--content-layer", "conv1_1", "--content-layer", "block1_pool",
         "--style-layer", "conv2_1", "--style-blend", "3,1", "--network", "ranvgg19",
         "--weighting", "signed", "--no-shift-features", "--no-whiten-gram", "--colors", "palette",
         "--octaves", 2, "--parameterization", "fourier", "--quiet",
@@ -35,7 +35,7 @@ def test_every_option_of_style_reaches_the_task(
     assert (run.code, run.out, run.err) == (0, b"", "")
     assert fake_tasks.last["config"] == StyleConfig(
         network="ranvgg19",
-        content_layers=("conv1_2", "block1_pool"),
+        content_layers=("conv1_1", "block1_pool"),
         style_layers=("conv2_1",),
         content_weight=0.0,
         style_weight=2.5,
