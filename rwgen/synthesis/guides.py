@@ -33,8 +33,11 @@ class Guide:
         return float(count if weights is None else count / np.mean(weights**2))
 
     def mean(self, features: tf.Tensor) -> tf.Tensor:
-        """Weighted mean over the positions of features, see `guided_mean`."""
-        return guided_mean(features, self._like(features))
+        """Weighted mean over the positions of features [1, height, width, N], [1, 1, 1, N]."""
+        weights = self._like(features)
+        if weights is not None:
+            features *= weights
+        return tf.reduce_mean(features, axis=[1, 2], keepdims=True)
 
     def gram(self, features: tf.Tensor) -> tf.Tensor:
         """Gram matrix of features whose positions are weighted, see `guided_gram`."""
@@ -55,27 +58,12 @@ class Guide:
         return None if weights is None else tf.constant(weights, features.dtype)
 
 
-def guided_mean(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    """Weighted mean over positions.
-
-    Args:
-        features: [1, height, width, N].
-        weights: [1, height, width, 1], whose mean is one; None weights all positions alike.
-
-    Returns:
-        [1, 1, 1, N].
-    """
-    if weights is not None:
-        features *= weights
-    return tf.reduce_mean(features, axis=[1, 2], keepdims=True)
-
-
 def guided_gram(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
     """Gram matrix of features whose positions are weighted.
 
     Args:
-        features: see `guided_mean`.
-        weights: see `guided_mean`.
+        features: [1, height, width, N].
+        weights: [1, height, width, 1], whose mean is one; None weights all positions alike.
 
     Returns:
         [1, N, N].

@@ -36,18 +36,6 @@ def gram_loss(gram: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.math.squared_difference(gram, target), axis=[1, 2]) / 4
 
 
-def mean_loss(mean: tf.Tensor) -> tf.Tensor:
-    """What a constant channel of value one adds to equation 6.
-
-    Args:
-        mean: [batch, N], mean of features from which the target's mean is subtracted.
-
-    Returns:
-        [batch], 1 / (2 N^2) * ||mean||^2.
-    """
-    return tf.reduce_mean(tf.square(mean), axis=1) / (2 * mean.shape[1])
-
-
 def total_variation(image: tf.Tensor) -> tf.Tensor:
     """The regularizer R of equation 9: squared differences of adjacent pixels, summed.
 

@@ -26,14 +26,14 @@ from rwgen.network.vgg import weight_fingerprints
 from rwgen.optimize.checkpoint import fingerprint
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
-from rwgen.synthesis.guides import Guide, guided_gram, guided_mean
+from rwgen.synthesis.guides import Guide, guided_gram
 from rwgen.synthesis.holes import (
     hole_shares,
     positions_inside,
     positions_outside,
     selecting_reader,
 )
-from rwgen.synthesis.losses import content_loss, gram_loss, mean_loss, total_variation
+from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
 from rwgen.synthesis.regions import Region, whole
 from rwgen.synthesis.weighting import (
     content_factors,
@@ -234,7 +234,7 @@ def texture_objective(
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
         return _summed(read, candidate, {"style": (names, _style_layer)}, values)
 
-    structure = (names, config.whiten_gram, config.shift_features)
+    structure = (names, config.whiten_gram)
     return Objective(terms, values, (structure, _weights_of(result_network)))
 
 
@@ -302,7 +302,7 @@ def inpainting_objective(
         whole_image = tf.where(is_hole, candidate, values["pixels"])
         return _summed(selected, whole_image, {"style": (names, _style_layer)}, values)
 
-    structure = (names, config.whiten_gram, config.shift_features, fingerprint(hole))
+    structure = (names, config.whiten_gram, fingerprint(hole))
     return Objective(terms, values, (structure, _weights_of(result_network)))
 
 
@@ -368,7 +368,7 @@ def style_objective(
         return found
 
     structure = (
-        *(content_names, style_names, config.whiten_gram, config.shift_features),
+        *(content_names, style_names, config.whiten_gram),
         *(config.tv_weight > 0, tuple(region.weights is None for region in regions)),
     )
     return Objective(terms, values, structure)
@@ -555,8 +555,6 @@ def _region_values(
         }
         if name in whitenings:
             values[name]["whitening"] = whitenings[name]
-        if config.shift_features:  # otherwise the Gram matrix holds the mean already
-            values[name]["constant"] = tf.reduce_mean(tf.linalg.diag_part(target))
         if region.weights is not None:
             guide = Guide(region.weights).weights_at(sizes[name])
             values[name]["guide"] = tf.constant(guide, target.dtype)
@@ -569,21 +567,10 @@ def _style_layer(features: tf.Tensor, values: Sequence[Values]) -> tf.Tensor:
 
 
 def _region_layer(features: tf.Tensor, values: Values) -> tf.Tensor:
-    """Equation 5 of a layer in a region.
-
-    With a value `constant`, features have one more channel, whose square it is: the Gram matrix
-    then compares means too (docs/math.md, "The mean beside the Gram matrix").
-    """
-    guide, whitening = values.get("guide"), values.get("whitening")
-    centered = features * values["gain"] - values["shift"]
-    gram = whitened_gram(guided_gram(centered, guide), whitening)
-    loss = gram_loss(gram, values["target"])[0]
-    if "constant" in values:
-        mean = guided_mean(centered, guide)[:, 0, 0]
-        if whitening is not None:
-            mean = tf.matmul(mean, whitening)
-        loss += values["constant"] * mean_loss(mean)[0]
-    return values["factor"] * loss
+    """Equation 5 of a layer in a region."""
+    gram = guided_gram(features * values["gain"] - values["shift"], values.get("guide"))
+    gram = whitened_gram(gram, values.get("whitening"))
+    return values["factor"] * gram_loss(gram, values["target"])[0]
 
 
 def _mixture(

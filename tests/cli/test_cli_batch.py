@@ -22,11 +22,11 @@ from rwgen.compute.machine import Machine
 Call = Callable[..., Any]
 JOBS = [
     {"task": "style", "content": "content.png", "style": ["style.png", "second.png"], "size": 40,
-     "style-layer": ["conv1_1", "conv2_1"], "match-colors": False, "output": "a.png"},
+     "style-layer": ["conv1_1", "conv2_1"], "whiten-gram": False, "output": "a.png"},
     {"task": "texture", "source": "style.png", "size": "20x16", "seed": 3},
     {"task": "invert", "image": "content.png", "layers": "conv1_1", "size": 40},
 ]  # fmt: skip
-CSV = """task,content,style,style-layer,match-colors,source,image,layers,size,seed,output
+CSV = """task,content,style,style-layer,whiten-gram,source,image,layers,size,seed,output
 style,content.png,style.png; second.png,conv1_1;conv2_1,false,,,,40,,a.png
 texture,,,,,style.png,,,20x16,3,
 
@@ -422,7 +422,7 @@ def test_processes_write_the_same_images_as_the_commands(
     tf.config.run_functions_eagerly(False)
     options = ("--iterations", 2, "--size", 32)
     command = ("style", place / "content.png", place / "style.png", place / "second.png",
-               "--style-layer", "conv1_1,conv2_1", "--no-match-colors")  # fmt: skip
+               "--style-layer", "conv1_1,conv2_1", "--no-whiten-gram")  # fmt: skip
     assert call(*command, *options, "-o", place / "direct.png").code == 0
     tf.config.run_functions_eagerly(True)
     with Image.open(place / "direct.png") as one, Image.open(place / "out" / "a.png") as other:

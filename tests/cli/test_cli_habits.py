@@ -205,6 +205,7 @@ def test_a_shell_completes_commands_and_options() -> None:
     assert completion("complete_bash", "rwgen te") == ["texture"]
     assert completion("complete_bash", "rwgen style --content-") == [
         "--content-weight",
+        "--content-mask",
         "--content-layer",
     ]
 

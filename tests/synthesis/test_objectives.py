@@ -91,12 +91,7 @@ class Paper:
             spread = covariance / variance + np.eye(channels)
             metric = scipy.linalg.fractional_matrix_power(spread, -0.5) / np.sqrt(variance)
         f, f0 = metric @ f, metric @ f0
-        if shifted:  # another channel is constant, as large as the mean of the others
-            constant = np.sqrt(np.mean(np.diag((f0 * counts) @ f0.T)))
-            augmented, augmented0 = (np.vstack([x, np.full(x.shape[1], constant)]) for x in (f, f0))
-        else:
-            augmented, augmented0 = f, f0
-        gram, gram0 = (augmented * own) @ augmented.T, (augmented0 * counts) @ augmented0.T
+        gram, gram0 = (f * own) @ f.T, (f0 * counts) @ f0.T
         gradient = 0
         for target, x, share, part in zip(targets, each, shares, parts, strict=True):
             x = metric @ (x - shift)

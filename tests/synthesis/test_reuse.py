@@ -164,7 +164,7 @@ def test_what_decides_a_graph_is_not_shared_and_the_rest_is(task, network, pool,
     expect({"optimizer": pairs}, 1)
     if task is not invert:
         expect({"whiten_gram": False}, 1)
-        expect({"shift_features": False}, 1)
+        expect({"shift_features": False}, 0)
     if task is stylize:
         expect({"content_weight": 3.0, "style_weight": 2.0, "tv_weight": 5.0}, 0)
         for weight in ("content_weight", "style_weight", "tv_weight"):
