@@ -60,36 +60,36 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
         Picture(
             "A photo in the style of a painting",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg -o style.png",
-            "Paint in every part: brushwork on the suit, the painting's clouds behind, greens in "
-            "the helmet, the flag's stripes as strokes. Face, patch, name tag and shuttle are "
-            "crisp, and there are no dots. The hair is as green as the painting's trees.",
+            "Paint in every part: flat strokes on the suit, the painting's clouds and blues "
+            "behind, its foliage in helmet, collar and hair. Face, patch, name tag and shuttle are "
+            "crisp, and there are no dots.",
         ),
         Picture(
             "A still life in the same style",
             "rwgen style examples/coffee.jpg examples/village-street-in-auvers.jpg --size 256 "
             "-o style-coffee.png",
-            "The cup is white as the painting's houses, the saucer orange as a roof, the wood "
-            "strokes of yellow, green and blue. Strokes are short at this size.",
+            "A cup as white as the painting's houses on a table of its sky, roofs and grass, in "
+            "broad strokes that run along the rim. The saucer is orange here and green there.",
         ),
         Picture(
             "Less of the scene",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --size 256 "
             "--content-weight 20 -o style-loose.png",
-            "Two fifths of the default weight: strokes run over the suit's folds and clouds over "
-            "the wall. The person and the patch are still clear; the name tag is not.",
+            "Two fifths of the default weight: patches of roof, grass and cloud that pay no heed "
+            "to suit and flag. The person and the patch are still clear.",
         ),
         Picture(
             "A texture as a style",
             "rwgen style examples/coffee.jpg examples/grass.jpg --size 256 -o style-grass.png",
             "The photo of grass is gray, so the coffee loses its colors; blades follow the wood "
-            "and the rim. Only outlines of the scene are left.",
+            "and the rim. Cup and saucer look like glass.",
         ),
         Picture(
             "Two styles",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg "
             "examples/coffee.jpg --style-blend 2,1 --size 256 -o style-blend.png",
-            "Two parts painting and one part coffee, mixed into one target: the coffee's browns "
-            "and dark reds on flag, suit and helmet, the painting's sky behind.",
+            "Two parts painting and one part coffee, mixed into one target: the coffee's reds and "
+            "browns on flag, suit and helmet, the painting's sky behind.",
         ),
         Picture(
             "The paper's settings, read literally",
@@ -104,8 +104,8 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "Bricks",
             "rwgen texture examples/brick.jpg -o texture.png --size 256x256 --source-size 256 "
             "--iterations 300",
-            "Whole bricks in columns, with long joints that meet cross joints nearly everywhere. "
-            "Some columns lean, and a fine weave covers the bricks at full size.",
+            "Whole, smooth bricks in columns, whose long joints meet cross joints nearly "
+            "everywhere. Columns bend, and some run together.",
         ),
         Picture(
             "Bricks by the paper's settings",
@@ -119,14 +119,14 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
             "Stones of uniform size with dark gaps between them, none at its position in the "
-            "source. At full size some stones have a colored tint.",
+            "source. At full size, dots along the borders are too strong.",
         ),
         Picture(
             "Grass",
             "rwgen texture examples/grass.jpg --size 256x192 --source-size 256 "
             "-o texture-grass.png",
             "Blades that cross and overlap, and tufts of several sizes. Single blades are shorter "
-            "and more crooked than in the photo.",
+            "and more crooked than in the photo, and dots along the borders too strong.",
         ),
     ),
     "Inversions": (
