@@ -93,7 +93,8 @@ def runs(monkeypatch):
     return runs
 
 
-@pytest.mark.parametrize(("scheme", "drain"), [("grpc", True), ("grpc", False), ("http", True)])
+@pytest.mark.parametrize("drain", [True, False])
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
 def test_a_server_that_ends_at_an_image_is_asked_again_for_no_other(folder, runs, scheme, drain):
     stopping = []
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import logging
 import re
@@ -90,6 +92,11 @@ class RestApp:
                     await answer(scope, receive, send)
             except ClientGoneError:
                 raise
+            except asyncio.CancelledError:
+                # The time that a server that ends leaves to its requests is over.
+                error = ServingError(Code.UNAVAILABLE, "The server is shutting down")
+                with contextlib.suppress(RuntimeError):  # the response has begun
+                    await _error(error, {"connection": "close"})(scope, receive, send)
             except ServingError as error:
                 await body.discard()
                 # After a request that was not read to its end, the start of the next is unknown.
