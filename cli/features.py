@@ -104,6 +104,14 @@ def features(
             metavar="FILE.pem", help="Certificate authorities to trust, for https and grpcs."
         ),
     ] = None,
+    client_key: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.pem", help="Private key of --client-certificate."),
+    ] = None,
+    client_certificate: Annotated[
+        str | None,
+        typer.Option(metavar="FILE.pem", help="Certificate to show to a server that asks for one."),
+    ] = None,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -163,7 +171,11 @@ def features(
         # The signatures of this configuration are not used.
         export=ExportConfig(layers=words, signatures=("features",), size=wanted),
         client=ClientConfig(
-            timeout=timeout, images_per_request=batch_size, root_certificates=root_certificates
+            timeout=timeout,
+            images_per_request=batch_size,
+            root_certificates=root_certificates,
+            client_key=client_key,
+            client_certificate=client_certificate,
         ),
     )
     if server is not None:

@@ -43,9 +43,12 @@ class ClientConfig:
             which models need whose outputs for an image depend on the others.
         root_certificates: PEM file with the certificate authorities to trust for https and grpcs,
             or None for the system's.
+        client_key: PEM file with the private key of `client_certificate`.
+        client_certificate: PEM file with the certificate, and those of its authorities, that this
+            client shows to servers that ask for one; None shows none.
 
     Raises:
-        InvalidInputError: a field is out of range.
+        InvalidInputError: a field is out of range, or the key or its certificate is missing.
     """
 
     timeout: float = 60.0
@@ -53,6 +56,8 @@ class ClientConfig:
     first_wait: float = 0.1
     images_per_request: int | None = 32
     root_certificates: str | None = None
+    client_key: str | None = None
+    client_certificate: str | None = None
 
     def __post_init__(self) -> None:
         """Validate the fields."""
@@ -61,6 +66,11 @@ class ClientConfig:
         check_count("max_attempts", self.max_attempts, 1)
         if self.images_per_request is not None:
             check_count("images_per_request", self.images_per_request, 1)
+        if (self.client_key is None) != (self.client_certificate is None):
+            given = "client_key" if self.client_certificate is None else "client_certificate"
+            raise InvalidInputError(
+                f"expected client_key and client_certificate, or neither. Received: {given} alone"
+            )
 
 
 @dataclass(frozen=True)

@@ -48,14 +48,15 @@ class SourceConfig:
         Raises:
             InvalidInputError: there is no such model.
         """
-        model, network, trusted = self.model, self.network, self.client.root_certificates
+        model, network = self.model, self.network
         if model is not None:
             model = str(latest_version(Path(model)).absolute())
         if network is not None and Path(network).is_file():
             network = str(Path(network).absolute())
-        if trusted is not None:
-            trusted = str(Path(trusted).absolute())
-        client = dataclasses.replace(self.client, root_certificates=trusted)
+        names = ("root_certificates", "client_key", "client_certificate")
+        files = {name: getattr(self.client, name) for name in names}
+        absolute = {name: file and str(Path(file).absolute()) for name, file in files.items()}
+        client = dataclasses.replace(self.client, **absolute)
         return dataclasses.replace(self, model=model, network=network, client=client)
 
     def identity(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class GrpcTransport:
         """Create a channel, without sending anything yet.
 
         Raises:
-            InvalidInputError: the root certificates cannot be read.
+            InvalidInputError: a certificate or key cannot be read.
         """
         self._served = served
         shortest, longest = _RECONNECT_MILLISECONDS
@@ -41,7 +41,11 @@ class GrpcTransport:
             ("grpc.max_reconnect_backoff_ms", longest),
         ]
         if served.scheme == "grpcs":
-            credentials = grpc.ssl_channel_credentials(_read(config.root_certificates))
+            credentials = grpc.ssl_channel_credentials(
+                _read(config.root_certificates),
+                _read(config.client_key),
+                _read(config.client_certificate),
+            )
             self._channel = grpc.secure_channel(served.address, credentials, channel_options)
         else:
             self._channel = grpc.insecure_channel(served.address, channel_options)

@@ -47,6 +47,8 @@ class RestTransport:
         self._pool = urllib3.PoolManager(
             retries=False,
             ca_certs=config.root_certificates,
+            key_file=config.client_key,
+            cert_file=config.client_certificate,
             maxsize=MAX_CONNECTIONS,
         )
 

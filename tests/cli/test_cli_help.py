@@ -55,6 +55,7 @@ OPTIONS = {
               "--tls-certificate", "--tls-client-ca", "--no-reload", "--quiet"),
     "features": ("--output", "--server", "--model", "--network", "--layer",
                  "--signature", "--size", "--batch-size", "--timeout", "--root-certificates",
+                 "--client-key", "--client-certificate",
                  "--ray", "--shards", "--shard-size", "--force", "--quiet", "--json"),
     "studio": ("--output", "--host", "--port", "--memory-limit", "--device", "--quiet"),
     "reproduce": ("--output", "--scale", "--images", "--trained", "--workers", "--quiet", "--json"),

@@ -11,7 +11,7 @@ import pytest
 import trustme
 from serving_clients import GUARD, Stubs, code_of, eventually, free, hp2, raw, running, stubs_of
 
-from rwgen import InvalidInputError
+from rwgen import ClientConfig, FeaturesClient, InvalidInputError, ServerError
 from rwgen.serving import Server, TlsConfig
 
 PREDICT = "/v1/models/hp2:predict"
@@ -140,6 +140,29 @@ def test_only_clients_with_a_certificate_of_the_authority_are_served(
             https_predict(server, client_context(authority, other), [2.0])
         with stubs_of(server, credentials=trusting(authority, other)) as stubs:
             assert code_of(lambda: stubs.y([2.0])) == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("scheme", ["https", "grpcs"])
+def test_the_client_shows_its_certificate(saved, pair, authority, scheme, tmp_path):
+    key, certificate = pem(pair)
+    members = trustme.CA()
+    member = members.issue_cert("member@example.org")
+    trusted, own_key, own = (str(tmp_path / name) for name in ("ca.pem", "key.pem", "cert.pem"))
+    authority.cert_pem.write_to_path(trusted)
+    member.private_key_pem.write_to_path(own_key)
+    member.cert_chain_pems[0].write_to_path(own)
+    tls = TlsConfig(key=key, certificate=certificate, client_ca=members.cert_pem.bytes())
+    with running(saved, tls=tls) as server:
+        port = server.grpc_port if scheme == "grpcs" else server.rest_port
+        url = f"{scheme}://localhost:{port}/v1/models/hp2"
+        known = ClientConfig(root_certificates=trusted, client_key=own_key, client_certificate=own)
+        with FeaturesClient(url, known) as client:
+            assert "y" in client.outputs_of("batched")
+        unknown = ClientConfig(root_certificates=trusted, max_attempts=1)
+        with FeaturesClient(url, unknown) as client, pytest.raises(ServerError):
+            client.outputs_of("batched")
+    with pytest.raises(InvalidInputError, match=r"or neither. Received: client_key alone"):
+        ClientConfig(client_key=own_key)
 
 
 def test_a_client_that_stops_in_the_handshake_is_not_waited_for(saved, tls):
