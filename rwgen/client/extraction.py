@@ -55,7 +55,9 @@ class SourceConfig:
             network = str(Path(network).absolute())
         names = ("root_certificates", "client_key", "client_certificate")
         files = {name: getattr(self.client, name) for name in names}
-        absolute = {name: file and str(Path(file).absolute()) for name, file in files.items()}
+        absolute: dict[str, Any] = {
+            name: file and str(Path(file).absolute()) for name, file in files.items()
+        }
         client = dataclasses.replace(self.client, **absolute)
         return dataclasses.replace(self, model=model, network=network, client=client)
 
