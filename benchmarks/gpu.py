@@ -90,9 +90,9 @@ def main() -> None:
 
 
 def check_weights(device: str, _size: int) -> int:
-    """Build every shipped width on the device; return the number of layers compared."""
+    """Build a pyramid and both widths on the device; return the number of layers compared."""
     compared = 0
-    for name in ("ranvgg19-half-width", "ranvgg19-zero-bias"):
+    for name in ("ranpyramid", "ranvgg19-half-width", "ranvgg19-zero-bias"):
         recipe = load_recipe(name)
         with use_device(device):
             found = weight_fingerprints(build_network(recipe, "conv5_1"))

@@ -55,6 +55,7 @@ _SETTINGS_OF_VALUES = (
     "style_weight",
     "tv_weight",
     "style_blend",
+    "source_blend",
     "style_scale",
     "colors",
     "init",
@@ -102,7 +103,7 @@ class TargetImage:
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """What differs between inversion, texture synthesis and style transfer.
+    """What differs between the tasks.
 
     Attributes:
         name: what a checkpoint calls it.

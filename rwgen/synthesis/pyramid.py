@@ -24,10 +24,11 @@ SMALLEST_SIDE = 32
 """Shortest side, in pixels, that images are halved to; smaller ones hold little of a scene."""
 
 AUTOMATIC_SIDE = 80
-"""The same for inversions if the number of octaves is not given: a smaller image gains nothing."""
+"""The same for inversions, and styles that start from noise, if the number of octaves is not given.
+"""
 
 AUTOMATIC_SIDE_OF_IMAGE = 160
-"""The same if the search starts from an image: a smaller one would lose what it shows."""
+"""The same if any search starts from an image: a smaller one would lose what it shows."""
 
 AUTOMATIC_SIDE_OF_TEXTURE = 64
 """The same for textures: on smaller images the Gram matrices hold more numbers than the image, and
