@@ -418,10 +418,10 @@ class ImageCall(Generic[Settings, Config]):
             with phase("import TensorFlow"):
                 import rwgen.synthesis.tasks  # noqa: F401 # the task imports it anyway
                 from rwgen.network.unit_activations import unit_activations
-                from rwgen.network.vgg import build_network
+                from rwgen.synthesis.reuse import shared_network
 
             with resources.on_device(options.device), phase("weights"):
-                network = build_network(recipe, recipe.topology.deepest(layers).name)
+                network = shared_network(recipe, recipe.topology.deepest(layers).name)
                 if self.settings.unit_activations:
                     network = unit_activations(network, rescale_to)
 

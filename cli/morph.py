@@ -169,7 +169,6 @@ def morph(
     found: list[NDArray[np.float32]] = []
     losses: list[float] = []
     with native_stderr_hidden():
-        from rwgen.network.vgg import build_network
         from rwgen.synthesis.morphing import morph as solutions
 
     def computed() -> Iterator[Solution]:
@@ -179,13 +178,12 @@ def morph(
                 done = len(found) * iterations + step.iteration
                 show(dataclasses.replace(step, iteration=done, seconds=time.perf_counter() - began))
 
-            model = build_network(recipe, recipe.topology.deepest(names).name)
             yield from solutions(
                 pixels[0],
                 pixels[1],
                 names,
                 steps,
-                network=model,
+                network=recipe,
                 config=config,
                 callback=callback,
                 memory_limit=limit,

@@ -178,7 +178,7 @@ class FakeTasks:
 @pytest.fixture
 def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
     """In place of network and optimization: tasks that only note what they are given."""
-    import rwgen.network.vgg
+    import rwgen.synthesis.reuse
     import rwgen.synthesis.tasks
 
     fake = FakeTasks()
@@ -195,7 +195,7 @@ def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
     def invert(image: Any, layer: str, **rest: Any) -> Any:
         return fake.run(image.shape, image=image, layer=layer, **rest)
 
-    def build_network(recipe: Any, until: str) -> tuple[str, str]:
+    def shared_network(recipe: Any, until: str) -> tuple[str, str]:
         fake.recipes.append(recipe)
         return recipe.name, until
 
@@ -206,5 +206,5 @@ def fake_tasks(monkeypatch: pytest.MonkeyPatch) -> FakeTasks:
         ("invert", invert),
     ):
         monkeypatch.setattr(rwgen.synthesis.tasks, name, function)
-    monkeypatch.setattr(rwgen.network.vgg, "build_network", build_network)
+    monkeypatch.setattr(rwgen.synthesis.reuse, "shared_network", shared_network)
     return fake

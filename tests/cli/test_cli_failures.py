@@ -232,7 +232,7 @@ def test_control_c_while_the_network_is_built_writes_nothing(
     def interrupted(*_: Any) -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr("rwgen.network.vgg.build_network", interrupted)
+    monkeypatch.setattr("rwgen.synthesis.reuse.shared_network", interrupted)
     run = call(*arguments, "--json")
     assert (run.code, run.out, run.err) == (130, b"", "")
     assert list((tmp_path / "results").iterdir()) == []

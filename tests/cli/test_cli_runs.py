@@ -309,3 +309,27 @@ def test_a_filled_image_is_the_source_outside_the_hole(
     changed = (read_pixels(out) != read_pixels(pictures.style)).any(axis=2)
     assert not changed[mask == 0].any()
     assert changed[mask > 0].mean() > 0.9
+
+
+def test_runs_of_one_shape_in_a_process_share_network_and_search(
+    call: Call, pictures: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the jobs of `rwgen batch` in one worker."""
+    from rwgen.optimize.minimizer import Minimizer
+    from rwgen.synthesis import reuse
+
+    made: list[Minimizer] = []
+    create = Minimizer.__init__
+
+    def counted(self: Minimizer, *arguments: Any, **options: Any) -> None:
+        made.append(self)
+        create(self, *arguments, **options)
+
+    monkeypatch.setattr(Minimizer, "__init__", counted)
+    reuse._built.cache_clear()
+    for name in ("first.png", "second.png"):
+        run = call("style", pictures.content, pictures.style, "--size", 32, "--iterations", 2,
+                   "--octaves", 0, "-o", tmp_path / name)  # fmt: skip
+        assert run.code == 0, run.err
+    assert reuse._built.cache_info().misses == 1
+    assert len(made) == 1
