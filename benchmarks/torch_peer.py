@@ -23,7 +23,7 @@ from rwgen.compute.readers import plain_reader
 from rwgen.network.convolution import SymmetricConv2D
 from rwgen.network.features import gram_matrix
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT
-from rwgen.synthesis.objectives import target_features
+from rwgen.synthesis.layer_terms import target_features
 from rwgen.synthesis.weighting import content_factors, style_factors
 from rwgen.synthesis.whitening import gram_whitening
 

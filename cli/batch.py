@@ -25,7 +25,7 @@ from rwgen.compute.memory import available_memory
 from rwgen.errors import InvalidInputError
 from rwgen.workers import Attempt, Attempts, process_attempts, ray_attempts
 
-WORKER_BYTES = 2 * 2**30
+WORKER_BYTES = 3 * 2**30
 """Free memory for each worker where their number is not given: more than a style at the default
 size takes (docs/performance.md)."""
 

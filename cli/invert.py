@@ -10,7 +10,8 @@ import typer
 from numpy.typing import NDArray
 
 from rwgen.cli import options
-from rwgen.cli.image_task import ImageCall, image_command
+from rwgen.cli.image_command import image_command
+from rwgen.cli.image_task import ImageCall
 from rwgen.cli.inputs import load_input, size_notes
 from rwgen.errors import InvalidInputError
 from rwgen.images import central_square, fit_longest_side, resize_image

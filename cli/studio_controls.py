@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 import typer
 
-from rwgen.cli.image_task import PANELS
+from rwgen.cli.image_command import PANELS
 from rwgen.cli.options import parse_numbers, split_layers
 from rwgen.cli.style import StyleSettings
 from rwgen.network.lookup import network_names

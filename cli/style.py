@@ -11,11 +11,11 @@ import typer
 
 from rwgen.cli import options
 from rwgen.cli.film import check_film, film_name, makes_film, paint
+from rwgen.cli.image_command import image_command
 from rwgen.cli.image_task import (
     ImageCall,
     TaskInput,
     check_spatial,
-    image_command,
     load_inputs,
 )
 from rwgen.cli.inputs import load_input, print_notes

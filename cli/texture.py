@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rwgen.cli import options
-from rwgen.cli.image_task import ImageCall, check_spatial, image_command, load_inputs
+from rwgen.cli.image_command import image_command
+from rwgen.cli.image_task import ImageCall, check_spatial, load_inputs
 from rwgen.cli.inputs import load_input
 from rwgen.errors import InvalidInputError
 from rwgen.images import fit_longest_side, resize_image

@@ -7,8 +7,6 @@ structure can use a function that is already traced and compiled (`rwgen.synthes
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -26,35 +24,33 @@ from rwgen.network.vgg import weight_fingerprints
 from rwgen.optimize.checkpoint import fingerprint
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
-from rwgen.synthesis.guides import Guide, guided_gram
 from rwgen.synthesis.holes import (
     hole_shares,
     positions_inside,
     positions_outside,
     selecting_reader,
 )
-from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
+from rwgen.synthesis.layer_terms import (
+    LayerTerm,
+    Values,
+    content_layer,
+    content_values,
+    style_layer,
+    style_values,
+    target_features,
+)
+from rwgen.synthesis.losses import total_variation
 from rwgen.synthesis.regions import Region, whole
 from rwgen.synthesis.weighting import (
     content_factors,
-    feature_scale,
-    style_factors,
-    whitened_gram,
 )
 from rwgen.synthesis.whitening import (
     SHRINKAGE,
     Perturbation,
     change_moments,
-    gram_whitening,
     inverse_root,
     whitening_matrices,
 )
-
-Values = Mapping[str, Any]
-"""Tensors that depend on the targets: for each term, by layer and name."""
-
-MIN_POSITIONS = 1.5
-"""Positions of a layer below which its features do not vary; see `Guide.positions`."""
 
 
 @dataclass(frozen=True)
@@ -75,10 +71,6 @@ class Objective:
     def __call__(self, candidate: tf.Tensor) -> dict[str, tf.Tensor]:
         """The terms with the objective's own targets."""
         return self.terms(candidate, self.values)
-
-
-_LayerTerm = Callable[[tf.Tensor, Any], tf.Tensor]
-"""Maps features of a layer and its values to what it adds to a loss term."""
 
 
 def inversion_objective(
@@ -121,7 +113,7 @@ def inversion_objective(
         unscaled = {name: target * scales[name] for name, target in targets.items()}
         whitenings = whitening_matrices(read_candidate, unscaled, perturbation, subtract=subtract)
     values: dict[str, Any] = {
-        "content": _content_values(
+        "content": content_values(
             targets if subtract else {}, scales, factors, whitenings, np.dtype(image.dtype)
         )
     }
@@ -133,7 +125,7 @@ def inversion_objective(
         reader = read
         if compute:
             reader = plain_reader(lambda image: compute(image, values["differences"]))
-        return _summed(reader, candidate, {"content": (names, _content_layer)}, values)
+        return _summed(reader, candidate, {"content": (names, content_layer)}, values)
 
     return Objective(terms, values, (names, subtract, bool(whitenings)))
 
@@ -188,11 +180,11 @@ def morphing_objective(
         for name, value in moments.items()
     }
     values = {
-        "content": _content_values(targets, scales, factors, whitenings, np.dtype(images[0].dtype))
+        "content": content_values(targets, scales, factors, whitenings, np.dtype(images[0].dtype))
     }
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
-        return _summed(read, candidate, {"content": (names, _content_layer)}, values)
+        return _summed(read, candidate, {"content": (names, content_layer)}, values)
 
     return Objective(terms, values, (names, bool(whitenings)))
 
@@ -227,12 +219,12 @@ def texture_objective(
     names = _spatial_layers(network, config.layers)
     plan = plan or ComputePlan()
     read = plan.reader(feature_extractor(network, names))
-    values = {"style": _style_values(read, images, whole(shares), names, config, 1.0, {})}
+    values = {"style": style_values(read, images, whole(shares), names, config, 1.0, {})}
     if result_network is not None:
         read = plan.reader(feature_extractor(result_network, names))
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
-        return _summed(read, candidate, {"style": (names, _style_layer)}, values)
+        return _summed(read, candidate, {"style": (names, style_layer)}, values)
 
     structure = (names, config.whiten_gram)
     return Objective(terms, values, (structure, _weights_of(result_network)))
@@ -289,7 +281,7 @@ def inpainting_objective(
     target = image if piece is None else piece
     values = {
         "pixels": tf.constant(image),
-        "style": _style_values(
+        "style": style_values(
             selecting_reader(read, example), [target], whole([1.0]), names, config, 1.0, {}
         ),
     }
@@ -300,7 +292,7 @@ def inpainting_objective(
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
         whole_image = tf.where(is_hole, candidate, values["pixels"])
-        return _summed(selected, whole_image, {"style": (names, _style_layer)}, values)
+        return _summed(selected, whole_image, {"style": (names, style_layer)}, values)
 
     structure = (names, config.whiten_gram, fingerprint(hole))
     return Objective(terms, values, (structure, _weights_of(result_network)))
@@ -346,20 +338,20 @@ def style_objective(
         targets, scales = target_features(read, content, content_names)
         factors = content_factors(read, content, content_names, config.weighting, scales)
         weight = config.content_weight * CONTENT_UNIT
-        values["content"] = _content_values(targets, scales, factors, {}, dtype, weight)
+        values["content"] = content_values(targets, scales, factors, {}, dtype, weight)
     if style_names:
         outputs = extractor.compute_output_shape(content.shape)
         sizes = {name: outputs[name][1:3] for name in style_names}
-        values["style"] = _style_values(
+        values["style"] = style_values(
             read, styles, regions, style_names, config, config.style_weight, sizes
         )
     if config.tv_weight:
         values["tv"] = tf.constant(config.tv_weight * TV_UNIT, dtype)
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
-        parts: dict[str, tuple[Sequence[str], _LayerTerm]] = {
-            "content": (content_names, _content_layer),
-            "style": (style_names, _style_layer),
+        parts: dict[str, tuple[Sequence[str], LayerTerm]] = {
+            "content": (content_names, content_layer),
+            "style": (style_names, style_layer),
         }
         used = {name: part for name, part in parts.items() if name in values}
         found = _summed(read, candidate, used, values)
@@ -382,7 +374,7 @@ def _weights_of(network: keras.Model | None) -> Hashable:
 def _summed(
     read: Reader,
     candidate: tf.Tensor,
-    terms: Mapping[str, tuple[Sequence[str], _LayerTerm]],
+    terms: Mapping[str, tuple[Sequence[str], LayerTerm]],
     values: Values,
 ) -> dict[str, tf.Tensor]:
     """Terms of features: each is a sum over its layers. Every layer is read once."""
@@ -409,205 +401,3 @@ def _spatial_layers(network: keras.Model, layers: Sequence[str]) -> tuple[str, .
         if len(network.get_layer(name).output.shape) != 4:
             raise LayerError(f"expected conv or pool layers for Gram matrices. Received: {name!r}")
     return names
-
-
-def _content_values(
-    targets: Mapping[str, tf.Tensor],
-    scales: Mapping[str, float],
-    factors: Mapping[str, float],
-    whitenings: Mapping[str, tf.Tensor],
-    dtype: np.dtype[Any],
-    weight: float = 1.0,
-) -> dict[str, dict[str, tf.Tensor]]:
-    """Values of `_content_layer`, by layer.
-
-    Args:
-        targets: features to subtract, or nothing if differences from them are read.
-        scales: divisor of each layer's features.
-        factors: weighting factor of each layer.
-        whitenings: matrix to multiply the channels of a layer by.
-        dtype: of the network input.
-        weight: of the term.
-    """
-    values = {}
-    for name, scale in scales.items():
-        values[name] = _scalars(scale, factors[name], weight, dtype)
-        if name in targets:
-            values[name]["target"] = targets[name]
-        if name in whitenings:
-            values[name]["whitening"] = whitenings[name]
-    return values
-
-
-def _content_layer(features: tf.Tensor, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Equation 1 of a layer."""
-    difference = features * values["gain"]
-    if "target" in values:
-        difference -= values["target"]
-    if "whitening" in values:
-        difference = tf.tensordot(difference, values["whitening"], 1)
-    return values["factor"] * content_loss(difference, 0.0)[0]
-
-
-def _scalars(
-    scale: float, factor: float, weight: float, dtype: np.dtype[Any]
-) -> dict[str, tf.Tensor]:
-    """Reciprocal of a scale, and weight times factor, in the precision of the search."""
-    with np.errstate(over="ignore"):
-        gain = dtype.type(1) / dtype.type(scale)
-        return {
-            "gain": tf.constant(gain, dtype),
-            "factor": tf.constant(dtype.type(weight) * dtype.type(factor), dtype),
-        }
-
-
-def _style_values(
-    read: Reader,
-    styles: Sequence[NDArray[Any]],
-    regions: Sequence[Region],
-    names: Sequence[str],
-    config: StyleConfig | TextureConfig,
-    weight: float,
-    sizes: Mapping[str, tuple[int, int]],
-) -> dict[str, list[dict[str, tf.Tensor]]]:
-    """Values of `_style_layer`, by layer: those of each region, weighted by its area.
-
-    Args:
-        read: reads features of the styles.
-        styles: [1, height, width, 3], network input.
-        regions: which styles go where.
-        names: layers.
-        config: shift, whitening and weighting.
-        weight: of the term.
-        sizes: (height, width) of each layer's features of the result, for regions that are a part
-            of it.
-    """
-    values = [
-        _region_values(read, styles, region, names, config, weight * region.area, sizes)
-        for region in regions
-    ]
-    return {name: [of_region[name] for of_region in values] for name in names}
-
-
-def _region_values(
-    read: Reader,
-    styles: Sequence[NDArray[Any]],
-    region: Region,
-    names: Sequence[str],
-    config: StyleConfig | TextureConfig,
-    weight: float,
-    sizes: Mapping[str, tuple[int, int]],
-) -> dict[str, dict[str, tf.Tensor]]:
-    """Values of `_region_layer`, by layer: statistics of a mixture of the sources' features.
-
-    Mean and covariance are those of a picture in which each source fills its share of the
-    positions.
-    A single target is within reach. A sum of losses with one target each is not, and its remainder
-    drowns the content (docs/math.md, "Several styles").
-    """
-    shares = [source.share for source in region.sources]
-    parts = [(styles[source.style], Guide(source.weights)) for source in region.sources]
-
-    def moments(
-        image: NDArray[Any], guide: Guide, name: str, features: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        if config.shift_features and guide.positions(features) < MIN_POSITIONS:
-            raise InvalidInputError(
-                f"expected a larger image or region: features at {name} are compared with their "
-                f"mean over its positions. Received: {image.shape[2]}x{image.shape[1]} pixels, a "
-                "single position there"
-            )
-        scale = feature_scale(features)
-        features /= tf.cast(scale, features.dtype)
-        shift = guide.mean(features) * float(config.shift_features)
-        return guide.gram(features - shift), shift, scale
-
-    found = [
-        read(
-            tf.convert_to_tensor(image),
-            {name: functools.partial(moments, image, guide, name) for name in names},
-        )
-        for image, guide in parts
-    ]
-    targets = {name: _mixture([of_image[name] for of_image in found], shares) for name in names}
-    shifts = {name: shift for name, (_, shift, _) in targets.items()}
-    scales = {name: scale for name, (_, _, scale) in targets.items()}
-    whitenings: dict[str, tf.Tensor] = {}
-    if config.whiten_gram:
-        whitenings = {name: gram_whitening(gram) for name, (gram, _, _) in targets.items()}
-    # The reciprocals are mean gradients, which add up.
-    factors_of = [
-        style_factors(read, image, names, config.weighting, scales, shifts, whitenings, guide)
-        for image, guide in parts
-    ]
-    factors = {
-        name: 1 / math.fsum(s / f[name] for s, f in zip(shares, factors_of, strict=True))
-        for name in names
-    }
-
-    values = {}
-    for name in names:
-        target = whitened_gram(targets[name][0], whitenings.get(name))
-        values[name] = {
-            **_scalars(scales[name], factors[name], weight, np.dtype(parts[0][0].dtype)),
-            "shift": shifts[name],
-            "target": target,
-        }
-        if name in whitenings:
-            values[name]["whitening"] = whitenings[name]
-        if region.weights is not None:
-            guide = Guide(region.weights).weights_at(sizes[name])
-            values[name]["guide"] = tf.constant(guide, target.dtype)
-    return values
-
-
-def _style_layer(features: tf.Tensor, values: Sequence[Values]) -> tf.Tensor:
-    """Equation 5 of a layer, summed over regions (docs/math.md, "Regions")."""
-    return tf.add_n([_region_layer(features, of_region) for of_region in values])
-
-
-def _region_layer(features: tf.Tensor, values: Values) -> tf.Tensor:
-    """Equation 5 of a layer in a region."""
-    gram = guided_gram(features * values["gain"] - values["shift"], values.get("guide"))
-    gram = whitened_gram(gram, values.get("whitening"))
-    return values["factor"] * gram_loss(gram, values["target"])[0]
-
-
-def _mixture(
-    moments: Sequence[tuple[tf.Tensor, tf.Tensor, tf.Tensor]], shares: Sequence[float]
-) -> tuple[tf.Tensor, tf.Tensor, float]:
-    """Gram matrix, shift and scale of a mixture of features.
-
-    Args:
-        moments: Gram matrix, shift and scale of each image, of features divided by its scale.
-        shares: share of each image; they sum to 1.
-
-    Returns:
-        The same of the mixture, whose scale is the root mean square of the images' scales.
-    """
-    own = [float(scale) for _, _, scale in moments]
-    scale = math.sqrt(math.fsum(w * x**2 for w, x in zip(shares, own, strict=True)))
-    shift = tf.add_n(
-        [w * (x / scale) * m for w, x, (_, m, _) in zip(shares, own, moments, strict=True)]
-    )
-    grams = []
-    for share, x, (gram, own_shift, _) in zip(shares, own, moments, strict=True):
-        away = tf.reshape((x / scale) * own_shift - shift, [1, -1, 1])
-        about = tf.matmul(away, away, transpose_b=True)
-        grams.append(share * ((x / scale) ** 2 * gram + about))
-    return tf.add_n(grams), shift, scale
-
-
-def target_features(
-    read: Reader, image: NDArray[Any], names: Sequence[str]
-) -> tuple[dict[str, tf.Tensor], dict[str, float]]:
-    """Features of an image divided by their scales, and the scales, by layer."""
-
-    def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        scale = feature_scale(features)
-        # As `_content_layer` computes it: the loss of the target itself is exactly zero.
-        return features * (1 / tf.cast(scale, features.dtype)), scale
-
-    targets = read(tf.convert_to_tensor(image), dict.fromkeys(names, target))
-    scales = {name: float(scale) for name, (_, scale) in targets.items()}
-    return {name: features for name, (features, _) in targets.items()}, scales

@@ -15,7 +15,8 @@ from rwgen.compute.readers import plain_reader, recomputing_reader
 from rwgen.network.preprocess import network_input
 from rwgen.synthesis.differences import difference_extractor
 from rwgen.synthesis.image_minimizer import PERTURBATION, ImageMinimizer
-from rwgen.synthesis.objectives import inversion_objective, target_features
+from rwgen.synthesis.layer_terms import target_features
+from rwgen.synthesis.objectives import inversion_objective
 from rwgen.synthesis.weighting import content_factors
 from rwgen.synthesis.whitening import MAX_DRAWS, SAMPLES_PER_CHANNEL, SHRINKAGE, inverse_root
 from rwgen.synthesis.whitening import whitening_matrices as matrices
