@@ -349,7 +349,7 @@ def test_workers_share_the_memory_that_is_free(
 
 @pytest.mark.parametrize(
     ("cores", "free", "threads", "jobs", "workers"),
-    [(8, 100, 1, 3, 3), (8, 5, 1, 9, 2), (8, None, 3, 9, 2), (1, 1, 1, 9, 1)],
+    [(8, 100, 1, 3, 3), (8, 5, 1, 9, 1), (8, 7, 1, 9, 2), (8, None, 3, 9, 2), (1, 1, 1, 9, 1)],
 )
 def test_the_number_of_workers_follows_from_the_machine(
     cores: int, free: int | None, threads: int, jobs: int, workers: int,
