@@ -137,7 +137,7 @@ def _content(
     read = plain_reader(feature_extractor(network, names))
     targets, scales = target_features(read, image, names)
     factors = content_factors(read, image, names, InversionConfig().weighting, scales)
-    wanted = {name: _channels_first(value) for name, value in targets.items()}
+    wanted = {name: _channels_first(value / scales[name]) for name, value in targets.items()}
 
     def loss(features: Mapping[str, torch.Tensor], _image: torch.Tensor) -> torch.Tensor:
         parts = [
@@ -154,6 +154,7 @@ def _style(
 ) -> Loss:
     read = plain_reader(feature_extractor(network, names))
     values, scales = target_features(read, image, names)
+    values = {name: value / scales[name] for name, value in values.items()}
     shifts = {name: tf.reduce_mean(value, [1, 2], keepdims=True) for name, value in values.items()}
     weighting = TextureConfig().weighting
     whitenings = {

@@ -19,6 +19,7 @@ from rwgen.compute.memory import (
     workload,
 )
 from rwgen.compute.readers import Reader, plain_reader, recomputing_reader
+from rwgen.compute.sub_pixel import with_sub_pixel_gradients
 from rwgen.compute.winograd import becomes_winograd, with_winograd
 from rwgen.network.features import feature_extractor, layer_names
 from rwgen.optimize.config import OptimizerConfig
@@ -78,6 +79,8 @@ class ComputePlan:
 
     def network(self, network: keras.Model) -> keras.Model:
         """The network to compute with: the given one, or a copy with other convolutions."""
+        if not self.jit_compile:
+            network = with_sub_pixel_gradients(network)
         if self.precision == "bfloat16":
             return in_bfloat16(network)
         return with_winograd(network) if self.winograd and self.jit_compile else network

@@ -19,6 +19,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.compute.memory import WINOGRAD_CHANNELS
+from rwgen.compute.replacement import with_convolutions
 from rwgen.network.convolution import CircularConv2D, SymmetricConv2D
 
 TILE = 4
@@ -180,21 +181,11 @@ def with_winograd(model: keras.Model) -> keras.Model:
         A model of the same inputs, outputs and names, or `model` itself if nothing is replaced, as
         on a GPU, whose libraries include such algorithms.
     """
-    if not any(map(becomes_winograd, model.layers)):
-        return model
-    copy = keras.models.clone_model(model, clone_function=_copied)
-    copy.set_weights(model.get_weights())
-    return copy
+    return with_convolutions(model, _winograd)
 
 
-def _copied(layer: keras.layers.Layer) -> keras.layers.Layer:
-    config = layer.get_config()
-    if isinstance(layer, keras.layers.Conv2D | keras.layers.Dense):
-        config |= {"kernel_initializer": "zeros", "bias_initializer": "zeros"}
-    if suits(layer):
-        winograd = _WINOGRAD_OF.get(type(layer), WinogradConv2D)
-        return winograd.from_config(config | {"trainable": False})
-    return type(layer).from_config(config)
+def _winograd(layer: keras.layers.Layer) -> type[keras.layers.Layer] | None:
+    return _WINOGRAD_OF.get(type(layer), WinogradConv2D) if becomes_winograd(layer) else None
 
 
 def _combine(matrix: NDArray[np.float64], parts: Sequence[tf.Tensor]) -> list[tf.Tensor]:

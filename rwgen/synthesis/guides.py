@@ -10,7 +10,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.images import resize_plane
-from rwgen.network.features import gram_matrix
 
 
 class Guide:
@@ -59,18 +58,23 @@ class Guide:
 
 
 def guided_gram(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:
-    """Gram matrix of features whose positions are weighted.
+    """Gram matrix of features whose positions are weighted, see `rwgen.gram_matrix`.
 
     Args:
         features: [1, height, width, N].
         weights: [1, height, width, 1], whose mean is one; None weights all positions alike.
 
     Returns:
-        [1, N, N].
+        [1, N, N]. Only first derivatives are right.
     """
     if weights is not None:
         features *= tf.sqrt(weights)
-    return gram_matrix(features)
+    height, width, channels = features.shape[1:]
+    matrix = tf.reshape(features, [1, height * width, channels])
+    # The gradient of a product of features with themselves takes two products as large. This sum
+    # has the same value and gradient, and takes one.
+    gram = tf.matmul(tf.stop_gradient(matrix), matrix, transpose_a=True) / (height * width)
+    return gram + tf.linalg.matrix_transpose(gram) - tf.stop_gradient(gram)
 
 
 NO_GUIDE = Guide()

@@ -45,7 +45,7 @@ def content_values(
 
     Args:
         targets: features to subtract, or nothing if differences from them are read.
-        scales: divisor of each layer's features.
+        scales: divisor of each layer's features, the targets' too.
         factors: weighting factor of each layer.
         whitenings: matrix to multiply the channels of a layer by.
         dtype: of the network input.
@@ -63,12 +63,18 @@ def content_values(
 
 def content_layer(features: tf.Tensor, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Equation 1 of a layer."""
-    difference = features * values["gain"]
-    if "target" in values:
-        difference -= values["target"]
+    difference = features - values.get("target", 0.0)
     if "whitening" in values:
         difference = tf.tensordot(difference, values["whitening"], 1)
-    return values["factor"] * content_loss(difference, 0.0)[0]
+    return values["factor"] * _squared(values["gain"], content_loss(difference, 0.0)[0])
+
+
+def _squared(gain: tf.Tensor, moments: tf.Tensor) -> tf.Tensor:
+    """Second moments of features times a gain, from those of the features.
+
+    They are far fewer than the features, and the square of a gain could overflow.
+    """
+    return gain * (gain * moments)
 
 
 def _scalars(
@@ -172,7 +178,7 @@ def _region_values(
         target = whitened_gram(targets[name][0], whitenings.get(name))
         values[name] = {
             **_scalars(scales[name], factors[name], weight, np.dtype(parts[0][0].dtype)),
-            "shift": shifts[name],
+            "shift": shifts[name] * scales[name],
             "target": target,
         }
         if name in whitenings:
@@ -190,8 +196,8 @@ def style_layer(features: tf.Tensor, values: Sequence[Values]) -> tf.Tensor:
 
 def _region_layer(features: tf.Tensor, values: Values) -> tf.Tensor:
     """Equation 5 of a layer in a region."""
-    gram = guided_gram(features * values["gain"] - values["shift"], values.get("guide"))
-    gram = whitened_gram(gram, values.get("whitening"))
+    gram = guided_gram(features - values["shift"], values.get("guide"))
+    gram = whitened_gram(_squared(values["gain"], gram), values.get("whitening"))
     return values["factor"] * gram_loss(gram, values["target"])[0]
 
 
@@ -223,12 +229,10 @@ def _mixture(
 def target_features(
     read: Reader, image: NDArray[Any], names: Sequence[str]
 ) -> tuple[dict[str, tf.Tensor], dict[str, float]]:
-    """Features of an image divided by their scales, and the scales, by layer."""
+    """Features of an image, and the scales to divide them by, by layer."""
 
     def target(features: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        scale = feature_scale(features)
-        # As `content_layer` computes it: the loss of the target itself is exactly zero.
-        return features * (1 / tf.cast(scale, features.dtype)), scale
+        return features, feature_scale(features)
 
     targets = read(tf.convert_to_tensor(image), dict.fromkeys(names, target))
     scales = {name: float(scale) for name, (_, scale) in targets.items()}

@@ -110,8 +110,7 @@ def inversion_objective(
     subtract = differences is None
     whitenings: dict[str, tf.Tensor] = {}
     if perturbation:
-        unscaled = {name: target * scales[name] for name, target in targets.items()}
-        whitenings = whitening_matrices(read_candidate, unscaled, perturbation, subtract=subtract)
+        whitenings = whitening_matrices(read_candidate, targets, perturbation, subtract=subtract)
     values: dict[str, Any] = {
         "content": content_values(
             targets if subtract else {}, scales, factors, whitenings, np.dtype(image.dtype)
@@ -164,16 +163,12 @@ def morphing_objective(
     read = plan.reader(feature_extractor(network, names))
     found = [target_features(read, image, names) for image in images]
     scales = found[0][1]
-    features = [
-        {name: value * (own[name] / scales[name]) for name, value in targets.items()}
-        for targets, own in found
-    ]
+    features = [targets for targets, _ in found]
     targets = {name: (1 - share) * features[0][name] + share * features[1][name] for name in names}
     factors = content_factors(read, images[0], names, weighting, scales)
     moments: dict[str, NDArray[np.float64]] = {}
     for each, perturbation in zip(features, perturbations, strict=False):
-        unscaled = {name: value * scales[name] for name, value in each.items()}
-        changes = change_moments(read, unscaled, perturbation, subtract=True)
+        changes = change_moments(read, each, perturbation, subtract=True)
         moments = {name: value + moments.get(name, 0) for name, value in changes.items()}
     whitenings = {
         name: tf.constant(inverse_root(value, SHRINKAGE), targets[name].dtype)

@@ -47,7 +47,7 @@ def content_factors(
 
     def reading_of(name: str) -> Reading:
         scale = (scales or {}).get(name, 1.0)
-        return lambda features: content_loss(features / scale, 0.0)
+        return lambda features: content_loss(features, 0.0) / scale**2
 
     return _factors(read, image, {name: reading_of(name) for name in layers}, weighting)
 
@@ -87,7 +87,7 @@ def style_factors(
         matrix = (whitenings or {}).get(name)
 
         def reading(features: tf.Tensor) -> tf.Tensor:
-            gram = guide.gram(features / scale - shift)
+            gram = guide.gram(features - shift * scale) / scale**2
             return gram_loss(whitened_gram(gram, matrix), 0.0)
 
         return reading

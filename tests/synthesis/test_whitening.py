@@ -101,8 +101,7 @@ def test_the_objective_is_equation_1_of_the_mixtures(small_network, smooth_image
     read = plain_reader(extractor)
     targets, scales = target_features(read, image, layers)
     factors = content_factors(read, image, layers, "magnitude", scales)
-    unscaled = {name: target * scales[name] for name, target in targets.items()}
-    mixing = matrices(read, unscaled, near, subtract=True)
+    mixing = matrices(read, targets, near, subtract=True)
     expected = 0.0
     for name in layers:
         difference = (extractor(other)[name] - extractor(image)[name]).numpy() / scales[name]
