@@ -94,7 +94,7 @@ def _correlation(
     TensorFlow keeps every custom gradient of a graph for the life of the process, with that graph.
     """
 
-    @tf.custom_gradient
+    @tf.custom_gradient  # type: ignore[untyped-decorator]
     def correlate(images: tf.Tensor, kernel: tf.Tensor) -> Any:
         def gradient(cotangent: tf.Tensor) -> tuple[tf.Tensor, None]:
             return input_gradient(cotangent, kernel), None
@@ -105,7 +105,10 @@ def _correlation(
         return correlate(images, tf.ensure_shape(kernel, shape))
 
     signature = [tf.TensorSpec([None, None, None, shape[2]], dtype), tf.TensorSpec(shape, dtype)]
-    return tf.function(call, input_signature=signature, autograph=False)
+    function: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] = tf.function(
+        call, input_signature=signature, autograph=False
+    )
+    return function
 
 
 class SubPixelConv2D(keras.layers.Conv2D):  # type: ignore[misc] # untyped base
