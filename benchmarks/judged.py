@@ -10,7 +10,7 @@ memory are recorded. Pictures that the folder already holds are not made again. 
   network with its biases and padding; the content in the colors of the style; 60 iterations that
   start from the content, at half the size;
 - `now`: the defaults, a pyramid of random filters in place of the half-width network;
-- `one-size`, `three-sizes`, `bfloat16`: the defaults but for that;
+- `one-size`, `three-sizes`, `bfloat16`, `no-margin`: the defaults but for that;
 - `filters3`, `filters5`, `channels64`, `means`: the defaults with another pyramid: filters of other
   sizes, fewer filters, or halved by means of 2x2 pixels.
 
@@ -45,13 +45,13 @@ from scipy.stats import spearmanr
 from rwgen import StyleConfig, TextureConfig, load_recipe
 from rwgen.evaluation import evaluate_style, evaluate_texture, scale_styles, scale_textures
 
-WIDE = ["--network", "ranvgg19-zero-bias", "--iterations", "200"]
+WIDE = ["--network", "ranvgg19-zero-bias", "--iterations", "200", "--margin", "0"]
 NOISE = ["--init", "noise"]
 TWO_SIZES = ["--octaves", "1"]
 OLD_STYLE = [f"--style-layer=conv{block}_1" for block in range(1, 6)]
 OLD_CONTENT = ["--content-layer", "conv2_2"]
 WIDE_CONTENT = ["--content-layer", "conv1_2,conv2_2"]
-HALF = ["--network", "ranvgg19-half-width", *WIDE_CONTENT]
+HALF = ["--network", "ranvgg19-half-width", "--margin", "0", *WIDE_CONTENT]
 CHANGES: dict[str, dict[str, Any]] = {
     "filters3": {"kernel_size": 3},
     "filters5": {"kernel_size": 5},
@@ -75,6 +75,7 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "one-size": ["--octaves", "0", "--iterations", "60"],
         "three-sizes": ["--octaves", "2", "--iterations", "90"],
         "bfloat16": ["--precision", "bfloat16"],
+        "no-margin": ["--margin", "0"],
         "now": [],
         **{name: [] for name in CHANGES},
     },
@@ -82,7 +83,8 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "paper": ["--paper", "--iterations", "200"],
         "before": [*WIDE, *TWO_SIZES, "--no-whiten-gram"],
         "whitened": [*WIDE, *TWO_SIZES],
-        "narrow": ["--network", "ranvgg19-half-width", *TWO_SIZES],
+        "narrow": ["--network", "ranvgg19-half-width", "--margin", "0", *TWO_SIZES],
+        "no-margin": ["--margin", "0"],
         "now": [],
         **{name: [] for name in CHANGES},
     },

@@ -40,6 +40,7 @@ PANELS = {
         "network",
         "network_seed",
         "weighting",
+        "margin",
         "parameterization",
         "precision",
         "shift_features",

@@ -66,6 +66,15 @@ Octaves = Annotated[
         show_default="by size",
     ),
 ]
+Margin = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        metavar="PIXELS",
+        help="Search this far beyond each border, then cut it off: a network mirrors an image "
+        "there, and borders look different. At most an eighth of the shorter side; 0: the paper.",
+    ),
+]
 Network = Annotated[
     str,
     typer.Option(

@@ -24,6 +24,7 @@ from rwgen.frames import read_film
 from rwgen.images import fit_longest_side, resize_image, resize_plane, unblended
 from rwgen.provenance import InputImage
 from rwgen.synthesis.config import StyleConfig, StyleStart
+from rwgen.synthesis.margins import margin_within, with_margin
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
 
@@ -126,6 +127,7 @@ class StyleSettings:
     network: options.Network = _DEFAULTS.network
     network_seed: options.NetworkSeed = None
     weighting: options.WeightingName = _DEFAULTS.weighting
+    margin: options.Margin = _DEFAULTS.margin
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     precision: options.PrecisionName = _DEFAULTS.precision
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
@@ -204,11 +206,12 @@ def style(
         config.blend(len(images) - 1),
         are_blended=bool(blend),
     )
+    size = with_margin(sizes[0], margin_within(sizes[0], config.margin))
     call.plan_resources(
         recipe,
         config,
-        size=sizes[0],
-        target_sizes=sizes,
+        size=size,
+        target_sizes=[size, *sizes[1:]],
         layers=layers,
         content_layers=config.content_layers if config.content_weight else (),
         style_layers=config.style_layers if config.style_weight else (),
@@ -309,11 +312,12 @@ def _film(
     names = ["a frame", *(f"a style image ({style.path})" for style in images[1:])]
     for side, what in zip(sizes, names, strict=True):
         recipe.topology.check_image_size(layers, side, what)
+    searched = with_margin(size, margin_within(size, config.margin))
     call.plan_resources(
         recipe,
         config,
-        size=size,
-        target_sizes=sizes,
+        size=searched,
+        target_sizes=[searched, *sizes[1:]],
         layers=layers,
         content_layers=config.content_layers if config.content_weight else (),
     )

@@ -22,6 +22,7 @@ from rwgen.synthesis.config import (
     INPAINT_PARAMETERIZATION,
     TextureConfig,
 )
+from rwgen.synthesis.margins import margin_within, with_margin
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -86,6 +87,7 @@ class TextureSettings:
     network: options.Network = _DEFAULTS.network
     network_seed: options.NetworkSeed = None
     weighting: options.WeightingName = _DEFAULTS.weighting
+    margin: options.Margin = _DEFAULTS.margin
     parameterization: options.Parameterization = _DEFAULTS.parameterization
     precision: options.PrecisionName = _DEFAULTS.precision
     shift_features: options.ShiftFeatures = _DEFAULTS.shift_features
@@ -143,7 +145,14 @@ def texture(
         what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
         check_size(config.layers, sample.size, what)
     sizes = [sample.size for sample in samples]
-    call.plan_resources(recipe, config, size=size, target_sizes=sizes, layers=config.layers)
+    margin = 0 if config.tileable else margin_within(size, config.margin)
+    call.plan_resources(
+        recipe,
+        config,
+        size=with_margin(size, margin),
+        target_sizes=sizes,
+        layers=config.layers,
+    )
     pixels = [resize_image(sample.pixels, *sample.size) for sample in samples]
 
     def task(**rest: Any) -> Solution:

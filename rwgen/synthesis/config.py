@@ -72,7 +72,9 @@ _PAPER_SEARCH: Mapping[str, Any] = MappingProxyType(
         "parameterization": "pixel",
     }
 )
-_PAPER_GRAM: Mapping[str, Any] = MappingProxyType({"shift_features": False, "whiten_gram": False})
+_PAPER_GRAM: Mapping[str, Any] = MappingProxyType(
+    {"shift_features": False, "whiten_gram": False, "margin": 0}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +104,9 @@ class StyleConfig:
             equally in all directions; False is the paper (docs/math.md).
         octaves: number of times the image is halved for the first, smallest size; 0 is the
             paper, None chooses by size and start (docs/math.md).
+        margin: pixels by which the search goes beyond each border of the result, at most an eighth
+            of its shorter side, and which are cut off (docs/math.md); 0 is the paper. Networks
+            of a fixed input size have none.
         parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: seed of the white noise that the search starts from if `init` is `noise`.
         precision: number format of convolutions, see `rwgen.compute.device.Precision`.
@@ -147,6 +152,7 @@ class StyleConfig:
     shift_features: bool = True
     whiten_gram: bool = True
     octaves: int | None = None
+    margin: int = 16
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
     precision: Precision = "float32"
@@ -168,6 +174,7 @@ class StyleConfig:
         check_layers("content_layers", self.content_layers)
         check_layers("style_layers", self.style_layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_count("margin", self.margin)
         check_choice("colors", self.colors, get_args(Colors))
         check_choice("init", self.init, get_args(StyleStart))
         check_choice("weighting", self.weighting, get_args(Weighting))
@@ -223,6 +230,9 @@ class TextureConfig:
             equally in all directions; False is the paper (docs/math.md).
         octaves: number of times the image is halved for the first, smallest size; 0 is the
             paper, None chooses by size (docs/math.md).
+        margin: pixels by which the search goes beyond each border of the result, at most an eighth
+            of its shorter side, and which are cut off (docs/math.md); 0 is the paper. Networks
+            of a fixed input size have none.
         parameterization: what L-BFGS moves, see `ParameterizationName`.
         seed: seed of the white noise that the search starts from.
         precision: number format of convolutions, see `rwgen.compute.device.Precision`.
@@ -239,6 +249,7 @@ class TextureConfig:
     shift_features: bool = True
     whiten_gram: bool = True
     octaves: int | None = None
+    margin: int = 16
     parameterization: ParameterizationName = "pixel"
     seed: int = 0
     precision: Precision = "float32"
@@ -249,6 +260,7 @@ class TextureConfig:
         _check_blend("source_blend", self.source_blend)
         check_layers("layers", self.layers)
         check_count("octaves", 0 if self.octaves is None else self.octaves)
+        check_count("margin", self.margin)
         check_choice("weighting", self.weighting, get_args(Weighting))
         check_choice("parameterization", self.parameterization, get_args(ParameterizationName))
         check_choice("precision", self.precision, get_args(Precision))

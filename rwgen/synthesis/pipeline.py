@@ -34,6 +34,7 @@ from rwgen.synthesis.config import (
     TextureConfig,
 )
 from rwgen.synthesis.image_minimizer import ImageMinimizer
+from rwgen.synthesis.margins import add_margin, cut_margin, with_margin
 from rwgen.synthesis.objectives import Objective
 from rwgen.synthesis.pyramid import (
     AUTOMATIC_SIDE,
@@ -62,6 +63,7 @@ _SETTINGS_OF_VALUES = (
     "weighting",
     "shift_features",
     "octaves",
+    "margin",
     "seed",
     "optimizer",
 )
@@ -123,6 +125,7 @@ class Task:
         settings: further settings that decide the result, for checkpoints.
         tileable: whether images of the result's size are resized as tiles.
         multiple: number that both sides of the result are multiples of, at every size.
+        margin: pixels by which the search goes beyond each border of the result.
     """
 
     name: str
@@ -142,6 +145,20 @@ class Task:
     settings: Mapping[str, Any] = field(default_factory=dict)
     tileable: bool = False
     multiple: int = 1
+    margin: int = 0
+
+    def with_margin(self) -> Task:
+        """The task of the search, whose images of the result's size have the margin."""
+        return dataclasses.replace(
+            self,
+            size=with_margin(self.size, self.margin),
+            targets=[
+                dataclasses.replace(target, pixels=add_margin(target.pixels, self.margin))
+                if target.has_result_size
+                else target
+                for target in self.targets
+            ],
+        )
 
 
 def run(
@@ -178,6 +195,13 @@ def run(
     _check_init(first, (*task.size, 3))
     if checkpoint is not None:
         _expect(checkpoint, task, first)
+
+    def cut(image: NDArray[Any]) -> NDArray[Any]:
+        return cut_margin(image, margin)
+
+    margin, task = task.margin, task.with_margin()
+    first = None if first is None else add_margin(first, margin)
+    callback = mapped(callback, cut)
     # The finest size needs the most: refuse what cannot fit before any work.
     finest = [target.pixels.shape for target in task.targets]
     _plan(task, task.size, finest, config.optimizer, memory_limit)
@@ -229,9 +253,20 @@ def run(
     automatic_side = task.automatic_side if first is None else AUTOMATIC_SIDE_OF_IMAGE
     sizes = image_sizes(task.size, octaves, min(sides), automatic_side, multiple=task.multiple)
     with tensor_float_32(task.precision == "tf32"):
-        return solve_coarse_to_fine(
+        solution = solve_coarse_to_fine(
             solve, sizes, first, config.optimizer, callback, checkpoint, tileable=task.tileable
         )
+    return dataclasses.replace(solution, image=cut(solution.image))
+
+
+def mapped(
+    callback: Callback | None, function: Callable[[NDArray[Any]], NDArray[Any]]
+) -> StepCallback | None:
+    """A callback that receives images mapped by a function."""
+    report = step_callback(callback)
+    if report is None:
+        return None
+    return lambda step, best: report(step, lambda: function(best()))
 
 
 def task_network(

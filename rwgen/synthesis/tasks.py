@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -26,7 +26,7 @@ from rwgen.network.tiling import tiling_network
 from rwgen.noise import white_noise
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
-from rwgen.optimize.solution import Callback, Solution, StepCallback, step_callback
+from rwgen.optimize.solution import Callback, Solution
 from rwgen.phases import phase
 from rwgen.synthesis.colors import gray, result_colors, search_colors
 from rwgen.synthesis.config import (
@@ -39,6 +39,7 @@ from rwgen.synthesis.config import (
 )
 from rwgen.synthesis.holes import fitting_piece, hole_at, hole_shares, positions_outside
 from rwgen.synthesis.image_minimizer import ImageMinimizer
+from rwgen.synthesis.margins import add_margin, margin_within
 from rwgen.synthesis.objectives import (
     Objective,
     inpainting_objective,
@@ -46,7 +47,7 @@ from rwgen.synthesis.objectives import (
     style_objective,
     texture_objective,
 )
-from rwgen.synthesis.pipeline import Network, TargetImage, Task, run, task_network
+from rwgen.synthesis.pipeline import Network, TargetImage, Task, mapped, run, task_network
 from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE, image_sizes
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
@@ -222,6 +223,7 @@ def synthesize_texture(
         settings={"size": result},
         tileable=config.tileable,
         multiple=multiple,
+        margin=0 if config.tileable else _margin(network, config, result),
     )
     return run(task, init, callback, checkpoint, memory_limit, verbose)
 
@@ -321,7 +323,7 @@ def inpaint(
         tileable=config.tileable,
         multiple=multiple,
     )
-    report = _mapped(callback, complete)
+    report = mapped(callback, complete)
     solution = run(task, start, report, checkpoint, memory_limit, verbose)
     return dataclasses.replace(solution, image=complete(solution.image))
 
@@ -398,6 +400,13 @@ def transfer_style(
     layers = (*content_layers, *(config.style_layers if config.style_weight else ()))
     shapes = {target.name: target.pixels.shape for target in targets}
     network = task_network(network, config, layers, shapes)
+    margin = _margin(network, config, _size(own))
+    widened = [
+        dataclasses.replace(
+            region, weights=None if region.weights is None else add_margin(region.weights, margin)
+        )
+        for region in regions
+    ]
 
     def objective(
         network: keras.Model,
@@ -406,10 +415,10 @@ def transfer_style(
         _minimizer: ImageMinimizer,
     ) -> Objective:
         style_layers = config.style_layers
-        if _is_coarser(targets[0], pixels):
+        if _is_coarser(targets[1], style_pixels[0]):
             style_layers = _with_enough_positions(network, style_layers, targets[1:])
         at_size = dataclasses.replace(config, style_layers=style_layers)
-        return style_objective(network, targets[0], targets[1:], at_size, plan, regions)
+        return style_objective(network, targets[0], targets[1:], at_size, plan, widened)
 
     task = Task(
         name="style",
@@ -430,23 +439,22 @@ def transfer_style(
                 for region in regions
             ]
         },
+        margin=margin,
     )
 
     def colored(image: NDArray[Any]) -> NDArray[Any]:
         return result_colors(config.colors, image, own)
 
-    solution = run(task, init, _mapped(callback, colored), checkpoint, memory_limit, verbose)
+    solution = run(task, init, mapped(callback, colored), checkpoint, memory_limit, verbose)
     return dataclasses.replace(solution, image=colored(solution.image))
 
 
-def _mapped(
-    callback: Callback | None, function: Callable[[NDArray[Any]], NDArray[Any]]
-) -> StepCallback | None:
-    """A callback that receives images mapped by a function."""
-    report = step_callback(callback)
-    if report is None:
-        return None
-    return lambda step, best: report(step, lambda: function(best()))
+def _margin(
+    network: keras.Model, config: TextureConfig | StyleConfig, size: tuple[int, int]
+) -> int:
+    """The margin of a result of (height, width): none if the network takes no other size."""
+    takes_any_size = None in network.inputs[0].shape[1:3]
+    return margin_within(size, config.margin) if takes_any_size else 0
 
 
 def _is_coarser(target: NDArray[Any], image: NDArray[Any]) -> bool:

@@ -12,6 +12,7 @@ GRAM = {
     "shift_features": False,
     "whiten_gram": False,
     "octaves": 0,
+    "margin": 0,
     "parameterization": "pixel",
     "seed": 0,
     "precision": "float32",
