@@ -295,6 +295,7 @@ class ImageCall(Generic[Settings, Config]):
         content_layers: Sequence[str] = (),
         style_layers: Sequence[str] = (),
         num_regions: int = 1,
+        has_tiles: bool = False,
     ) -> None:
         """Refuse a task that does not fit into memory, before TensorFlow is imported.
 
@@ -307,6 +308,7 @@ class ImageCall(Generic[Settings, Config]):
             content_layers: layers whose target features are kept during the search.
             style_layers: layers whose Gram matrices are compared in regions.
             num_regions: number of regions.
+            has_tiles: whether features may be computed in tiles.
 
         Raises:
             MemoryLimitError: the task does not fit.
@@ -321,6 +323,7 @@ class ImageCall(Generic[Settings, Config]):
             propagate_differences=getattr(config, "propagate_differences", False),
             style_layers=style_layers,
             num_regions=num_regions,
+            has_tiles=has_tiles,
         )
         resources.plan_resources(work, self._limit, self.options.quiet)
 

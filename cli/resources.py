@@ -42,20 +42,25 @@ def plan_resources(work: Workload, limit: int | None, quiet: bool) -> None:
 
     oneDNN, and with it the faster allocator, is used if there is room for it, unless the
     environment already decides. Like progress, the estimate is printed on standard error if that is
-    a terminal. If features are recomputed, which is slower, it is always printed unless `quiet`.
+    a terminal. If features are recomputed or computed in tiles, which is slower, it is always
+    printed unless `quiet`.
 
     Raises:
         MemoryLimitError: the task does not fit.
     """
     plan = plan_memory(work, limit)
     roomy = limit is None or ONEDNN_FACTOR * plan.peak_bytes <= limit
-    use_onednn = "1" if roomy and not plan.recompute else "0"
+    # The estimate of tiles, which nothing compiles, includes what oneDNN keeps.
+    use_onednn = "1" if plan.tile is not None or (roomy and not plan.recompute) else "0"
     use_onednn = os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", use_onednn)
-    if quiet or sys.stderr is None or not (plan.recompute or sys.stderr.isatty()):
+    saves = plan.recompute or plan.tile is not None
+    if quiet or sys.stderr is None or not (saves or sys.stderr.isatty()):
         return
-    factor = 1 if use_onednn == "0" else ONEDNN_FACTOR
+    factor = 1 if use_onednn == "0" or plan.tile is not None else ONEDNN_FACTOR
     there = f" of {format_bytes(limit)}" if limit is not None else ""
     how = ", recomputing features to save memory" if plan.recompute else ""
+    if plan.tile is not None:
+        how = f", in tiles of {plan.tile} pixels to save memory"
     peak = format_bytes(round(factor * plan.peak_bytes))
     print(f"rwgen: memory: about {peak}{there}{how}", file=sys.stderr)
 

@@ -216,6 +216,7 @@ def style(
         content_layers=config.content_layers if config.content_weight else (),
         style_layers=config.style_layers if config.style_weight else (),
         num_regions=len(regions),
+        has_tiles=True,
     )
     pixels = [resize_image(item.pixels, *item.size) for item in inputs]
     alpha = inputs[0].alpha
@@ -320,6 +321,7 @@ def _film(
         target_sizes=[searched, *sizes[1:]],
         layers=layers,
         content_layers=config.content_layers if config.content_weight else (),
+        has_tiles=True,
     )
     print_notes(call.notes, call.options.quiet)
     pixels = [resize_image(style.pixels, *style.size) for style in styles]

@@ -152,6 +152,7 @@ def texture(
         size=with_margin(size, margin),
         target_sizes=sizes,
         layers=config.layers,
+        has_tiles=not config.tileable,
     )
     pixels = [resize_image(sample.pixels, *sample.size) for sample in samples]
 

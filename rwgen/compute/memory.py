@@ -7,11 +7,12 @@ before any work.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rwgen.errors import MemoryLimitError
@@ -42,6 +43,12 @@ maps, or with recomputation of the working space of an evaluation."""
 
 SEARCH_VECTORS = 14
 """Vectors of the image's size that a search holds in addition to the pairs of differences."""
+
+TILE_SIDES = (1024, 512, 256)
+"""Sides of tiles in pixels, the fastest first."""
+
+TILE_SURROUNDINGS = 32
+"""Pixels around a tile that its features see, for the estimate; those of the default network."""
 
 WEIGHT_COPIES = 2
 """The caller's network and the one that computes."""
@@ -81,6 +88,8 @@ class Workload:
         propagate_differences: whether a target's features of every layer are kept, unless features
             are recomputed (`rwgen.synthesis.differences`).
         itemsize: bytes of a number.
+        tiles: size of each layer's output for a tile, with what it sees around it, by the sides of
+            tiles that the image has several of; none if the task has no tiles.
     """
 
     image_size: int
@@ -94,6 +103,20 @@ class Workload:
     propagate_differences: bool = False
     itemsize: int = 4
     guided: Sequence[int] = ()
+    tiles: Mapping[int, Sequence[int]] = field(default_factory=dict)
+
+    def tiled_bytes(self, side: int) -> int:
+        """The same if features are computed in tiles of a side, which `tiles` has."""
+        work = dataclasses.replace(
+            self,
+            features=self.tiles[side],
+            targets=[self.tiles[side]],
+            held=0,
+            guided=(),
+            compiled=False,
+            propagate_differences=False,
+        )
+        return work.peak_bytes(recompute=False)
 
     def peak_bytes(self, recompute: bool) -> int:
         """Peak resident memory of the process in bytes, within about 30 %."""
@@ -127,15 +150,17 @@ class Workload:
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Whether a task keeps or recomputes features.
+    """Whether a task keeps features, recomputes them, or computes them in tiles.
 
     Attributes:
         recompute: whether features are recomputed instead of kept.
         peak_bytes: estimate of the peak memory.
+        tile: side of the tiles in which features are computed, or None.
     """
 
     recompute: bool
     peak_bytes: int
+    tile: int | None = None
 
 
 def plan_memory(work: Workload, limit: int | None) -> MemoryPlan:
@@ -146,9 +171,13 @@ def plan_memory(work: Workload, limit: int | None) -> MemoryPlan:
         limit: bytes that it may take; None means no limit, and features are kept.
 
     Raises:
-        MemoryLimitError: the task does not fit, even with recomputation.
+        MemoryLimitError: the task does not fit in any way.
     """
-    plans = [MemoryPlan(choice, work.peak_bytes(choice)) for choice in (False, True)]
+    plans = [
+        MemoryPlan(False, work.peak_bytes(False)),
+        *(MemoryPlan(False, work.tiled_bytes(side), side) for side in work.tiles),
+        MemoryPlan(True, work.peak_bytes(True)),
+    ]
     for plan in plans:
         if limit is None or plan.peak_bytes <= limit:
             return plan
@@ -187,6 +216,7 @@ def workload(
     propagate_differences: bool = False,
     style_layers: Sequence[str] = (),
     num_regions: int = 1,
+    has_tiles: bool = False,
     itemsize: int = 4,
 ) -> Workload:
     """The workload of a task.
@@ -201,6 +231,7 @@ def workload(
         propagate_differences: see `Workload`.
         style_layers: layers, of the same names, whose Gram matrices are compared in regions.
         num_regions: number of regions, each of which weights the features of these layers anew.
+        has_tiles: whether the task and its network can be computed in tiles.
         itemsize: bytes of a number.
     """
 
@@ -226,6 +257,11 @@ def workload(
         compiled=compiled,
         propagate_differences=propagate_differences,
         itemsize=itemsize,
+        tiles={
+            side: sizes((side + 2 * TILE_SURROUNDINGS,) * 2)
+            for side in TILE_SIDES
+            if has_tiles and max(size) > side
+        },
     )
 
 
@@ -240,6 +276,7 @@ def architecture_workload(
     propagate_differences: bool = False,
     style_layers: Sequence[str] = (),
     num_regions: int = 1,
+    has_tiles: bool = False,
 ) -> Workload:
     """The workload of a task with a float32 network of an architecture, on a CPU.
 
@@ -253,6 +290,7 @@ def architecture_workload(
         propagate_differences: see `workload`.
         style_layers: see `workload`; any of their names.
         num_regions: see `workload`.
+        has_tiles: see `workload`.
 
     Raises:
         LayerError: a layer is unknown.
@@ -267,6 +305,7 @@ def architecture_workload(
         propagate_differences=propagate_differences,
         style_layers=[architecture.layer(name).name for name in style_layers],
         num_regions=num_regions,
+        has_tiles=has_tiles,
     )
 
 

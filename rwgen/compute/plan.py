@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
+import tensorflow as tf
 
 from rwgen.compute.bfloat16 import in_bfloat16
 from rwgen.compute.device import Precision
@@ -20,6 +21,7 @@ from rwgen.compute.memory import (
 )
 from rwgen.compute.readers import Reader, plain_reader, recomputing_reader
 from rwgen.compute.sub_pixel import with_sub_pixel_gradients
+from rwgen.compute.tiles import tiled_reader
 from rwgen.compute.winograd import becomes_winograd, with_winograd
 from rwgen.network.features import feature_extractor, layer_names
 from rwgen.optimize.config import OptimizerConfig
@@ -32,6 +34,8 @@ class ComputePlan:
     Attributes:
         recompute: recompute features segment by segment for their gradient instead of keeping
             them, which takes less memory and half as much computation again.
+        tile: compute features in tiles of about this many pixels a side instead, whose memory does
+            not grow with the image (`rwgen.compute.tiles`); None does not.
         jit_compile: compile with XLA: the objective as a whole or, with `recompute`, each segment.
         winograd: on a CPU, use Winograd's algorithm for convolutions of many channels, if compiled;
             an ordinary graph takes far longer with it.
@@ -42,13 +46,14 @@ class ComputePlan:
     """
 
     recompute: bool = False
+    tile: int | None = None
     jit_compile: bool = True
     winograd: bool = True
     precision: Precision = "float32"
     propagate_differences: bool = False
 
     def within(self, limit: int | None, work: Workload) -> ComputePlan:
-        """The same plan, with recomputation if the task does not fit otherwise.
+        """The same plan, with tiles or recomputation if the task does not fit otherwise.
 
         Recomputation is compiled: in an ordinary graph it takes as much memory as it saves
         (docs/performance.md).
@@ -58,11 +63,14 @@ class ComputePlan:
             work: the task.
 
         Raises:
-            MemoryLimitError: the task does not fit, even with recomputation.
+            MemoryLimitError: the task does not fit in any way.
         """
-        if not plan_memory(work, limit).recompute:
-            return self
-        return dataclasses.replace(self, recompute=True, jit_compile=True)
+        chosen = plan_memory(work, limit)
+        if chosen.tile is not None:
+            return dataclasses.replace(self, tile=chosen.tile, jit_compile=False)
+        if chosen.recompute:
+            return dataclasses.replace(self, recompute=True, jit_compile=True)
+        return self
 
     @property
     def compiles_objective(self) -> bool:
@@ -85,8 +93,15 @@ class ComputePlan:
             return in_bfloat16(network)
         return with_winograd(network) if self.winograd and self.jit_compile else network
 
-    def reader(self, extractor: keras.Model) -> Reader:
-        """A reader of an extractor's layers, see `rwgen.compute.readers`."""
+    def reader(self, extractor: keras.Model, other: tf.Tensor | None = None) -> Reader:
+        """A reader of an extractor's layers, see `rwgen.compute.readers`.
+
+        Args:
+            extractor: maps an image to {layer: features}.
+            other: for tiles, see `rwgen.compute.tiles.tiled_reader`.
+        """
+        if self.tile is not None:
+            return tiled_reader(extractor, self.tile, other)
         if self.recompute:
             return recomputing_reader(extractor, self.jit_compile)
         return plain_reader(extractor)
@@ -103,6 +118,7 @@ def network_workload(
     propagate_differences: bool = False,
     style_layers: Sequence[str] = (),
     num_regions: int = 1,
+    has_tiles: bool = False,
 ) -> Workload:
     """The workload of a task with a network, counted as in `architecture_workload`.
 
@@ -116,6 +132,7 @@ def network_workload(
         propagate_differences: see `rwgen.compute.memory.workload`.
         style_layers: see `rwgen.compute.memory.workload`; any of their names.
         num_regions: see `rwgen.compute.memory.workload`.
+        has_tiles: see `rwgen.compute.memory.workload`.
 
     Raises:
         LayerError: a layer is unknown.
@@ -154,5 +171,6 @@ def network_workload(
         propagate_differences=propagate_differences,
         style_layers=layer_names(network, style_layers) if style_layers else (),
         num_regions=num_regions,
+        has_tiles=has_tiles,
         itemsize=8 if keras.backend.standardize_dtype(network.inputs[0].dtype) == "float64" else 4,
     )

@@ -12,7 +12,9 @@ them after all.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -27,6 +29,54 @@ Reader = Callable[[tf.Tensor, Mapping[str, Reading]], dict[str, Any]]
 """Maps an image [1, height, width, 3] and readings by layer to their results, by layer.
 
 Readings get features of the image's dtype, whatever the network computes in."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """The part of a layer's positions whose features are given.
+
+    Attributes:
+        place: row and column of the first position, numbers or scalar tensors.
+        size: (height, width) of the whole feature map.
+        other: the same features of another image, or None.
+    """
+
+    place: tuple[Any, Any]
+    size: tuple[int, int]
+    other: tf.Tensor | None = None
+
+    def share(self, features: tf.Tensor) -> float:
+        """Share of all positions that features [1, height, width, N] have."""
+        return float(math.prod(features.shape[1:3]) / math.prod(self.size))
+
+    def of(self, plane: tf.Tensor, features: tf.Tensor) -> tf.Tensor:
+        """Cut a tensor [1, *size, N] to the positions of features [1, height, width, M]."""
+        begin = tf.stack([0, *self.place, 0])
+        return tf.slice(plane, begin, [1, *features.shape[1:3], plane.shape[3]])
+
+
+@dataclass(frozen=True)
+class SumReading:
+    """A reading that depends on features through sums over positions.
+
+    Attributes:
+        sums: maps features of a tile to a structure of sums over its positions.
+        value: maps the sums over all positions to the result.
+    """
+
+    sums: Callable[[tf.Tensor, Tile], Any]
+    value: Callable[[Any], Any]
+
+    def __call__(self, features: tf.Tensor) -> Any:
+        """Read all positions at once."""
+        return self.value(self.sums(features, every_position(features)))
+
+
+def every_position(features: tf.Tensor) -> Tile:
+    """The tile of all positions of features [1, height, width, N], or of a dense layer's [1, N]."""
+    height, width = features.shape[1:3] if features.shape.rank == 4 else (features.shape[1], 1)
+    return Tile((0, 0), (height, width))
+
 
 _NEXT = "next segment"
 

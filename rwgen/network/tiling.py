@@ -62,6 +62,11 @@ def check_keeps_positions(model: keras.Model, purpose: str) -> None:
             )
 
 
+def keeps_positions(model: keras.Model) -> bool:
+    """Whether `check_keeps_positions` accepts a network."""
+    return all(map(_keeps_positions, model.layers))
+
+
 def _keeps_positions(layer: keras.layers.Layer) -> bool:
     if isinstance(layer, BinomialPooling2D):
         return True

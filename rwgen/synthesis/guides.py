@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rwgen.compute.readers import Tile
 from rwgen.images import resize_plane
 
 
@@ -25,22 +27,22 @@ class Guide:
         self._weights = weights
         self._sized: dict[tuple[int, int], NDArray[np.float64]] = {}
 
-    def positions(self, features: tf.Tensor) -> float:
-        """Number of equally weighted positions that would vary as much as those of features."""
-        weights = self.weights_at(features.shape[1:3])
-        count = features.shape[1] * features.shape[2]
+    def positions(self, size: Sequence[int]) -> float:
+        """Number of equally weighted positions that would vary as much as those of a size."""
+        weights = self.weights_at(size)
+        count = math.prod(size)
         return float(count if weights is None else count / np.mean(weights**2))
 
-    def mean(self, features: tf.Tensor) -> tf.Tensor:
-        """Weighted mean over the positions of features [1, height, width, N], [1, 1, 1, N]."""
-        weights = self._like(features)
+    def mean(self, features: tf.Tensor, tile: Tile) -> tf.Tensor:
+        """What a tile's features [1, height, width, N] add to their weighted mean, [1, 1, 1, N]."""
+        weights = self._like(features, tile)
         if weights is not None:
             features *= weights
-        return tf.reduce_mean(features, axis=[1, 2], keepdims=True)
+        return tf.reduce_mean(features, axis=[1, 2], keepdims=True) * tile.share(features)
 
-    def gram(self, features: tf.Tensor) -> tf.Tensor:
-        """Gram matrix of features whose positions are weighted, see `guided_gram`."""
-        return guided_gram(features, self._like(features))
+    def gram(self, features: tf.Tensor, tile: Tile) -> tf.Tensor:
+        """What a tile's features add to their weighted Gram matrix, see `guided_gram`."""
+        return guided_gram(features, self._like(features, tile)) * tile.share(features)
 
     def weights_at(self, size: Sequence[int]) -> NDArray[np.float64] | None:
         """Weights at a size (height, width), [1, height, width, 1], divided by their mean."""
@@ -52,9 +54,11 @@ class Guide:
             self._sized[height, width] = (weights / weights.mean())[np.newaxis, ..., np.newaxis]
         return self._sized[height, width]
 
-    def _like(self, features: tf.Tensor) -> tf.Tensor | None:
-        weights = self.weights_at(features.shape[1:3])
-        return None if weights is None else tf.constant(weights, features.dtype)
+    def _like(self, features: tf.Tensor, tile: Tile) -> tf.Tensor | None:
+        weights = self.weights_at(tile.size)
+        if weights is None:
+            return None
+        return tile.of(tf.constant(weights, features.dtype), features)
 
 
 def guided_gram(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:

@@ -5,22 +5,28 @@ Content is eq. 1, style eq. 5, which is a sum over regions (docs/math.md, "Regio
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.compute.readers import Reader
+from rwgen.compute.readers import Reader, SumReading, Tile
 from rwgen.errors import InvalidInputError
 from rwgen.synthesis.config import StyleConfig, TextureConfig
 from rwgen.synthesis.guides import Guide, guided_gram
 from rwgen.synthesis.losses import content_loss, gram_loss
 from rwgen.synthesis.regions import Region
-from rwgen.synthesis.weighting import feature_scale, style_factors, whitened_gram
+from rwgen.synthesis.weighting import (
+    feature_scale,
+    mean_square,
+    scale_of,
+    style_factors,
+    whitened_gram,
+)
 from rwgen.synthesis.whitening import gram_whitening
 
 Values = Mapping[str, Any]
@@ -29,8 +35,18 @@ Values = Mapping[str, Any]
 MIN_POSITIONS = 1.5
 """Positions of a layer below which its features do not vary; see `Guide.positions`."""
 
-LayerTerm = Callable[[tf.Tensor, Any], tf.Tensor]
-"""Maps features of a layer and its values to what it adds to a loss term."""
+
+@dataclass(frozen=True)
+class LayerTerm:
+    """What a layer adds to a loss term.
+
+    Attributes:
+        sums: maps features of a tile, and the values of the layer, to sums over its positions.
+        loss: maps the sums over all positions, and the values, to the loss.
+    """
+
+    sums: Callable[[tf.Tensor, Any, Tile], Any]
+    loss: Callable[[Any, Any], tf.Tensor]
 
 
 def content_values(
@@ -41,10 +57,11 @@ def content_values(
     dtype: np.dtype[Any],
     weight: float = 1.0,
 ) -> dict[str, dict[str, tf.Tensor]]:
-    """Values of `content_layer`, by layer.
+    """Values of `CONTENT_LAYER`, by layer.
 
     Args:
-        targets: features to subtract, or nothing if differences from them are read.
+        targets: features to subtract, or nothing if differences from them are read, or tiles have
+            them.
         scales: divisor of each layer's features, the targets' too.
         factors: weighting factor of each layer.
         whitenings: matrix to multiply the channels of a layer by.
@@ -61,12 +78,21 @@ def content_values(
     return values
 
 
-def content_layer(features: tf.Tensor, values: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Equation 1 of a layer."""
-    difference = features - values.get("target", 0.0)
+def _content_sums(features: tf.Tensor, values: Values, tile: Tile) -> tf.Tensor:
+    """The sum of eq. 1."""
+    target = values.get("target", 0.0) if tile.other is None else tile.other
+    difference = features - target
     if "whitening" in values:
         difference = tf.tensordot(difference, values["whitening"], 1)
-    return values["factor"] * _squared(values["gain"], content_loss(difference, 0.0)[0])
+    return content_loss(difference, 0.0)[0] * tile.share(features)
+
+
+def _content_loss(loss: tf.Tensor, values: Values) -> tf.Tensor:
+    return values["factor"] * _squared(values["gain"], loss)
+
+
+CONTENT_LAYER = LayerTerm(_content_sums, _content_loss)
+"""Equation 1 of a layer."""
 
 
 def _squared(gain: tf.Tensor, moments: tf.Tensor) -> tf.Tensor:
@@ -98,7 +124,7 @@ def style_values(
     weight: float,
     sizes: Mapping[str, tuple[int, int]],
 ) -> dict[str, list[dict[str, tf.Tensor]]]:
-    """Values of `style_layer`, by layer: those of each region, weighted by its area.
+    """Values of `STYLE_LAYER`, by layer: those of each region, weighted by its area.
 
     Args:
         read: reads features of the styles.
@@ -126,7 +152,7 @@ def _region_values(
     weight: float,
     sizes: Mapping[str, tuple[int, int]],
 ) -> dict[str, dict[str, tf.Tensor]]:
-    """Values of `_region_layer`, by layer: statistics of a mixture of the sources' features.
+    """Values of a region, by layer: statistics of a mixture of the sources' features.
 
     Mean and covariance are those of a picture in which each source fills its share of the
     positions.
@@ -136,25 +162,8 @@ def _region_values(
     shares = [source.share for source in region.sources]
     parts = [(styles[source.style], Guide(source.weights)) for source in region.sources]
 
-    def moments(
-        image: NDArray[Any], guide: Guide, name: str, features: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        if config.shift_features and guide.positions(features) < MIN_POSITIONS:
-            raise InvalidInputError(
-                f"expected a larger image or region: features at {name} are compared with their "
-                f"mean over its positions. Received: {image.shape[2]}x{image.shape[1]} pixels, a "
-                "single position there"
-            )
-        scale = feature_scale(features)
-        features /= tf.cast(scale, features.dtype)
-        shift = guide.mean(features) * float(config.shift_features)
-        return guide.gram(features - shift), shift, scale
-
     found = [
-        read(
-            tf.convert_to_tensor(image),
-            {name: functools.partial(moments, image, guide, name) for name in names},
-        )
+        _moments(read, image, guide, names, shift_features=config.shift_features)
         for image, guide in parts
     ]
     targets = {name: _mixture([of_image[name] for of_image in found], shares) for name in names}
@@ -189,16 +198,64 @@ def _region_values(
     return values
 
 
-def style_layer(features: tf.Tensor, values: Sequence[Values]) -> tf.Tensor:
-    """Equation 5 of a layer, summed over regions (docs/math.md, "Regions")."""
-    return tf.add_n([_region_layer(features, of_region) for of_region in values])
+def _style_sums(features: tf.Tensor, values: Sequence[Values], tile: Tile) -> list[tf.Tensor]:
+    """The Gram matrix of each region."""
+
+    def gram(values: Values) -> tf.Tensor:
+        guide = values.get("guide")
+        weights = None if guide is None else tile.of(guide, features)
+        return guided_gram(features - values["shift"], weights) * tile.share(features)
+
+    return [gram(of_region) for of_region in values]
 
 
-def _region_layer(features: tf.Tensor, values: Values) -> tf.Tensor:
-    """Equation 5 of a layer in a region."""
-    gram = guided_gram(features - values["shift"], values.get("guide"))
-    gram = whitened_gram(_squared(values["gain"], gram), values.get("whitening"))
-    return values["factor"] * gram_loss(gram, values["target"])[0]
+def _style_loss(grams: Sequence[tf.Tensor], values: Sequence[Values]) -> tf.Tensor:
+    def loss(gram: tf.Tensor, values: Values) -> tf.Tensor:
+        gram = whitened_gram(_squared(values["gain"], gram), values.get("whitening"))
+        return values["factor"] * gram_loss(gram, values["target"])[0]
+
+    return tf.add_n([loss(*pair) for pair in zip(grams, values, strict=True)])
+
+
+STYLE_LAYER = LayerTerm(_style_sums, _style_loss)
+"""Equation 5 of a layer, summed over regions (docs/math.md, "Regions")."""
+
+
+def _moments(
+    read: Reader,
+    image: NDArray[Any],
+    guide: Guide,
+    names: Sequence[str],
+    *,
+    shift_features: bool,
+) -> dict[str, tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
+    """Gram matrix, shift and scale of an image's features, divided by the scale, by layer."""
+
+    def first(name: str) -> SumReading:
+        def sums(features: tf.Tensor, tile: Tile) -> tuple[tf.Tensor, tf.Tensor]:
+            if shift_features and guide.positions(tile.size) < MIN_POSITIONS:
+                raise InvalidInputError(
+                    f"expected a larger image or region: features at {name} are compared with "
+                    f"their mean over its positions. Received: {image.shape[2]}x{image.shape[1]} "
+                    "pixels, a single position there"
+                )
+            return mean_square(features, tile), guide.mean(features, tile)
+
+        return SumReading(sums, lambda found: (scale_of(found[0]), found[1]))
+
+    def second(scale: tf.Tensor, shift: tf.Tensor) -> SumReading:
+        def sums(features: tf.Tensor, tile: Tile) -> tf.Tensor:
+            return guide.gram(features / tf.cast(scale, features.dtype) - shift, tile)
+
+        return SumReading(sums, lambda gram: gram)
+
+    pixels = tf.convert_to_tensor(image)
+    scales, shifts = {}, {}
+    for name, (scale, mean) in read(pixels, {name: first(name) for name in names}).items():
+        scales[name] = scale
+        shifts[name] = mean / tf.cast(scale, mean.dtype) * float(shift_features)
+    grams = read(pixels, {name: second(scales[name], shifts[name]) for name in names})
+    return {name: (grams[name], shifts[name], scales[name]) for name in names}
 
 
 def _mixture(
@@ -224,6 +281,13 @@ def _mixture(
         about = tf.matmul(away, away, transpose_b=True)
         grams.append(share * ((x / scale) ** 2 * gram + about))
     return tf.add_n(grams), shift, scale
+
+
+def feature_scales(read: Reader, image: NDArray[Any], names: Sequence[str]) -> dict[str, float]:
+    """The scales to divide an image's features by, by layer."""
+    reading = SumReading(mean_square, scale_of)
+    found = read(tf.convert_to_tensor(image), dict.fromkeys(names, reading))
+    return {name: float(scale) for name, scale in found.items()}
 
 
 def target_features(

@@ -17,7 +17,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from rwgen.compute.plan import ComputePlan
-from rwgen.compute.readers import Reader, Reading, plain_reader
+from rwgen.compute.readers import Reader, SumReading, Tile, plain_reader
 from rwgen.errors import InvalidInputError, LayerError
 from rwgen.network.features import feature_extractor, layer_names
 from rwgen.network.vgg import weight_fingerprints
@@ -31,11 +31,12 @@ from rwgen.synthesis.holes import (
     selecting_reader,
 )
 from rwgen.synthesis.layer_terms import (
+    CONTENT_LAYER,
+    STYLE_LAYER,
     LayerTerm,
     Values,
-    content_layer,
     content_values,
-    style_layer,
+    feature_scales,
     style_values,
     target_features,
 )
@@ -124,7 +125,7 @@ def inversion_objective(
         reader = read
         if compute:
             reader = plain_reader(lambda image: compute(image, values["differences"]))
-        return _summed(reader, candidate, {"content": (names, content_layer)}, values)
+        return _summed(reader, candidate, {"content": (names, CONTENT_LAYER)}, values)
 
     return Objective(terms, values, (names, subtract, bool(whitenings)))
 
@@ -179,7 +180,7 @@ def morphing_objective(
     }
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
-        return _summed(read, candidate, {"content": (names, content_layer)}, values)
+        return _summed(read, candidate, {"content": (names, CONTENT_LAYER)}, values)
 
     return Objective(terms, values, (names, bool(whitenings)))
 
@@ -219,7 +220,7 @@ def texture_objective(
         read = plan.reader(feature_extractor(result_network, names))
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
-        return _summed(read, candidate, {"style": (names, style_layer)}, values)
+        return _summed(read, candidate, {"style": (names, STYLE_LAYER)}, values)
 
     structure = (names, config.whiten_gram)
     return Objective(terms, values, (structure, _weights_of(result_network)))
@@ -287,7 +288,7 @@ def inpainting_objective(
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
         whole_image = tf.where(is_hole, candidate, values["pixels"])
-        return _summed(selected, whole_image, {"style": (names, style_layer)}, values)
+        return _summed(selected, whole_image, {"style": (names, STYLE_LAYER)}, values)
 
     structure = (names, config.whiten_gram, fingerprint(hole))
     return Objective(terms, values, (structure, _weights_of(result_network)))
@@ -326,11 +327,16 @@ def style_objective(
     content_names = layer_names(network, config.content_layers) if config.content_weight else ()
     style_names = _spatial_layers(network, config.style_layers) if config.style_weight else ()
     extractor = feature_extractor(network, (*content_names, *style_names))
-    read = (plan or ComputePlan()).reader(extractor)
+    plan = plan or ComputePlan()
+    read = plan.reader(extractor)
     dtype = np.dtype(content.dtype)
     values: dict[str, Any] = {}
     if content_names:
-        targets, scales = target_features(read, content, content_names)
+        if plan.tile is None:
+            targets, scales = target_features(read, content, content_names)
+        else:
+            targets, scales = {}, feature_scales(read, content, content_names)
+            values["tiled content"] = tf.constant(content)
         factors = content_factors(read, content, content_names, config.weighting, scales)
         weight = config.content_weight * CONTENT_UNIT
         values["content"] = content_values(targets, scales, factors, {}, dtype, weight)
@@ -345,11 +351,14 @@ def style_objective(
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
         parts: dict[str, tuple[Sequence[str], LayerTerm]] = {
-            "content": (content_names, content_layer),
-            "style": (style_names, style_layer),
+            "content": (content_names, CONTENT_LAYER),
+            "style": (style_names, STYLE_LAYER),
         }
         used = {name: part for name, part in parts.items() if name in values}
-        found = _summed(read, candidate, used, values)
+        reader = read
+        if "tiled content" in values:
+            reader = plan.reader(extractor, values["tiled content"])
+        found = _summed(reader, candidate, used, values)
         if "tv" in values:
             found["tv"] = values["tv"] * total_variation(candidate)[0]
         return found
@@ -374,15 +383,18 @@ def _summed(
 ) -> dict[str, tf.Tensor]:
     """Terms of features: each is a sum over its layers. Every layer is read once."""
 
-    def reading_of(layer: str) -> Reading:
-        def reading(features: tf.Tensor) -> dict[str, tf.Tensor]:
+    def reading_of(layer: str) -> SumReading:
+        used = {name: term for name, (layers, term) in terms.items() if layer in layers}
+
+        def sums(features: tf.Tensor, tile: Tile) -> dict[str, Any]:
             return {
-                name: term(features, values[name][layer])
-                for name, (layers, term) in terms.items()
-                if layer in layers
+                name: term.sums(features, values[name][layer], tile) for name, term in used.items()
             }
 
-        return reading
+        def losses(sums: Mapping[str, Any]) -> dict[str, tf.Tensor]:
+            return {name: term.loss(sums[name], values[name][layer]) for name, term in used.items()}
+
+        return SumReading(sums, losses)
 
     layers = dict.fromkeys(layer for layers, _ in terms.values() for layer in layers)
     found = read(candidate, {layer: reading_of(layer) for layer in layers}).values()

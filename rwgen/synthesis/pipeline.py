@@ -126,6 +126,7 @@ class Task:
         tileable: whether images of the result's size are resized as tiles.
         multiple: number that both sides of the result are multiples of, at every size.
         margin: pixels by which the search goes beyond each border of the result.
+        has_tiles: whether features may be computed in tiles.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Task:
     tileable: bool = False
     multiple: int = 1
     margin: int = 0
+    has_tiles: bool = False
 
     def with_margin(self) -> Task:
         """The task of the search, whose images of the result's size have the margin."""
@@ -336,6 +338,7 @@ def _plan(
         propagate_differences=task.propagate_differences,
         style_layers=task.style_layers,
         num_regions=task.num_regions,
+        has_tiles=task.has_tiles,
     )
     plan = ComputePlan(
         jit_compile=work.compiled,

@@ -22,7 +22,7 @@ from rwgen.images import ImageLike, as_pixels, resize_image
 from rwgen.network.architecture import check_tile_size
 from rwgen.network.features import feature_extractor, num_pools
 from rwgen.network.preprocess import PIXEL_RANGE, check_image
-from rwgen.network.tiling import tiling_network
+from rwgen.network.tiling import keeps_positions, tiling_network
 from rwgen.noise import white_noise
 from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
@@ -224,6 +224,7 @@ def synthesize_texture(
         tileable=config.tileable,
         multiple=multiple,
         margin=0 if config.tileable else _margin(network, config, result),
+        has_tiles=not config.tileable and keeps_positions(network),
     )
     return run(task, init, callback, checkpoint, memory_limit, verbose)
 
@@ -440,6 +441,7 @@ def transfer_style(
             ]
         },
         margin=margin,
+        has_tiles=keeps_positions(network),
     )
 
     def colored(image: NDArray[Any]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from rwgen.compute.readers import Reader, Reading
+from rwgen.compute.readers import Reader, Reading, SumReading, Tile, every_position
 from rwgen.errors import InvalidInputError
 from rwgen.synthesis.config import Weighting
 from rwgen.synthesis.guides import NO_GUIDE, Guide
@@ -47,7 +47,10 @@ def content_factors(
 
     def reading_of(name: str) -> Reading:
         scale = (scales or {}).get(name, 1.0)
-        return lambda features: content_loss(features, 0.0) / scale**2
+        return SumReading(
+            lambda features, tile: content_loss(features, 0.0) * tile.share(features),
+            lambda loss: loss / scale**2,
+        )
 
     return _factors(read, image, {name: reading_of(name) for name in layers}, weighting)
 
@@ -86,11 +89,10 @@ def style_factors(
         scale, shift = (scales or {}).get(name, 1.0), (shifts or {}).get(name, 0.0)
         matrix = (whitenings or {}).get(name)
 
-        def reading(features: tf.Tensor) -> tf.Tensor:
-            gram = guide.gram(features - shift * scale) / scale**2
-            return gram_loss(whitened_gram(gram, matrix), 0.0)
-
-        return reading
+        return SumReading(
+            lambda features, tile: guide.gram(features - shift * scale, tile),
+            lambda gram: gram_loss(whitened_gram(gram / scale**2, matrix), 0.0),
+        )
 
     return _factors(read, image, {name: reading_of(name) for name in layers}, weighting)
 
@@ -138,7 +140,17 @@ def feature_scale(features: tf.Tensor) -> tf.Tensor:
     power, which exceeds the range of float32. Divided by this scale, features are of order one; the
     weighting factors cancel the divisor.
     """
-    scale = tf.sqrt(tf.reduce_mean(tf.square(tf.cast(features, tf.float64))))
+    return scale_of(mean_square(features, every_position(features)))
+
+
+def mean_square(features: tf.Tensor, tile: Tile) -> tf.Tensor:
+    """What a tile's features add to the mean of their squares; [], float64."""
+    return tf.reduce_mean(tf.square(tf.cast(features, tf.float64))) * tile.share(features)
+
+
+def scale_of(mean_square: tf.Tensor) -> tf.Tensor:
+    """The scale of features, see `feature_scale`, from the mean of their squares."""
+    scale = tf.sqrt(mean_square)
     return tf.where(tf.math.is_finite(scale) & (scale > 0), scale, tf.ones_like(scale))
 
 
