@@ -231,7 +231,7 @@ class RunOptions:
         typer.Option(
             metavar="SIZE",
             help="Memory that the run may take, such as 12GiB or 800MB. Features that do not fit "
-            "are recomputed, which takes half as long again.",
+            "are computed in tiles or recomputed, which takes longer.",
             show_default="what is free",
         ),
     ] = ""

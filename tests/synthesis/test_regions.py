@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from rwgen.compute.readers import Tile, every_position
 from rwgen.errors import InvalidInputError
 from rwgen.synthesis.guides import NO_GUIDE, Guide
 from rwgen.synthesis.regions import (
@@ -167,11 +168,20 @@ def test_guided_statistics_are_weighted_sums_over_positions():
             total += weight
             squares += weight**2
     found = tf.constant(features)
-    np.testing.assert_allclose(guide.gram(found)[0], gram / total, rtol=1e-6, atol=1e-9)
-    np.testing.assert_allclose(guide.mean(found)[0, 0, 0], mean / total, rtol=1e-6, atol=1e-9)
-    assert guide.positions(found) == pytest.approx(total**2 / squares, rel=1e-6)
-    assert NO_GUIDE.positions(found) == 12
+    whole = every_position(found)
+    np.testing.assert_allclose(guide.gram(found, whole)[0], gram / total, rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose(
+        guide.mean(found, whole)[0, 0, 0], mean / total, rtol=1e-6, atol=1e-9
+    )
+    assert guide.positions((3, 4)) == pytest.approx(total**2 / squares, rel=1e-6)
+    assert NO_GUIDE.positions((3, 4)) == 12
     for statistic in ("gram", "mean"):
+        of_parts = sum(
+            getattr(guide, statistic)(found[:, :, a:b], Tile((0, a), (3, 4)))
+            for a, b in ((0, 1), (1, 4))
+        )
+        np.testing.assert_allclose(of_parts, getattr(guide, statistic)(found, whole), rtol=1e-9)
         np.testing.assert_array_equal(
-            getattr(Guide(np.ones((6, 8))), statistic)(found), getattr(NO_GUIDE, statistic)(found)
+            getattr(Guide(np.ones((6, 8))), statistic)(found, whole),
+            getattr(NO_GUIDE, statistic)(found, whole),
         )
