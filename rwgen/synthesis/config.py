@@ -141,7 +141,7 @@ class StyleConfig:
     network: str = PYRAMID_NETWORK
     content_layers: tuple[str, ...] = ("conv1_1", "conv2_1")
     style_layers: tuple[str, ...] = ("conv1_1", "conv2_1", "conv3_1", "conv4_1")
-    content_weight: float = 50.0
+    content_weight: float = 35.0
     style_weight: float = 1.0
     tv_weight: float = 1000.0
     style_blend: tuple[float, ...] = ()
