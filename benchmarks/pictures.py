@@ -79,21 +79,27 @@ def show_sources() -> None:
 
 def make(name: str) -> dict[str, Any]:
     """Run a picture's command in a temporary folder and return its record."""
-    command = PICTURES[name].command
+    with tempfile.TemporaryDirectory() as folder:
+        record = run(PICTURES[name].command, Path(folder))
+        with Image.open(Path(folder) / f"{name}.png") as image:
+            save(FOLDER / f"{name}.jpg", image.convert("RGB"))
+    return record
+
+
+def run(command: str, folder: Path) -> dict[str, Any]:
+    """Run a command in a folder that has the examples, and return it with what it reported."""
     program, *words = shlex.split(command)
     if program != "rwgen":
         raise ValueError(f"expected a command of rwgen. Received: {command}")
     quiet = [word for word in ("--json", "--quiet") if word not in words]
-    with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "examples").symlink_to(ROOT / "examples")
-        result = subprocess.run(
-            [sys.executable, "-m", "rwgen.cli.main", *words, *quiet],
-            cwd=folder,
-            check=True,
-            stdout=subprocess.PIPE,
-        )
-        with Image.open(Path(folder) / f"{name}.png") as image:
-            save(FOLDER / f"{name}.jpg", image.convert("RGB"))
+    if not (folder / "examples").exists():
+        (folder / "examples").symlink_to(ROOT / "examples")
+    result = subprocess.run(
+        [sys.executable, "-m", "rwgen.cli.main", *words, *quiet],
+        cwd=folder,
+        check=True,
+        stdout=subprocess.PIPE,
+    )
     return {"command": command, **json.loads(result.stdout), "surroundings": surroundings()}
 
 

@@ -17,7 +17,7 @@ Cell = tuple[str, NDArray[Any]]
 """A label and an image [height, width, 3] in 0..255."""
 
 
-def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
+def write_sheet(path: Path, rows: Sequence[Sequence[Cell]], quality: int = 90) -> None:
     """Write rows of labeled images as one file, without resizing."""
     width = max(image.shape[1] for row in rows for _, image in row) + _GAP
     heights = [max(image.shape[0] for _, image in row) + _LABEL_HEIGHT + _GAP for row in rows]
@@ -30,4 +30,4 @@ def write_sheet(path: Path, rows: Sequence[Sequence[Cell]]) -> None:
             pixels = np.rint(image).clip(0, 255).astype(np.uint8)
             sheet.paste(Image.fromarray(pixels), (column * width, top + _LABEL_HEIGHT))
         top += height
-    sheet.save(path, quality=90)
+    sheet.save(path, quality=quality, optimize=True)

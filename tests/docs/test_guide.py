@@ -97,7 +97,7 @@ def check_output(expected, printed, what):
 
 
 def test_there_is_a_page_for_each_audience():
-    assert [page.stem for page in PAGES] == ["research", "serving", "shell"]
+    assert [page.stem for page in PAGES] == ["research", "serving", "settings", "shell"]
 
 
 @pytest.mark.slow
