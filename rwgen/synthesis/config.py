@@ -43,7 +43,7 @@ STYLE_ITERATIONS = 60
 """Default number of iterations of a style transfer, over all sizes: fewer than other searches need,
 as it starts from the content."""
 
-INPAINT_ITERATIONS = 20
+INPAINT_ITERATIONS = 8
 """Default number of iterations that fill a hole: they close the seams of a piece that fits; more of
 them add noise."""
 

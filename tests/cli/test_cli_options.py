@@ -158,7 +158,7 @@ def test_a_hole_is_filled_at_the_size_of_the_source(
     assert run.code == 0
     np.testing.assert_array_equal(fake_tasks.last["image"], read_pixels(pictures.style))
     np.testing.assert_array_equal(fake_tasks.last["hole"][..., 0], mask)
-    fill = OptimizerConfig(max_iterations=20)
+    fill = OptimizerConfig(max_iterations=8)
     config = TextureConfig(seed=3, parameterization="fourier", optimizer=fill)
     assert fake_tasks.last["config"] == config
     # The mask is among the inputs of the image, and found again.
