@@ -26,17 +26,10 @@ def test_the_page_shows_every_sheet_once_and_the_command_of_all(settings):
 
 
 def test_every_picture_of_the_sheets_was_made_by_its_command(settings):
-    names = {name: each for sheet in settings.SHEETS.values() for name, each in named(sheet)}
+    labels = {label for sheet in settings.SHEETS.values() for label in sheet}
+    commands = {settings.picture_name(label): settings.command(label) for label in labels}
     runs = settings.recorded_runs()
-    assert {name: run["command"] for name, run in runs.items()} == {
-        name: settings.command(each) for name, each in names.items()
-    }
-
-
-def named(sheet):
-    import settings
-
-    return [(settings.picture_name(each), each) for each in sheet]
+    assert {name: run["command"] for name, run in runs.items()} == commands
 
 
 def test_sheets_are_small_and_have_a_place_for_every_picture(settings):
@@ -44,9 +37,9 @@ def test_sheets_are_small_and_have_a_place_for_every_picture(settings):
     for name, sheet in settings.SHEETS.items():
         path = settings.FOLDER / f"settings-{name}.jpg"
         assert path.stat().st_size < 150_000
-        sizes = {(runs[each]["width"], runs[each]["height"]) for each, _ in named(sheet)}
+        made = [runs[settings.picture_name(label)] for label in sheet]
+        ((width, height),) = {(run["width"], run["height"]) for run in made}
         with Image.open(path) as image:
-            ((width, height),) = sizes
             places = (image.width // width) * (image.height // height)
         assert places in range(len(sheet), len(sheet) + 2)
 
