@@ -22,7 +22,6 @@ from record import write_record
 from rwgen import StyleConfig, build_network, feature_extractor, load_recipe
 from rwgen.compute.device import use_device
 from rwgen.compute.plan import ComputePlan
-from rwgen.network.features import gram_matrix
 from rwgen.network.preprocess import network_input
 from rwgen.noise import white_noise
 from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
@@ -55,12 +54,13 @@ def main() -> None:
 def compare(size: int, counts: list[int], rounds: int) -> list[dict[str, Any]]:
     """Seconds of one round of evaluations, one after the other and at once, for each count."""
     config = StyleConfig()
-    network = build_network(load_recipe(config.network), "conv4_1")
+    plan = ComputePlan(jit_compile=False)
+    network = plan.network(build_network(load_recipe(config.network), "conv4_1"))
     shape = (size, size, 3)
     pictures = [network_input(white_noise(seed, shape)) for seed in range(3 * max(counts))]
     photos, paintings, points = pictures[0::3], pictures[1::3], pictures[2::3]
     objectives = [
-        style_objective(network, photo, [painting], config, ComputePlan(jit_compile=False))
+        style_objective(network, photo, [painting], config, plan)
         for photo, painting in zip(photos, paintings, strict=True)
     ]
 
@@ -131,19 +131,23 @@ def batched_losses(
     """
     losses = values["tv"] * total_variation(points)
     for name, of_layer in values["content"].items():
-        difference = features[name] * each(of_layer["gain"]) - of_layer["target"][:, 0]
-        losses += of_layer["factor"] * content_loss(difference, 0.0)
+        loss = content_loss(features[name], of_layer["target"][:, 0])
+        losses += of_layer["factor"] * of_layer["gain"] ** 2 * loss
     for name, (of_layer,) in values["style"].items():
-        gram = gram_matrix(features[name] * each(of_layer["gain"]) - of_layer["shift"][:, 0])
+        gram = gram_matrices(features[name] - of_layer["shift"][:, 0])
         metric = of_layer["whitening"]
         gram = tf.matmul(metric, tf.matmul(gram, metric), transpose_a=True)
+        gram *= of_layer["gain"][:, tf.newaxis, tf.newaxis] ** 2
         losses += of_layer["factor"] * gram_loss(gram, of_layer["target"][:, 0])
     return losses
 
 
-def each(values: tf.Tensor) -> tf.Tensor:
-    """[batch] as [batch, 1, 1, 1]."""
-    return tf.reshape(values, [-1, 1, 1, 1])
+def gram_matrices(features: tf.Tensor) -> tf.Tensor:
+    """As `rwgen.synthesis.guides.guided_gram`, for a batch: one product a gradient."""
+    batch, height, width, channels = features.shape
+    matrix = tf.reshape(features, [batch, height * width, channels])
+    gram = tf.matmul(tf.stop_gradient(matrix), matrix, transpose_a=True) / (height * width)
+    return gram + tf.linalg.matrix_transpose(gram) - tf.stop_gradient(gram)
 
 
 def quartiles(values: Any) -> list[float]:
