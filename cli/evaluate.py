@@ -91,7 +91,8 @@ def evaluate(
 
     variances: how far the variances of small patches are from those of the source along its
     principal components, in decibels, mean over scales; of all columns, the one that orders
-    pictures most as a trained network does
+    textures and styles most as a trained network does. Styles that are nearly alike are ordered
+    by none
 
     patches: how far small patches are from those of the source, in levels of 0..255, mean over
     scales (sliced Wasserstein distance)
