@@ -17,6 +17,7 @@ from rwgen.seeds import standard_normal
 _DISTANCES = 1 << 26  # most distances between patches that are held at a time: 256 MiB
 
 _VARIANCE_FLOOR = 0.01  # of the mean variance of patches
+_LEAST_VARIANCE = 1e-9  # in squared levels; less is rounding
 
 
 def sliced_wasserstein(
@@ -77,7 +78,7 @@ def patch_variance_distance(
     Variances are compared along the principal components of the patches of `other`. In decibels,
     the fine strokes that hardly add to the variance of a patch count as much as its color does; in
     the other distances they hardly count. A trained network ranks pictures much as this does
-    (docs/math.md, "What the numbers see").
+    (docs/math.md, "Evaluation").
 
     Args:
         image: [height, width, 3], RGB in 0..255.
@@ -97,9 +98,10 @@ def patch_variance_distance(
     distances = []
     for scale in range(num_scales):
         first, second = (_patch_covariance(_halved(x, scale), patch_size) for x in (image, other))
-        floor = _VARIANCE_FLOOR * np.trace(second) / len(second)
-        if floor == 0:
+        variance = np.trace(second) / len(second)
+        if variance < _LEAST_VARIANCE:
             raise InvalidInputError("expected an image whose patches vary. Received: a uniform one")
+        floor = _VARIANCE_FLOOR * variance
         components = np.linalg.eigh(second).eigenvectors
         levels = [
             10 * np.log10(floor + np.maximum(np.sum(components * (x @ components), axis=0), 0))

@@ -121,7 +121,7 @@ def test_faint_grain_counts_in_variances_as_it_does_not_in_patches():
 
 def test_a_uniform_image_has_no_components():
     with pytest.raises(InvalidInputError, match="uniform"):
-        patch_variance_distance(noise(32, 32), np.full((32, 32, 3), 7.0))
+        patch_variance_distance(noise(32, 32), np.full((32, 32, 3), 7.1, np.float32))
 
 
 def test_the_copy_rate_tells_copies_from_noise():
