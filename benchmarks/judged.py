@@ -141,7 +141,7 @@ def _run(
     path = options.folder / f"{stems}-{variant}-{seed}-{size}.png"
     measured = path.with_suffix(".json")
     if not measured.exists():
-        images = [str(_find(options.images, name)) for name in names]
+        images = [str(find(options.images, name)) for name in names]
         sizes = ["--size", f"{size}"]
         if task == "texture":
             sizes += ["--source-size", f"{size}"]
@@ -194,15 +194,16 @@ def _evaluate(options: argparse.Namespace, runs: list[dict[str, Any]]) -> list[d
     correlations = []
     for names, group in groups.items():
         results = {run["file"]: _pixels(Path(run["file"])) for run in group}
-        images = [_pixels(_find(options.images, name)) for name in names]
+        images = [_pixels(find(options.images, name)) for name in names]
         if len(names) == 2:
             made, content, styles = scale_styles(results, images[0], images[1:], options.size)
             rows = evaluate_style(made, content, styles)
-            pairs = {"style": "style", "patches": "style", "content": "content", "ssim": "content"}
+            pairs = dict.fromkeys(("style", "variances", "patches"), "style")
+            pairs |= dict.fromkeys(("content", "ssim"), "content")
         else:
             made, source, _ = scale_textures(results, images[0], options.texture_size)
             rows = evaluate_texture(made, source)
-            pairs = {"gram": "texture", "patches": "texture", "spectrum": "texture"}
+            pairs = dict.fromkeys(("gram", "variances", "patches", "spectrum"), "texture")
         # Baselines come last and are not needed.
         scores = {row.name: row.scores.numbers() for row in itertools.islice(rows, len(group))}
         for run in group:
@@ -230,7 +231,7 @@ def _judged(
     judge: Any, options: argparse.Namespace, path: Path, names: list[str]
 ) -> dict[str, Any]:
     with Image.open(path) as result:
-        images = [Image.open(_find(options.images, name)) for name in names]
+        images = [Image.open(find(options.images, name)) for name in names]
         found = judge.style(result, *images) if len(images) == 2 else judge.texture(result, *images)
     return {key: round(value, 4) for key, value in found.items()}
 
@@ -252,7 +253,7 @@ def _ratios(runs: list[dict[str, Any]]) -> dict[str, float]:
     return ratios
 
 
-def _find(folders: list[Path], name: str) -> Path:
+def find(folders: list[Path], name: str) -> Path:
     for folder in folders:
         if (folder / name).exists():
             return folder / name

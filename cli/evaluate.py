@@ -89,6 +89,11 @@ def evaluate(
     gram: how far the statistics of features are from those of the source, as a share, under three
     networks with seeds that made no image
 
+    variances: how far the variances of small patches are from those of the source along its
+    principal components, in decibels, mean over scales; of all columns, the one that orders
+    textures and styles most as a trained network does. Styles that are nearly alike are ordered
+    by none
+
     patches: how far small patches are from those of the source, in levels of 0..255, mean over
     scales (sliced Wasserstein distance)
 
@@ -99,6 +104,8 @@ def evaluate(
     Columns for styles:
 
     style: as gram, from each style image; lower is better
+
+    variances: as above, from each style image; lower is better
 
     content: how far features are from those of the content under the same networks, as a share;
     lower is better

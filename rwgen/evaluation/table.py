@@ -5,7 +5,7 @@ Works on images of any origin, so that results of other programs can be compared
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 from typing import Any, cast
@@ -28,6 +28,8 @@ class TextureScores:
     Attributes:
         gram: relative distance of covariances under held-out networks, see
             `rwgen.metrics.held_out.HeldOutNetworks.gram_distance`.
+        variances: difference of the variances of patches in decibels, for each scale from the
+            finest, see `rwgen.metrics.patch_variance_distance`.
         patches: sliced Wasserstein distance of patches in levels of 0..255, for each scale from
             the finest, see `rwgen.metrics.sliced_wasserstein`.
         spectrum: difference of radial power spectra in decibels, see
@@ -36,13 +38,18 @@ class TextureScores:
     """
 
     gram: float
+    variances: tuple[float, ...]
     patches: tuple[float, ...]
     spectrum: float
     copies: float
 
     def numbers(self) -> dict[str, float]:
-        """One number for each metric; `patches` is the mean over scales."""
-        return {**vars(self), "patches": mean(self.patches)}
+        """One number for each metric; of `variances` and `patches` the mean over scales."""
+        return {
+            **vars(self),
+            "variances": mean(self.variances),
+            "patches": mean(self.patches),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +58,7 @@ class StyleScores:
 
     Attributes:
         style: as `TextureScores.gram`, from each style image.
+        variances: as `TextureScores.variances`, from each style image.
         content: relative distance of features under held-out networks, see
             `rwgen.metrics.held_out.HeldOutNetworks.content_distance`.
         patches: as `TextureScores.patches`, from each style image.
@@ -58,19 +66,24 @@ class StyleScores:
     """
 
     style: tuple[float, ...]
+    variances: tuple[tuple[float, ...], ...]
     content: float
     patches: tuple[tuple[float, ...], ...]
     ssim: float
 
     def numbers(self) -> dict[str, float]:
-        """One number for each metric, or each metric and style; of patches the mean over scales."""
+        """One number for each metric, or each metric and style; the mean over scales."""
         count = len(self.style)
         endings = [f" {number}" if count > 1 else "" for number in range(1, count + 1)]
-        patches = [mean(scales) for scales in self.patches]
+
+        def of_each_style(name: str, values: Iterable[float]) -> dict[str, float]:
+            return {f"{name}{end}": value for end, value in zip(endings, values, strict=True)}
+
         return {
-            **{f"style{end}": value for end, value in zip(endings, self.style, strict=True)},
+            **of_each_style("style", self.style),
+            **of_each_style("variances", map(mean, self.variances)),
             "content": self.content,
-            **{f"patches{end}": value for end, value in zip(endings, patches, strict=True)},
+            **of_each_style("patches", map(mean, self.patches)),
             "ssim": self.ssim,
         }
 
@@ -124,6 +137,7 @@ def evaluate_texture(
     def judge(image: NDArray[Any]) -> TextureScores:
         return TextureScores(
             gram=gram_distance(image),
+            variances=metrics.patch_variance_distance(image, source),
             patches=metrics.sliced_wasserstein(image, source),
             spectrum=metrics.power_spectrum_distance(image, source),
             copies=metrics.copy_rate(image, source),
@@ -173,6 +187,7 @@ def evaluate_style(
     def judge(image: NDArray[Any]) -> StyleScores:
         return StyleScores(
             style=tuple(distance(image) for distance in style_distances),
+            variances=tuple(metrics.patch_variance_distance(image, style) for style in styles),
             content=content_distance(image),
             patches=tuple(metrics.sliced_wasserstein(image, style) for style in styles),
             # None only for images smaller than the window, which are refused.

@@ -59,8 +59,8 @@ def test_a_table_has_results_before_baselines_and_stars_for_the_best(
 ) -> None:
     run, _ = two
     lines = [line.rstrip() for line in run.stdout.splitlines() if line.strip()]
-    assert lines[0].split() == ["image", "gram", "patches", "spectrum", "copies"]
-    assert lines[1].split() == ["(lower)"] * 4
+    assert lines[0].split() == ["image", "gram", "variances", "patches", "spectrum", "copies"]
+    assert lines[1].split() == ["(lower)"] * 5
     below = lines.index("baselines")
     assert [line.split("  ")[1] for line in lines[below + 1 :]] == [
         *TEXTURE_BASELINES,
@@ -68,7 +68,7 @@ def test_a_table_has_results_before_baselines_and_stars_for_the_best(
     ]
     results = "".join(lines[2:below])  # long paths may be folded
     # One has no distance from the source and copies everything, the other one copies nothing.
-    assert results.count("*") == results.count("0.00*") == 4
+    assert results.count("*") == results.count("0.00*") == 5
     assert "1.00*" not in results
     assert not any("*" in line for line in lines[below:])
     *judged, wrote = run.stderr.splitlines()
@@ -106,7 +106,7 @@ def test_the_file_holds_what_the_library_gives(two: Any, pictures: Any) -> None:
     )
     for found, row in zip(values["rows"], expected, strict=True):
         assert (found["name"], found["is_baseline"]) == (row.name, row.is_baseline)
-        assert list(found["scores"]) == ["gram", "patches", "spectrum", "copies"]
+        assert list(found["scores"]) == ["gram", "variances", "patches", "spectrum", "copies"]
         assert len(found["scores"]["patches"]) == 3
         for metric, value in vars(row.scores).items():
             assert found["scores"][metric] == pytest.approx(value, rel=1e-4)
@@ -134,6 +134,7 @@ def test_styles_are_judged_at_the_contents_size(call: Call, pictures: Any, tmp_p
     assert found["ssim"] == pytest.approx(expected.ssim, rel=1e-5)
     assert found["style"] == pytest.approx(expected.style, rel=1e-5)
     np.testing.assert_allclose(found["patches"], expected.patches, rtol=1e-5)
+    np.testing.assert_allclose(found["variances"], expected.variances, rtol=1e-5)
     assert values["task"] == "style"
 
 
@@ -143,8 +144,8 @@ def test_a_table_of_styles_has_a_column_for_each(call: Call, pictures: Any) -> N
     run = call("evaluate", "-", *arguments, "-q", stdin=pictures.start.read_bytes())
     assert (run.code, run.err) == (0, "")
     lines = run.out.decode().splitlines()
-    assert lines[0].split() == ["image", "style", "content", "patches", "ssim"]
-    assert lines[1].split() == ["(lower)", "(lower)", "(lower)", "(higher)"]
+    assert lines[0].split() == ["image", "style", "variances", "content", "patches", "ssim"]
+    assert lines[1].split() == [*["(lower)"] * 4, "(higher)"]
     assert lines[2].split()[0] == "-"
     assert lines[2].split()[-1] == "1.00"  # one result is no contest: no star
 

@@ -37,12 +37,14 @@ def test_a_texture_is_judged_by_its_source():
     networks = HeldOutNetworks(FAST.texture_layers, FAST.held_out_seeds)
     assert row.scores == TextureScores(
         gram=networks.gram_distance(result, source),
+        variances=metrics.patch_variance_distance(result, source),
         patches=metrics.sliced_wasserstein(result, source),
         spectrum=metrics.power_spectrum_distance(result, source),
         copies=metrics.copy_rate(result, source),
     )
     numbers = row.scores.numbers()
-    assert list(numbers) == ["gram", "patches", "spectrum", "copies"]
+    assert list(numbers) == ["gram", "variances", "patches", "spectrum", "copies"]
+    assert numbers["variances"] == pytest.approx(mean(row.scores.variances))
     assert numbers["patches"] == pytest.approx(mean(row.scores.patches))
 
 
@@ -54,12 +56,15 @@ def test_a_style_is_judged_by_content_and_styles():
     content_networks = HeldOutNetworks(FAST.content_layers, FAST.held_out_seeds)
     assert row.scores == StyleScores(
         style=tuple(style_networks.gram_distance(result, style) for style in styles),
+        variances=tuple(metrics.patch_variance_distance(result, style) for style in styles),
         content=content_networks.content_distance(result, content),
         patches=tuple(metrics.sliced_wasserstein(result, style) for style in styles),
         ssim=metrics.ssim(result, content),
     )
     numbers = row.scores.numbers()
-    assert list(numbers) == ["style 1", "style 2", "content", "patches 1", "patches 2", "ssim"]
+    columns = ["style 1", "style 2", "variances 1", "variances 2", "content"]
+    assert list(numbers) == [*columns, "patches 1", "patches 2", "ssim"]
+    assert numbers["variances 1"] == pytest.approx(mean(row.scores.variances[0]))
     assert numbers["patches 2"] == pytest.approx(mean(row.scores.patches[1]))
 
 
@@ -69,7 +74,7 @@ def test_baselines_of_a_texture_lie_where_they_must():
     assert all(row.is_baseline for row in rows)
     found = {row.name: row.scores.numbers() for row in rows}
     order = ("white noise", "shuffled pixels", "shuffled patches", "another crop")
-    for metric in ("gram", "patches"):
+    for metric in ("gram", "variances", "patches"):
         values = [found[name][metric] for name in order]
         assert values[0] > values[1] > max(values[2:]), metric
     copies = [found[name]["copies"] for name in order]

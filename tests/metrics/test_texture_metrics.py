@@ -6,7 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rwgen import InvalidInputError
-from rwgen.metrics import copy_rate, power_spectrum_distance, sliced_wasserstein
+from rwgen.metrics import (
+    copy_rate,
+    patch_variance_distance,
+    power_spectrum_distance,
+    sliced_wasserstein,
+)
 
 
 def noise(height, width, seed=0):
@@ -16,6 +21,7 @@ def noise(height, width, seed=0):
 def test_equal_images_have_no_distance():
     image = noise(40, 48)
     assert sliced_wasserstein(image, image) == (0, 0, 0)
+    assert patch_variance_distance(image, image) == (0, 0, 0)
     assert power_spectrum_distance(image, image) == 0
     assert copy_rate(image, image) == 1
 
@@ -62,6 +68,7 @@ def test_patches_in_another_order_are_the_same_texture():
 def test_images_of_two_sizes_can_be_compared():
     image = noise(64, 60)
     assert max(sliced_wasserstein(image, noise(40, 50, seed=1))) < 9
+    assert patch_variance_distance(image, noise(40, 50, seed=1), patch_size=2)[0] < 1
     assert power_spectrum_distance(image, noise(40, 50, seed=1)) < 1.5
     assert copy_rate(image[10:40, 5:45], image) == 1
 
@@ -77,6 +84,44 @@ def test_a_wave_is_told_from_a_wave_of_another_length():
 def test_white_noise_of_twice_the_contrast_is_six_decibels_away():
     image = noise(128, 128)
     assert power_spectrum_distance(image, image * 2) == pytest.approx(20 * np.log10(2), abs=0.01)
+    assert patch_variance_distance(image, image / 2, num_scales=1) == (
+        pytest.approx(20 * np.log10(2), abs=0.05),
+    )
+
+
+def test_variances_are_those_of_all_patches_along_components_one_by_one():
+    image, other = noise(9, 8), noise(10, 7, seed=1) * [1, 0.3, 0.02]
+    patches = [
+        np.array(
+            [x[i : i + 2, j : j + 2].ravel() for i in range(rows - 1) for j in range(columns - 1)]
+        )
+        for x, (rows, columns) in ((image, (9, 8)), (other, (10, 7)))
+    ]
+    centered = patches[1] - patches[1].mean(axis=0)
+    _, _, components = np.linalg.svd(centered)
+    floor = centered.var(axis=0).mean() / 100
+    total = 0.0
+    for component in components:
+        found, wanted = ((values @ component).var() + floor for values in patches)
+        total += (10 * np.log10(found / wanted)) ** 2
+    (distance,) = patch_variance_distance(image, other, patch_size=2, num_scales=1)
+    assert distance == pytest.approx(np.sqrt(total / 12), rel=1e-9)
+
+
+def test_faint_grain_counts_in_variances_as_it_does_not_in_patches():
+    rows = np.arange(64)[:, np.newaxis, np.newaxis] + np.zeros((64, 64, 3))
+    scene = 128 + 80 * np.sin(rows / 20)
+    grain, other_grain = (np.random.default_rng(n).normal(0, 6, scene.shape) for n in range(2))
+    source = scene + grain
+    paler = 128 + (scene - 128) * 0.9 + other_grain
+    assert sliced_wasserstein(scene, source)[0] < sliced_wasserstein(paler, source)[0]
+    assert patch_variance_distance(scene, source)[0] > 5
+    assert patch_variance_distance(paler, source)[0] < 2
+
+
+def test_a_uniform_image_has_no_components():
+    with pytest.raises(InvalidInputError, match="uniform"):
+        patch_variance_distance(noise(32, 32), np.full((32, 32, 3), 7.1, np.float32))
 
 
 def test_the_copy_rate_tells_copies_from_noise():
@@ -105,7 +150,12 @@ def test_the_nearest_patches_are_the_same_when_few_distances_are_held(monkeypatc
 
 @pytest.mark.parametrize(
     ("metric", "side"),
-    [(sliced_wasserstein, 27), (power_spectrum_distance, 7), (copy_rate, 15)],
+    [
+        (sliced_wasserstein, 27),
+        (patch_variance_distance, 27),
+        (power_spectrum_distance, 7),
+        (copy_rate, 15),
+    ],
 )
 def test_images_that_are_too_small_are_refused(metric, side):
     with pytest.raises(InvalidInputError, match="at least"):
