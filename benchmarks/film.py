@@ -29,6 +29,9 @@ from rwgen.synthesis.style_targets import StyleTargets
 
 Frames = list[NDArray[Any]]
 
+FREE_SHARE = 1 / 5
+"""Share of the iterations of frames that are not held, as all had before there was the term."""
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
@@ -57,7 +60,8 @@ def main() -> None:
     results, rows = [], []
     for name, frames in films.items():
         for weight in options.weights:
-            film = FilmConfig(temporal_weight=weight)
+            share = FilmConfig().later_share if weight else FREE_SHARE
+            film = FilmConfig(temporal_weight=weight, later_share=share)
             begin, seconds, painted = time.perf_counter(), [], []
             for frame in stylize_film(frames, style, config=config, film=film):
                 painted.append(frame)
@@ -67,6 +71,7 @@ def main() -> None:
                 {
                     "film": name,
                     "temporal_weight": weight,
+                    "later_share": share,
                     **measures(painted, style),
                     "seconds": {"first": seconds[0], "later": float(np.median(seconds[2:]))},
                 }

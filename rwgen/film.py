@@ -26,9 +26,9 @@ from rwgen.synthesis.tasks import transfer_style
 VISIBLE_LEVELS = 15.0
 """Difference of a pixel from the last frame, moved, at which it is held to 1/e of a still one."""
 
-LATER_STEP = 0.01
-"""First step of a frame that starts from the last result, which is near its own, see
-`rwgen.OptimizerConfig.first_step`; a longer one takes iterations to come back from."""
+LEAST_ITERATIONS = 5
+"""Least number of iterations of a frame that starts from the last result, unless the first one has
+fewer: the first step moves all strokes, and the others bring them back."""
 
 STILL_PIXELS = 0.5
 """Median movement, in pixels, below which a camera stands still."""
@@ -66,7 +66,7 @@ class FilmConfig:
         Args:
             iterations: number of iterations of the first frame.
         """
-        return max(1, round(iterations * self.later_share))
+        return min(iterations, max(LEAST_ITERATIONS, round(iterations * self.later_share)))
 
 
 @dataclass(frozen=True)
@@ -156,8 +156,7 @@ def stylize_film(
     """
     config, film = config or StyleConfig(), film or FilmConfig()
     fewer = film.later_iterations(config.optimizer.max_iterations)
-    step = min(config.optimizer.first_step, LATER_STEP)
-    optimizer = dataclasses.replace(config.optimizer, max_iterations=fewer, first_step=step)
+    optimizer = dataclasses.replace(config.optimizer, max_iterations=fewer)
     later = dataclasses.replace(config, octaves=0, optimizer=optimizer)
     search = functools.partial(
         transfer_style,

@@ -396,6 +396,10 @@ def transfer_style(
     with phase("match colors"):
         pixels, style_pixels = search_colors(config.colors, own, style_pixels, regions)
     if hold is not None:
+        if hold.image.shape != own.shape:
+            raise InvalidInputError(
+                f"expected to hold an image of shape {own.shape}. Received: {hold.image.shape}"
+            )
         if config.colors.startswith("content"):  # its chroma is that of the photo
             hold = dataclasses.replace(hold, image=with_chroma(hold.image, pixels))
         init = hold.mixed(pixels) if init is None else init

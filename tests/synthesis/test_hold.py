@@ -68,7 +68,8 @@ def test_a_result_stays_where_it_is_held_and_starts_there(network):
         callback=lambda step: starts.append(step.image),
     )  # fmt: skip
     np.testing.assert_allclose(starts[0][:, 16:], held[:, 16:], atol=0.01)
-    content = match_colors(picture(0), [picture(1)])  # as `search_colors` does by default
+    # In the styles' colors, as by default; starts are clipped.
+    content = match_colors(picture(0), [picture(1)]).clip(0, 255)
     np.testing.assert_allclose(starts[0][:, :16], content[:, :16], atol=0.01)
     away = np.abs(found.image - held).mean(axis=2)
     assert away[:, 16:].max() < 1
@@ -85,7 +86,8 @@ def test_only_luminance_is_held_where_colors_are_the_photos(network, colors):
     config = dataclasses.replace(CONFIG, colors=colors)
     hold = Hold(picture(2) / 2 + 60, np.ones((24, 32), np.float32), 1e4)
     content = np.repeat(luminance(picture(0)), 3, axis=2) / 2 + 60  # so that nothing is clipped
-    found = stylize(content, picture(1), network, hold=hold, config=config)
+    style = picture(1) / 4 + 90
+    found = stylize(content, style, network, hold=hold, config=config)
     away = luminance(found.image) - luminance(hold.image)
     assert np.abs(away).mean() < 3
     np.testing.assert_allclose(found.image - luminance(found.image), 0, atol=1e-2)
