@@ -43,14 +43,14 @@ class FilmConfig:
 
     Attributes:
         temporal_weight: how much a frame is held to the last result, moved along with the film,
-            wherever the film shows the same in both (docs/math.md, "Films"): more flickers less and
-            takes up slowly what changes.
+            wherever the film shows the same in both (docs/math.md, "Films"): more flickers less,
+            and paints less of what comes into view.
         later_share: share of the iterations that a frame gets which starts from the last result.
         cut_levels: mean difference of a frame from the last one, moved, in levels of 0..255, from
             which on it begins a new scene.
     """
 
-    temporal_weight: float = 10.0
+    temporal_weight: float = 3.0
     later_share: float = 1 / 10
     cut_levels: float = 40.0
 
