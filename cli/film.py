@@ -109,13 +109,13 @@ def paint(
     began = time.monotonic()
     limit = resources.memory_limit(options.memory_limit, options.device)
     with native_stderr_hidden():
-        from rwgen.film import LATER_SHARE, Flicker, stylize_film
+        from rwgen.film import FilmConfig, Flicker, stylize_film
         from rwgen.network.vgg import build_network
 
         with resources.on_device(options.device):
             network = build_network(recipe, recipe.topology.deepest(layers).name)
     first = config.optimizer.max_iterations
-    total = first + (film.count - 1) * max(1, round(first * LATER_SHARE))
+    total = first + (film.count - 1) * FilmConfig().later_iterations(first)
     found, count, done = Flicker(), 0, 0
     last: FilmFrame | None = None
     with contextlib.ExitStack() as stack:

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.cli import resources
 from rwgen.cli.stderr import native_stderr_hidden
 from rwgen.cli.studio_controls import settings_of
 from rwgen.errors import RwgenError
+from rwgen.images import encode_image
 from rwgen.notebook.stylize import Stylized, stylize
 from rwgen.optimize.checkpoint import Checkpoint
 from rwgen.optimize.solution import Step, StopReason
@@ -72,7 +74,12 @@ class Jobs:
             board.stop()
 
     def run(
-        self, session: str, content: str, style: str, values: Mapping[str, Any]
+        self,
+        session: str,
+        content: str,
+        style: str,
+        values: Mapping[str, Any],
+        masks: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
     ) -> Iterator[News]:
         """Search, and write the image. The same call goes on where a stopped one ended.
 
@@ -81,6 +88,7 @@ class Jobs:
             content: file of the content image.
             style: file of the style image.
             values: values of the controls, by name.
+            masks: of content and style, [height, width, 3] each; None means no regions.
 
         Yields:
             News, the last of which has the end of the search.
@@ -89,9 +97,13 @@ class Jobs:
             RwgenError: the search was refused.
         """
         settings = settings_of(values)
-        kept = [self._keep(path) for path in (content, style)]
+        kept = [self._keep(Path(path).name, Path(path).read_bytes()) for path in (content, style)]
+        regions = [
+            self._keep(f"{Path(path).stem}-regions.png", encode_image(mask))
+            for path, mask in zip((content, style), masks or (), strict=False)
+        ]
         title = f"{Path(content).stem}-in-{Path(style).stem}"
-        text = json.dumps([[path.name for path in kept], settings], sort_keys=True)
+        text = json.dumps([[path.name for path in kept + regions], settings], sort_keys=True)
         state = self._folder / "states" / hashlib.sha256(text.encode()).hexdigest()[:16]
         checkpoint = Checkpoint(state, every=5)
         board = Board(title, settings["iterations"])
@@ -110,6 +122,8 @@ class Jobs:
                         kept[0],
                         kept[1],
                         **settings,
+                        content_mask=regions[0] if regions else None,
+                        style_masks=regions[1:],
                         callback=show,
                         checkpoint=checkpoint,
                         memory_limit=self._limit,
@@ -139,11 +153,10 @@ class Jobs:
             thread.join()
             self._running.pop(session, None)
 
-    def _keep(self, path: str) -> Path:
-        """Copy an uploaded file, so that `rwgen style --from RESULT` finds it."""
-        data = Path(path).read_bytes()
+    def _keep(self, name: str, data: bytes) -> Path:
+        """Write an input to a file, so that `rwgen style --from RESULT` finds it."""
         digest = hashlib.sha256(data).hexdigest()[:8]
-        kept = self._folder / "inputs" / f"{Path(path).stem}-{digest}{Path(path).suffix}"
+        kept = self._folder / "inputs" / f"{Path(name).stem}-{digest}{Path(name).suffix}"
         kept.parent.mkdir(parents=True, exist_ok=True)
         kept.write_bytes(data)
         return kept

@@ -12,6 +12,7 @@ import gradio
 
 from rwgen.cli.studio_controls import Control, style_controls
 from rwgen.cli.studio_jobs import Jobs, News
+from rwgen.cli.studio_masks import COLORS, canvas, masks
 from rwgen.errors import RwgenError
 
 STYLE = """
@@ -29,6 +30,10 @@ STYLE = """
 #content, #style { min-width: 0 !important; }
 footer { display: none !important; }
 """
+REGIONS = (
+    "Paint the same colors on both images: an area of the content takes its style from the areas "
+    "of its color in the style image. What is not painted is a region, too."
+)
 EMPTY = '<div class="stage"><p>Choose two images, then press Start.</p></div>'
 
 
@@ -61,6 +66,12 @@ def studio_page(jobs: Jobs) -> gradio.Blocks:
                 with gradio.Row():
                     content = _drop("Content", "content")
                     style = _drop("Style", "style")
+                with gradio.Accordion("Regions", open=False, elem_id="regions"):
+                    gradio.Markdown(REGIONS)
+                    painted = [
+                        _editor("Content regions", "content-regions"),
+                        _editor("Style regions", "style-regions"),
+                    ]
                 components = _shown(controls)
                 with gradio.Row():
                     start = gradio.Button("Start", variant="primary", elem_id="start")
@@ -86,13 +97,16 @@ def studio_page(jobs: Jobs) -> gradio.Blocks:
             content: str | None,
             style: str | None,
             shown: list[tuple[str, Any]] | None,
+            content_regions: dict[str, Any] | None,
+            style_regions: dict[str, Any] | None,
             *values: Any,
         ) -> Iterator[tuple[Any, Any, Any]]:
             if content is None or style is None:
                 raise gradio.Error("Choose a content image and a style image first.")
             named = {control.name: value for control, value in zip(controls, values, strict=True)}
             try:
-                for news in jobs.run(str(request.session_hash), content, style, named):
+                found = masks(content_regions, style_regions)
+                for news in jobs.run(str(request.session_hash), content, style, named, found):
                     done, made = gradio.skip(), gradio.skip()
                     if news.result is not None:
                         path = str(news.result)
@@ -104,7 +118,7 @@ def studio_page(jobs: Jobs) -> gradio.Blocks:
 
         start.click(
             run,
-            [content, style, results, *components],
+            [content, style, results, *painted, *components],
             [live, download, results],
             concurrency_limit=1,
             trigger_mode="multiple",
@@ -113,11 +127,21 @@ def studio_page(jobs: Jobs) -> gradio.Blocks:
             api_visibility="private",
         )
 
+        for image, editor in zip((content, style), painted, strict=True):
+            image.change(_canvas, image, editor, queue=False, api_visibility="private")
+
         def end(request: gradio.Request) -> None:
             jobs.stop(str(request.session_hash))
 
         stop.click(end, queue=False, api_visibility="private")
     return page
+
+
+def _canvas(path: str | None) -> Any:
+    try:
+        return canvas(path)
+    except RwgenError:  # the search says what is wrong with it
+        return None
 
 
 def live_html(news: News) -> str:
@@ -147,6 +171,21 @@ def _drop(label: str, name: str) -> gradio.Image:
         image_mode=None,  # the file as it is
         sources=["upload", "clipboard"],
         height=220,
+        elem_id=name,
+    )
+
+
+def _editor(label: str, name: str) -> gradio.ImageEditor:
+    """An image to paint regions on, with nothing but a brush and an eraser."""
+    return gradio.ImageEditor(
+        label=label,
+        sources=(),
+        transforms=(),
+        layers=False,
+        brush=gradio.Brush(colors=list(COLORS.values()), color_mode="fixed"),
+        format="png",
+        buttons=[],
+        height=380,
         elem_id=name,
     )
 

@@ -1,4 +1,4 @@
-"""Style transfer of films: every frame starts from the last result, moved along with the film."""
+"""Style transfer of films: every frame is held to the last result, moved along with the film."""
 
 from __future__ import annotations
 
@@ -13,22 +13,60 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rwgen.checks import check_number, normalize_fields
 from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels
 from rwgen.optimize.solution import Callback, Solution, StopReason
 from rwgen.synthesis.config import StyleConfig
+from rwgen.synthesis.hold import Hold
 from rwgen.synthesis.pipeline import Network
+from rwgen.synthesis.style_targets import StyleTargets
 from rwgen.synthesis.tasks import transfer_style
 
-LATER_SHARE = 1 / 5
-"""Share of the iterations that a frame gets which starts from the last result: more of them paint
-what comes into view better, and let strokes wander."""
+VISIBLE_LEVELS = 15.0
+"""Difference of a pixel from the last frame, moved, at which it is held to 1/e of a still one."""
 
-CUT_LEVELS = 40.0
-"""Mean difference of a frame from the last one, moved, from which on it is a new scene."""
+LEAST_ITERATIONS = 5
+"""Least number of iterations of a frame that starts from the last result, unless the first one has
+fewer: the first step moves all strokes, and the others bring them back."""
+
+STILL_PIXELS = 0.5
+"""Median movement, in pixels, below which a camera stands still."""
 
 Flow = NDArray[np.float32]
 """[height, width, 2]: for each pixel of a frame, how far to the right and down it was before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilmConfig:
+    """Settings of films.
+
+    Attributes:
+        temporal_weight: how much a frame is held to the last result, moved along with the film,
+            wherever the film shows the same in both (docs/math.md, "Films"): more flickers less,
+            and paints less of what comes into view.
+        later_share: share of the iterations that a frame gets which starts from the last result.
+        cut_levels: mean difference of a frame from the last one, moved, in levels of 0..255, from
+            which on it begins a new scene.
+    """
+
+    temporal_weight: float = 3.0
+    later_share: float = 1 / 10
+    cut_levels: float = 40.0
+
+    def __post_init__(self) -> None:
+        normalize_fields(self)
+        check_number("temporal_weight", self.temporal_weight)
+        check_number("later_share", self.later_share)
+        check_number("cut_levels", self.cut_levels)
+
+    def later_iterations(self, iterations: int) -> int:
+        """Number of iterations of a frame that starts from the last result.
+
+        Args:
+            iterations: number of iterations of the first frame.
+        """
+        return min(iterations, max(LEAST_ITERATIONS, round(iterations * self.later_share)))
 
 
 @dataclass(frozen=True)
@@ -89,6 +127,7 @@ def stylize_film(
     *,
     network: Network = None,
     config: StyleConfig | None = None,
+    film: FilmConfig | None = None,
     callback: Callback | None = None,
     memory_limit: int | None = None,
 ) -> Iterator[FilmFrame]:
@@ -96,14 +135,15 @@ def stylize_film(
 
     The first frame of a scene is a style transfer like any other. Every later one starts from the
     last result, moved along the optical flow between the frames (OpenCV, the extra `video`;
-    without it, it is not moved), at its full size and with `LATER_SHARE` of the iterations, so
-    that strokes move along.
+    without it, it is not moved), and is held to it where the film shows the same. It has fewer
+    iterations, at its full size, so that strokes move along.
 
     Args:
         frames: images of one shape, see `rwgen.images.as_pixels`; taken one at a time.
         styles: see `rwgen.transfer_style`.
         network: see `rwgen.transfer_style`.
         config: settings of the first frame; None means the defaults.
+        film: settings of films; None means the defaults.
         callback: see `rwgen.transfer_style`, for each frame; the film ends with the frame that it
             ends.
         memory_limit: see `rwgen.transfer_style`.
@@ -114,14 +154,15 @@ def stylize_film(
     Raises:
         RwgenError: see `rwgen.transfer_style`.
     """
-    config = config or StyleConfig()
-    fewer = max(1, round(config.optimizer.max_iterations * LATER_SHARE))
+    config, film = config or StyleConfig(), film or FilmConfig()
+    fewer = film.later_iterations(config.optimizer.max_iterations)
     optimizer = dataclasses.replace(config.optimizer, max_iterations=fewer)
     later = dataclasses.replace(config, octaves=0, optimizer=optimizer)
     search = functools.partial(
         transfer_style,
         styles=styles,
         network=network,
+        style_targets=StyleTargets(),
         callback=callback,
         memory_limit=memory_limit,
     )
@@ -133,11 +174,13 @@ def stylize_film(
                 f"expected frames of shape {last.source.shape}. Received: {source.shape}"
             )
         flow = None if last is None else optical_flow(last.source, source)
-        begins = last is None or difference(last.source, source, flow) > CUT_LEVELS
+        begins = last is None or difference(last.source, source, flow) > film.cut_levels
         if last is None or begins:
             solution = search(source, config=config)
         else:
-            solution = search(source, config=later, init=moved(last.image, flow).clip(0, 255))
+            shares = visibility(last.source, source, flow)
+            hold = Hold(moved(last.image, flow).clip(0, 255), shares, film.temporal_weight)
+            solution = search(source, config=later, hold=hold)
         last = FilmFrame(source, solution.image, solution, begins, flow)
         yield last
         if solution.stop_reason is StopReason.CALLBACK:
@@ -164,11 +207,16 @@ def optical_flow(before: NDArray[Any], after: NDArray[Any]) -> Flow | None:
     ]
     search = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow: Flow = search.calc(gray[0], gray[1], None)
+    if np.median(np.hypot(flow[..., 0], flow[..., 1])) < STILL_PIXELS:
+        # The flow is smooth: what moves before a still camera drags the ground around it along.
+        flow[changes(before, after, None) < changes(before, after, flow)] = 0
     return flow
 
 
 def moved(image: NDArray[Any], flow: Flow | None) -> NDArray[np.float32]:
-    """Move an image along with the film, linearly interpolated; borders are repeated.
+    """Move an image along with the film, by cubic splines; borders are repeated.
+
+    Linear interpolation would blur an image a little more with every frame.
 
     Args:
         image: [height, width, 3], of the frame before.
@@ -179,13 +227,51 @@ def moved(image: NDArray[Any], flow: Flow | None) -> NDArray[np.float32]:
         return pixels
     from scipy.ndimage import map_coordinates
 
-    rows, columns = np.mgrid[0 : flow.shape[0], 0 : flow.shape[1]].astype(np.float32)
-    places = np.stack([rows + flow[..., 1], columns + flow[..., 0]])
+    places = _places(flow)
     channels = [
-        map_coordinates(pixels[..., channel], places, order=1, mode="nearest")
+        map_coordinates(pixels[..., channel], places, order=3, mode="nearest")
         for channel in range(3)
     ]
     return np.stack(channels, axis=2)
+
+
+def visibility(before: NDArray[Any], after: NDArray[Any], flow: Flow | None) -> NDArray[np.float32]:
+    """How much each pixel of a frame shows what the last one has shown, where the flow says.
+
+    It is small where something comes into view, was hidden, or has another light, and where the
+    flow is wrong.
+
+    Args:
+        before: [height, width, 3], RGB in 0..255.
+        after: the next frame.
+        flow: between them, see `moved`.
+
+    Returns:
+        [height, width] in 0..1.
+    """
+    visible: NDArray[np.float32] = np.exp(-((changes(before, after, flow) / VISIBLE_LEVELS) ** 2))
+    if flow is not None:
+        for places, side in zip(_places(flow), visible.shape, strict=True):
+            visible[(places < -0.5) | (places > side - 0.5)] = 0
+    return visible
+
+
+def changes(before: NDArray[Any], after: NDArray[Any], flow: Flow | None) -> NDArray[np.float32]:
+    """How much each pixel differs from the last frame, moved, in levels, [height, width].
+
+    Neighbors are averaged, and the film's noise with them.
+    """
+    from scipy.ndimage import gaussian_filter
+
+    levels = np.abs(moved(before, flow) - np.asarray(after, np.float32)).mean(axis=2)
+    averaged: NDArray[np.float32] = gaussian_filter(levels, 1.0)
+    return averaged
+
+
+def _places(flow: Flow) -> NDArray[np.float32]:
+    """[2, height, width]: row and column of each pixel in the frame before."""
+    rows, columns = np.mgrid[0 : flow.shape[0], 0 : flow.shape[1]].astype(np.float32)
+    return np.stack([rows + flow[..., 1], columns + flow[..., 0]])
 
 
 def difference(before: NDArray[Any], after: NDArray[Any], flow: Flow | None) -> float:

@@ -6,7 +6,7 @@ import dataclasses
 import difflib
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -118,6 +118,8 @@ def stylize(
     iterations: int | None = None,
     config: StyleConfig | None = None,
     init: ImageLike | None = None,
+    content_mask: ImageLike | None = None,
+    style_masks: ImageLike | Sequence[ImageLike] = (),
     network: Network = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
@@ -136,6 +138,8 @@ def stylize(
         config: Settings; None means the defaults.
         init: Image that the search starts from, which is resized too, or one of the configuration's
             starts, `noise` or `content`; None means the configuration's.
+        content_mask: See `rwgen.transfer_style`.
+        style_masks: See `rwgen.transfer_style`.
         network: See `rwgen.transfer_style`.
         callback: See `rwgen.transfer_style`.
         checkpoint: See `rwgen.transfer_style`.
@@ -157,14 +161,19 @@ def stylize(
     from rwgen.synthesis.tasks import as_list, transfer_style  # imports TensorFlow
 
     images = as_list(styles[0]) if len(styles) == 1 else list(styles)
-    given = {"content": [content], "style": images, "init": [] if init is None else [init]}
+    masks: list[Any] = list(style_masks) if isinstance(style_masks, list | tuple) else [style_masks]
+    given: dict[str, Sequence[ImageLike]] = {
+        "content": [content],
+        "style": images,
+        "content_mask": [] if content_mask is None else [content_mask],
+        "style_mask": masks,
+        "init": [] if init is None else [init],
+    }
     found = [(role, image, as_pixels(image)) for role in given for image in given[role]]
-    pixels = [
-        _fitted(read, None if config.style_scale and role == "style" else size)
-        for role, _, read in found
-        if role != "init"
-    ]
-    start = resize_image(found[-1][2], *pixels[0].shape[:2]) if init is not None else None
+    read = {role: [pixels for name, _, pixels in found if name == role] for role in given}
+    pixels = _fitted(read["content"][0], size)
+    painted = [_fitted(style, None if config.style_scale else size) for style in read["style"]]
+    start = resize_image(read["init"][0], *pixels.shape[:2]) if init is not None else None
     provenance = None
     if network is None or isinstance(network, str | Recipe):
         recipe = network if isinstance(network, Recipe) else load_recipe(network or config.network)
@@ -177,11 +186,13 @@ def stylize(
             return report(step, best) if report else None
 
         solution = transfer_style(
-            pixels[0],
-            pixels[1:],
+            pixels,
+            painted,
             network=network,
             config=config,
             init=start,
+            content_mask=next(iter(read["content_mask"]), None),
+            style_masks=read["style_mask"],
             callback=shown,
             checkpoint=checkpoint,
             memory_limit=memory_limit,

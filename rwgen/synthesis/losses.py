@@ -1,4 +1,4 @@
-"""The loss terms: equations 1, 5, 6 and the total variation of equation 9.
+"""The loss terms: equations 1, 5, 6, the total variation of equation 9, and that of films.
 
 All functions take and return TensorFlow tensors, keep the images of a batch apart, and know
 nothing of networks or files.
@@ -58,3 +58,18 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
         after, before = tf.slice(image, one, shape - one), tf.slice(image, one * 0, shape - one)
         total += tf.reduce_sum(tf.math.squared_difference(after, before), axis=[1, 2, 3])
     return total
+
+
+def temporal_loss(image: tf.Tensor, target: tf.Tensor, weights: tf.Tensor) -> tf.Tensor:
+    """What holds a frame of a film to the last one: weighted squared differences, summed.
+
+    Args:
+        image: [batch, height, width, channels].
+        target: the same shape, or one that broadcasts to it.
+        weights: [height, width, 1], or another shape that broadcasts to it.
+
+    Returns:
+        [batch], the sum over all pixels and channels.
+    """
+    differences = weights * tf.math.squared_difference(image, target)
+    return tf.reduce_sum(differences, axis=[1, 2, 3])

@@ -7,6 +7,7 @@ structure can use a function that is already traced and compiled (`rwgen.synthes
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,8 +23,10 @@ from rwgen.errors import InvalidInputError, LayerError
 from rwgen.network.features import feature_extractor, layer_names
 from rwgen.network.vgg import weight_fingerprints
 from rwgen.optimize.checkpoint import fingerprint
+from rwgen.optimize.config import OptimizerConfig
 from rwgen.synthesis.config import CONTENT_UNIT, TV_UNIT, StyleConfig, TextureConfig, Weighting
 from rwgen.synthesis.differences import difference_extractor
+from rwgen.synthesis.hold import Hold
 from rwgen.synthesis.holes import (
     hole_shares,
     positions_inside,
@@ -40,8 +43,9 @@ from rwgen.synthesis.layer_terms import (
     style_values,
     target_features,
 )
-from rwgen.synthesis.losses import total_variation
+from rwgen.synthesis.losses import temporal_loss, total_variation
 from rwgen.synthesis.regions import Region, whole
+from rwgen.synthesis.style_targets import StyleTargets
 from rwgen.synthesis.weighting import (
     content_factors,
 )
@@ -301,6 +305,8 @@ def style_objective(
     config: StyleConfig,
     plan: ComputePlan | None = None,
     regions: Sequence[Region] | None = None,
+    hold: Hold | None = None,
+    style_targets: StyleTargets | None = None,
 ) -> Objective:
     """Equation 9.
 
@@ -314,9 +320,11 @@ def style_objective(
         plan: how features are computed; None keeps them.
         regions: which styles go where; None means all of them everywhere, in the shares of the
             configuration.
+        hold: what the image is held to; None means nothing.
+        style_targets: keeps what is computed of the styles; None computes it anew.
 
     Returns:
-        An objective with the terms `content`, `style` and `tv`, weighted as in the sum.
+        An objective with the terms `content`, `style`, `tv` and `temporal`, weighted as in the sum.
 
     Raises:
         LayerError: a layer is unknown.
@@ -343,11 +351,22 @@ def style_objective(
     if style_names:
         outputs = extractor.compute_output_shape(content.shape)
         sizes = {name: outputs[name][1:3] for name in style_names}
-        values["style"] = style_values(
-            read, styles, regions, style_names, config, config.style_weight, sizes
+        key = (
+            *(plan, style_names, tuple(sizes.items()), tuple(region.key for region in regions)),
+            # All settings but those of the search.
+            dataclasses.replace(config, octaves=None, optimizer=OptimizerConfig()),
+            tuple(fingerprint(style) for style in styles),
+        )
+        values["style"] = (style_targets or StyleTargets()).get(
+            key,
+            lambda: style_values(
+                read, styles, regions, style_names, config, config.style_weight, sizes
+            ),
         )
     if config.tv_weight:
         values["tv"] = tf.constant(config.tv_weight * TV_UNIT, dtype)
+    if hold is not None:
+        values["temporal"] = hold.values(content.shape[1:3], dtype)
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
         parts: dict[str, tuple[Sequence[str], LayerTerm]] = {
@@ -361,11 +380,14 @@ def style_objective(
         found = _summed(reader, candidate, used, values)
         if "tv" in values:
             found["tv"] = values["tv"] * total_variation(candidate)[0]
+        if "temporal" in values:
+            found["temporal"] = temporal_loss(candidate, **values["temporal"])[0]
         return found
 
     structure = (
         *(content_names, style_names, config.whiten_gram),
         *(config.tv_weight > 0, tuple(region.weights is None for region in regions)),
+        hold is not None,
     )
     return Objective(terms, values, structure)
 

@@ -7,7 +7,7 @@ each is shared by the two regions between whose colors its own lies (docs/math.m
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_plane
 from rwgen.network.preprocess import check_image
+from rwgen.optimize.checkpoint import fingerprint
 
 MAX_REGIONS = 8
 """Maximum number of regions; more are the noise of a photo that was taken for a mask."""
@@ -65,6 +66,12 @@ class Region:
     def area(self) -> float:
         """Share of the result."""
         return 1.0 if self.weights is None else float(self.weights.mean(dtype=np.float64))
+
+    @property
+    def key(self) -> Hashable:
+        """What decides it, to compare it by."""
+        sources = ((item.style, item.share, fingerprint(item.weights)) for item in self.sources)
+        return tuple(sources), fingerprint(self.weights)
 
     def at(self, size: Sequence[int], style_sizes: Sequence[Sequence[int]]) -> Region:
         """The same with weights for images of other sizes.

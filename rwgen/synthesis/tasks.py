@@ -28,7 +28,7 @@ from rwgen.optimize.checkpoint import Checkpoint, fingerprint
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.optimize.solution import Callback, Solution
 from rwgen.phases import phase
-from rwgen.synthesis.colors import gray, result_colors, search_colors
+from rwgen.synthesis.colors import gray, result_colors, search_colors, with_chroma
 from rwgen.synthesis.config import (
     INPAINT_ITERATIONS,
     INPAINT_PARAMETERIZATION,
@@ -37,6 +37,7 @@ from rwgen.synthesis.config import (
     StyleConfig,
     TextureConfig,
 )
+from rwgen.synthesis.hold import Hold
 from rwgen.synthesis.holes import fitting_piece, hole_at, hole_shares, positions_outside
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.margins import add_margin, margin_within
@@ -51,6 +52,7 @@ from rwgen.synthesis.pipeline import Network, TargetImage, Task, mapped, run, ta
 from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE, image_sizes
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
+from rwgen.synthesis.style_targets import StyleTargets
 
 DEEP_POOLS = 3
 """Number of pools from which on a layer is deep: by default an inversion then moves frequencies in
@@ -338,6 +340,8 @@ def transfer_style(
     init: ImageLike | None = None,
     content_mask: ImageLike | None = None,
     style_masks: ImageLike | Sequence[ImageLike] = (),
+    hold: Hold | None = None,
+    style_targets: StyleTargets | None = None,
     callback: Callback | None = None,
     checkpoint: Checkpoint | None = None,
     memory_limit: int | None = None,
@@ -357,6 +361,11 @@ def transfer_style(
             darkest region, and so on. None means that all styles are everywhere.
         style_masks: the same of each style image, in a list or tuple, or of the only one: a region
             has the style of the areas of its color.
+        hold: what the result is held to, such as the last frame of a film
+            (`rwgen.synthesis.hold.Hold`). If no `init` is given, the search starts from it, and
+            from the content where it does not hold.
+        style_targets: keeps what is computed of the styles for later calls with the same network
+            (`rwgen.synthesis.style_targets.StyleTargets`); None computes it anew.
         callback: see `invert`.
         checkpoint: see `invert`.
         memory_limit: see `invert`.
@@ -386,6 +395,14 @@ def transfer_style(
     )
     with phase("match colors"):
         pixels, style_pixels = search_colors(config.colors, own, style_pixels, regions)
+    if hold is not None:
+        if hold.image.shape != own.shape:
+            raise InvalidInputError(
+                f"expected to hold an image of shape {own.shape}. Received: {hold.image.shape}"
+            )
+        if config.colors.startswith("content"):  # its chroma is that of the photo
+            hold = dataclasses.replace(hold, image=with_chroma(hold.image, pixels))
+        init = hold.mixed(pixels) if init is None else init
     if init is not None and config.colors == "content":
         init = gray(_pixels(init))
     elif init is None and config.init == "content":
@@ -408,6 +425,7 @@ def transfer_style(
         )
         for region in regions
     ]
+    held = hold and hold.with_margin(margin)
 
     def objective(
         network: keras.Model,
@@ -419,7 +437,9 @@ def transfer_style(
         if _is_coarser(targets[1], style_pixels[0]):
             style_layers = _with_enough_positions(network, style_layers, targets[1:])
         at_size = dataclasses.replace(config, style_layers=style_layers)
-        return style_objective(network, targets[0], targets[1:], at_size, plan, widened)
+        return style_objective(
+            network, targets[0], targets[1:], at_size, plan, widened, held, style_targets
+        )
 
     task = Task(
         name="style",
@@ -438,7 +458,8 @@ def transfer_style(
             "regions": [
                 [fingerprint(w) for w in (region.weights, *(s.weights for s in region.sources))]
                 for region in regions
-            ]
+            ],
+            "hold": hold and [hold.weight, *map(fingerprint, (hold.image, hold.shares))],
         },
         margin=margin,
         has_tiles=keeps_positions(network),

@@ -44,7 +44,7 @@ def test_every_frame_is_painted_and_flicker_is_told(
     run = call("style", clip, pictures.style, *CHEAP, "-o", out, "--json")
     assert run.code == 0
     assert run.json["frames"] == 3
-    assert run.json["iterations"] == 6 + 1 + 1
+    assert run.json["iterations"] == 6 + 5 + 5
     assert run.json["flicker"] > 0
     wrote = r"rwgen: wrote \S+, 3 frames of 40x32 pixels in \d+ s; "
     assert re.match(wrote + r"flicker [\d.]+ levels, [\d.]+ of", run.err)

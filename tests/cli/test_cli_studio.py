@@ -18,7 +18,9 @@ import pytest
 import rwgen
 from rwgen.cli.studio_controls import NOT_OFFERED, settings_of, style_controls
 from rwgen.cli.studio_jobs import Jobs, News
+from rwgen.cli.studio_masks import COLORS, MAX_CANVAS_SIDE, canvas, masks
 from rwgen.cli.style import StyleSettings
+from rwgen.errors import ImageError, InvalidInputError
 from rwgen.images import read_image, read_metadata
 from rwgen.synthesis.config import StyleConfig
 
@@ -61,6 +63,80 @@ def test_values_become_settings(values: dict[str, Any]) -> None:
     settings = settings_of({**values, "size": 40.0, "style_layer": "conv1_1, pool1"})
     assert settings["style_layers"] == ("conv1_1", "pool1")
     assert (settings["size"], type(settings["size"])) == (40, int)
+
+
+def editor(*colors: str, height: int = 30, width: int = 40) -> dict[str, Any]:
+    """What Gradio's editor gives of bands painted from top to bottom; empty ones are free."""
+    layer = np.zeros((height, width, 4), np.uint8)
+    band = height // len(colors)
+    for number, color in enumerate(colors):
+        if color:
+            rgb = bytes.fromhex(COLORS[color].removeprefix("#"))
+            layer[number * band : (number + 1) * band] = *rgb, 255
+    return {"background": None, "layers": [layer], "composite": None}
+
+
+def test_painted_regions_become_masks() -> None:
+    content, style = editor("red", "", "blue"), editor("", "blue", "red", height=36)
+    layer = content["layers"][0]
+    layer[9] = 229, 72, 77, 90  # the brush's edges
+    layer[20] = 30, 140, 250, 200
+    found = masks(content, style)
+    assert found is not None
+    assert [mask.shape for mask in found] == [(30, 40, 3), (36, 40, 3)]
+    red, blue = ([*bytes.fromhex(COLORS[name][1:])] for name in ("red", "blue"))
+    for rows, color in ((slice(9), red), (slice(9, 20), [0, 0, 0]), (slice(20, 30), blue)):
+        assert (found[0][rows] == color).all()
+    assert masks(None, None) is None
+    assert masks(editor(""), {"background": None, "layers": [], "composite": None}) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "style", "received"),
+    [
+        (("red", ""), ("blue", ""), "no red in the style image"),
+        (("red", ""), ("red", "red"), "no something unpainted"),
+        (("red", ""), ("",), "no red"),
+        (("",), ("red", ""), "no color in the content"),
+    ],
+)
+def test_regions_without_their_counterparts_are_refused(
+    content: tuple[str, ...], style: tuple[str, ...], received: str
+) -> None:
+    with pytest.raises(InvalidInputError, match=received):
+        masks(editor(*content), editor(*style))
+    assert masks(editor("red", "red"), editor("blue", "red", "")) is not None
+
+
+def test_what_is_painted_on_is_no_larger_than_a_page(tmp_path: Path) -> None:
+    assert canvas(None) is None
+    rwgen.write_image(tmp_path / "large.png", np.full((90, 1200, 3), 7.0))
+    found = canvas(str(tmp_path / "large.png"))
+    assert found is not None
+    assert (found.shape, found.dtype) == ((60, MAX_CANVAS_SIDE, 3), np.uint8)
+    with pytest.raises(ImageError):
+        canvas(str(tmp_path / "missing.png"))
+
+
+def test_a_job_with_regions_can_be_made_again(
+    values: dict[str, Any], pictures: Any, call: Callable[..., Any], tmp_path: Path
+) -> None:
+    jobs = Jobs(tmp_path, None, "auto")
+    content, style = str(pictures.content), str(pictures.style)
+    shapes = [read_image(path).shape[:2] for path in (content, style)]
+    painted = masks(*(editor("red", "", height=h, width=w) for h, w in shapes))
+    assert painted is not None
+    end = last(jobs.run("me", content, style, values, painted))
+    assert end.result is not None
+    layers = {"content_layers": "conv1_1", "style_layers": "conv1_1"}
+    regions = {"content_mask": painted[0], "style_masks": painted[1]}
+    same = rwgen.stylize(content, style, size=40, iterations=6, quiet=True, **layers, **regions)
+    np.testing.assert_array_equal(read_image(end.result), same.image)
+    plain = rwgen.stylize(content, style, size=40, iterations=6, quiet=True, **layers)
+    assert not np.array_equal(same.image, plain.image)
+    again = tmp_path / "again.png"
+    assert call("style", "--from", end.result, "-o", again).code == 0
+    np.testing.assert_array_equal(read_image(again), same.image)
 
 
 def last(news: Iterator[News]) -> News:
@@ -164,6 +240,7 @@ def test_two_images_are_dropped_and_the_result_is_downloaded(
     pictures: Any, tmp_path: Path, browser: Any
 ) -> None:
     pytest.importorskip("gradio")
+    from selenium.webdriver.common.action_chains import ActionChains
     from selenium.webdriver.support.ui import WebDriverWait
 
     def at(selector: str) -> Any:
@@ -195,10 +272,19 @@ def test_two_images_are_dropped_and_the_result_is_downloaded(
             wait(field.is_displayed)
             field.clear()
             field.send_keys(str(value))
+        for name in ("content", "style"):
+            area = at(f"#{name}-regions canvas")
+            browser.execute_script("arguments[0].scrollIntoView({block: 'center'})", area)
+            mouse = ActionChains(browser).move_to_element(area).click_and_hold()
+            mouse.move_by_offset(20, 0).move_by_offset(20, 0).release().perform()
         at("#start").click()
         wait(lambda: browser.find_elements("css selector", "#outcome"))
         written = tmp_path / "content-in-style.png"
         assert at("#outcome").text == f"done: {written}"
+        inputs = json.loads(read_metadata(written)["rwgen"])["inputs"]
+        assert [item["role"] for item in inputs[2:]] == ["content_mask", "style_mask"]
+        painted = {tuple(color) for row in read_image(inputs[2]["path"]) for color in row}
+        assert painted == {(0, 0, 0), (0xE5, 0x48, 0x4D)}  # a stroke in the first color
         assert at("#live img").get_property("naturalWidth") == 40
         wait(lambda: at("#download").get_attribute("disabled") is None)
         # Away from the notice of the first start, which may still be at the top.

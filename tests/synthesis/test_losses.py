@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from rwgen.network.features import gram_matrix
-from rwgen.synthesis.losses import content_loss, gram_loss, total_variation
+from rwgen.synthesis.losses import content_loss, gram_loss, temporal_loss, total_variation
 
 
 def features(*shape, seed=0):
@@ -113,6 +113,21 @@ def test_the_total_variation_is_the_squared_sum_over_neighbours(shape):
     x = features(2, *shape)
     expected = [papers_variation(single) for single in x]
     np.testing.assert_allclose(total_variation(tf.constant(x)), expected, rtol=1e-12)
+
+
+def test_the_temporal_loss_is_a_weighted_sum_for_each_image():
+    x, x0, weights = features(2, 4, 5, 3), features(1, 4, 5, 3, seed=1), features(4, 5, 1, seed=2)
+    expected = [
+        sum(
+            weights[row, column, 0] * (single[row, column, c] - x0[0, row, column, c]) ** 2
+            for row in range(4)
+            for column in range(5)
+            for c in range(3)
+        )
+        for single in x
+    ]
+    found = temporal_loss(tf.constant(x), tf.constant(x0), tf.constant(weights))
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize(
