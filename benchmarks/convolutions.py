@@ -3,7 +3,7 @@
 Times the convolution of the default network's first layer on an image, its gradient with respect
 to the image, and the Gram matrix of its output with its gradient, each as an ordinary graph. Also
 tried for the gradient: TensorFlow's convolution of the output's gradient by the reversed kernel,
-and one matrix product followed by 49 shifted sums.
+one matrix product followed by 49 shifted sums, and the sub-pixel convolution that rwgen uses.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import tensorflow as tf
 from record import write_record
 
 from rwgen import build_network
+from rwgen.compute.sub_pixel import input_gradient
 
 SIZE = 7
 CHANNELS = 128
@@ -66,6 +67,9 @@ def main() -> None:
             padding="VALID",
         )
 
+    def sub_pixel(cotangent: tf.Tensor) -> tf.Tensor:
+        return input_gradient(cotangent, kernel)
+
     def gram(features: tf.Tensor) -> tf.Tensor:
         rows = tf.reshape(features, [-1, CHANNELS])
         return tf.matmul(rows, rows, transpose_a=True)
@@ -83,11 +87,12 @@ def main() -> None:
             reversed_convolution, outputs, options.repetitions
         ),
         "gradient, shifted sums": _seconds(shifted_sums, outputs, options.repetitions),
+        "gradient, sub-pixel convolution": _seconds(sub_pixel, outputs, options.repetitions),
         "Gram matrix": _seconds(gram, outputs, options.repetitions),
         "gradient of the Gram matrix": _seconds(gram_gradient, outputs, options.repetitions),
     }
     expected = gradient(outputs)
-    for other in (reversed_convolution, shifted_sums):
+    for other in (reversed_convolution, shifted_sums, sub_pixel):
         np.testing.assert_allclose(other(outputs), expected, atol=1e-2)
     parts = ("convolution", "its gradient", "Gram matrix", "gradient of the Gram matrix")
     total = sum(measured[part]["median"] for part in parts)

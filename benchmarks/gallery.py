@@ -75,7 +75,7 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "Less of the scene",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --size 256 "
             "--content-weight 20 -o style-loose.png",
-            "Two fifths of the default weight: patches of roof, grass and cloud that pay no heed "
+            "A little over half the default weight: patches of roof, grass and cloud that pay no heed "
             "to suit and flag. The person and the patch are still clear.",
         ),
         Picture(

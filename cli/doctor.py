@@ -17,6 +17,7 @@ from rwgen.compute.machine import Machine, findings, this_machine
 from rwgen.compute.memory import architecture_workload, format_bytes
 from rwgen.network.lookup import load_recipe
 from rwgen.synthesis.config import StyleConfig
+from rwgen.synthesis.margins import margin_within, with_margin
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy", "scipy", "pillow")
 """Packages that decide results and speed."""
@@ -99,12 +100,13 @@ def _tensorflow() -> dict[str, Any]:
 def _needed() -> int:
     """Bytes that a style at the default size takes: a square, the largest of its kind."""
     config = StyleConfig()
-    size = (options.DEFAULT_SIZE, options.DEFAULT_SIZE)
+    style = (options.DEFAULT_SIZE, options.DEFAULT_SIZE)
+    size = with_margin(style, margin_within(style, config.margin))
     work = architecture_workload(
         load_recipe(config.network).topology,
         (*config.content_layers, *config.style_layers),
         size=size,
-        targets=[size, size],
+        targets=[size, style],
         content_layers=config.content_layers,
         optimizer=config.optimizer,
     )

@@ -90,9 +90,9 @@ def evaluate(
     networks with seeds that made no image
 
     variances: how far the variances of small patches are from those of the source along its
-    principal components, in decibels, mean over scales; of all columns, the one that orders
-    textures and styles most as a trained network does. Styles that are nearly alike are ordered
-    by none
+    principal components, in decibels, mean over scales; of all columns, the one
+    whose order of textures and styles is most like that of a trained network. No column orders
+    styles that are nearly alike
 
     patches: how far small patches are from those of the source, in levels of 0..255, mean over
     scales (sliced Wasserstein distance)

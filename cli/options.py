@@ -72,7 +72,8 @@ Margin = Annotated[
         min=0,
         metavar="PIXELS",
         help="Search this far beyond each border, then cut it off: a network mirrors an image "
-        "there, and borders look different. At most an eighth of the shorter side; 0: the paper.",
+        "there, and borders look different. At most an eighth of the shorter side; 0: the paper. "
+        "Tiles and filled holes have none.",
     ),
 ]
 Network = Annotated[

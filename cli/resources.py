@@ -9,12 +9,14 @@ from collections.abc import Iterator
 
 from rwgen.cli.options import parse_bytes
 from rwgen.compute.device import check_device, use_device
-from rwgen.compute.memory import Workload, available_memory, format_bytes, plan_memory
+from rwgen.compute.memory import (
+    ONEDNN_FACTOR,
+    Workload,
+    available_memory,
+    format_bytes,
+    plan_memory,
+)
 from rwgen.errors import InvalidInputError
-
-ONEDNN_FACTOR = 1.25
-"""Ratio of the peak with oneDNN to that without: TensorFlow then keeps freed memory, so that pages
-are not allocated again in every evaluation (docs/performance.md)."""
 
 
 def memory_limit(text: str, device: str) -> int | None:
@@ -50,7 +52,7 @@ def plan_resources(work: Workload, limit: int | None, quiet: bool) -> None:
     """
     plan = plan_memory(work, limit)
     roomy = limit is None or ONEDNN_FACTOR * plan.peak_bytes <= limit
-    # The estimate of tiles, which nothing compiles, includes what oneDNN keeps.
+    # The estimate of tiles includes what oneDNN keeps.
     use_onednn = "1" if plan.tile is not None or (roomy and not plan.recompute) else "0"
     use_onednn = os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", use_onednn)
     saves = plan.recompute or plan.tile is not None

@@ -57,10 +57,12 @@ def masks(
     used = [set() if mask is None else _names(mask) for mask in found]
     if not (used[0] | used[1]) - {""}:
         return None
-    missing = sorted(used[0] - used[1])
+    missing = sorted(used[0] - used[1], reverse=True)  # colors first
     if found[0] is None or found[1] is None or missing or used[0] == {""}:
-        wanted = [name or "something unpainted" for name in missing]
-        received = f"no {wanted[0]} in the style image" if wanted else "no color in the content"
+        received = "no color in the content"
+        if missing:
+            received = f"{f'no {missing[0]}' if missing[0] else 'nothing unpainted'} in the style"
+            received += " image"
         raise InvalidInputError(
             "Regions: expected each color of the content in the style image too, and something "
             f"unpainted in both or in none. Received: {received}. Paint it, or erase all regions."

@@ -24,7 +24,8 @@ from rwgen.synthesis.style_targets import StyleTargets
 from rwgen.synthesis.tasks import transfer_style
 
 VISIBLE_LEVELS = 15.0
-"""Difference of a pixel from the last frame, moved, at which it is held to 1/e of a still one."""
+"""Difference of a pixel from the last frame, moved, at which it is held 1/e as strongly as a still
+one."""
 
 LEAST_ITERATIONS = 5
 """Least number of iterations of a frame that starts from the last result, unless the first one has
@@ -45,7 +46,8 @@ class FilmConfig:
         temporal_weight: how much a frame is held to the last result, moved along with the film,
             wherever the film shows the same in both (docs/math.md, "Films"): more flickers less,
             and paints less of what comes into view.
-        later_share: share of the iterations that a frame gets which starts from the last result.
+        later_share: share of the first frame's iterations for a frame that starts from the last
+            result, see `LEAST_ITERATIONS`.
         cut_levels: mean difference of a frame from the last one, moved, in levels of 0..255, from
             which on it begins a new scene.
     """

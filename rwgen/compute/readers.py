@@ -2,6 +2,8 @@
 
 A reading is a small tensor computed from one layer's features: a loss term, a Gram matrix. Its
 gradient needs the output of every layer below, which takes gibibytes at 2048x2048 pixels.
+A `SumReading` is one that depends on features through sums over positions, which tiles can add up
+(`rwgen.compute.tiles`).
 Recomputation cuts the network into segments, keeps only each segment's input, and recomputes the
 rest in the backward pass: less memory for half as much computation again (docs/performance.md).
 

@@ -152,8 +152,9 @@ def _spans(length: int, side: int, multiple: int, halo: int) -> Iterator[_Span]:
     """Tiles of nearly equal size along an axis, which begin at multiples of a number."""
     count = math.ceil(length / side)
     step = math.ceil(length / count / multiple) * multiple
-    for begin in range(0, length, step):
-        end = min(begin + step, length)
+    # What is less than a position of the deepest layer belongs to the last tile.
+    begins = range(0, max(1, length - multiple + 1), step)
+    for begin, end in zip(begins, [*begins[1:], length], strict=True):
         yield _Span(begin, end, max(0, begin - halo), min(length, end + halo))
 
 

@@ -93,14 +93,17 @@ def patch_variance_distance(
 
     Raises:
         InvalidInputError: an image is smaller than a patch at the coarsest scale, or `other` is
-            uniform.
+            uniform at a scale.
     """
     distances = []
     for scale in range(num_scales):
         first, second = (_patch_covariance(_halved(x, scale), patch_size) for x in (image, other))
         variance = np.trace(second) / len(second)
         if variance < _LEAST_VARIANCE:
-            raise InvalidInputError("expected an image whose patches vary. Received: a uniform one")
+            raise InvalidInputError(
+                "expected an image whose patches vary. Received: one that is uniform at "
+                f"1/{2**scale} of its size"
+            )
         floor = _VARIANCE_FLOOR * variance
         components = np.linalg.eigh(second).eigenvectors
         levels = [

@@ -19,6 +19,7 @@ from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.reproduction.pictures import Picture
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
+from rwgen.synthesis.margins import margin_within, with_margin
 from rwgen.synthesis.pyramid import image_sizes
 from rwgen.version import __version__
 
@@ -172,7 +173,8 @@ class Texture(_Optimized):
     @property
     def searches(self) -> tuple[Search, ...]:
         """The one search of this part."""
-        return (_search(self.network.topology, self.layers, self.source.side, self.iterations),)
+        side = _searched(self.source.side, self.config)
+        return (_search(self.network.topology, self.layers, side, self.iterations),)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +203,14 @@ class Style(_Optimized):
         """The one search of this part."""
         config = self.config
         layers = [*config.content_layers, *config.style_layers]
-        return (_search(self.network.topology, layers, self.content.side, self.iterations),)
+        side = _searched(self.content.side, config)
+        return (_search(self.network.topology, layers, side, self.iterations),)
+
+
+def _searched(side: int, config: TextureConfig | StyleConfig) -> int:
+    """Side of the square that is searched for a result of a side."""
+    size = (side, side)
+    return with_margin(size, margin_within(size, config.margin))[0]
 
 
 ImagePart = Inversion | Texture | Style

@@ -26,6 +26,7 @@ class Guide:
         """
         self._weights = weights
         self._sized: dict[tuple[int, int], NDArray[np.float64]] = {}
+        self._tensors: dict[tuple[int, int, tf.DType], tf.Tensor] = {}
 
     def positions(self, size: Sequence[int]) -> float:
         """Number of equally weighted positions that would vary as much as those of a size."""
@@ -58,7 +59,11 @@ class Guide:
         weights = self.weights_at(tile.size)
         if weights is None:
             return None
-        return tile.of(tf.constant(weights, features.dtype), features)
+        key = (*tile.size, features.dtype)
+        if key not in self._tensors:
+            with tf.init_scope():  # one tensor for the graphs of all tiles
+                self._tensors[key] = tf.constant(weights, features.dtype)
+        return tile.of(self._tensors[key], features)
 
 
 def guided_gram(features: tf.Tensor, weights: tf.Tensor | None) -> tf.Tensor:

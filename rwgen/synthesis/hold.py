@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from rwgen.checks import check_number
 from rwgen.errors import InvalidInputError
 from rwgen.images import resize_image, resize_plane
 from rwgen.network.preprocess import network_input
@@ -26,7 +27,8 @@ class Hold:
         weight: of the term, see `rwgen.synthesis.losses.temporal_loss`.
 
     Raises:
-        InvalidInputError: image and shares have other sizes.
+        InvalidInputError: image and shares have other sizes, a share is not in 0..1, or the weight
+            is not a number from 0.
     """
 
     image: NDArray[Any]
@@ -34,11 +36,18 @@ class Hold:
     weight: float
 
     def __post_init__(self) -> None:
+        check_number("weight", self.weight)
+        object.__setattr__(self, "image", np.asarray(self.image))
+        object.__setattr__(self, "shares", np.asarray(self.shares))
         if self.image.shape != (*self.shares.shape, 3):
             raise InvalidInputError(
                 f"expected shares of the image's size, {self.image.shape[:2]}. "
                 f"Received: {self.shares.shape}"
             )
+        if not (
+            np.isfinite(self.shares).all() and 0 <= self.shares.min() <= self.shares.max() <= 1
+        ):
+            raise InvalidInputError("expected shares in 0..1. Received: others")
 
     def mixed(self, other: NDArray[Any]) -> NDArray[Any]:
         """The image by its shares, and another one by the rest."""

@@ -22,7 +22,7 @@ def content_loss(features: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     difference = features - target
     if difference.shape[0] == 1:
         # The gradient of a mean takes five passes over the features, and this one takes one.
-        count = tf.cast(tf.size(difference), difference.dtype)
+        count = tf.cast(tf.size(difference, tf.int64), difference.dtype)
         return tf.nn.l2_loss(difference)[tf.newaxis] / count
     axes = list(range(1, difference.shape.rank))
     return tf.reduce_mean(tf.square(difference), axis=axes) / 2

@@ -365,7 +365,8 @@ def style_objective(
         )
     if config.tv_weight:
         values["tv"] = tf.constant(config.tv_weight * TV_UNIT, dtype)
-    if hold is not None:
+    is_held = hold is not None and hold.weight > 0
+    if hold is not None and is_held:
         values["temporal"] = hold.values(content.shape[1:3], dtype)
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
@@ -387,7 +388,7 @@ def style_objective(
     structure = (
         *(content_names, style_names, config.whiten_gram),
         *(config.tv_weight > 0, tuple(region.weights is None for region in regions)),
-        hold is not None,
+        is_held,
     )
     return Objective(terms, values, structure)
 

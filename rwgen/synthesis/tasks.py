@@ -92,8 +92,9 @@ def invert(
         checkpoint: where to store the state; the same call then resumes the search and ends with
             the same image. Call `Checkpoint.remove` once the result is saved.
         memory_limit: bytes that the process may take by the estimate of `rwgen.compute.memory`.
-            Features that do not fit are recomputed instead of kept, and a task that cannot fit at
-            all is refused before any work. None means no limit.
+            Features that do not fit are recomputed instead of kept or, in styles and textures,
+            computed in tiles, and a task that cannot fit at all is refused before any work. None
+            means no limit.
         verbose: 1 or True prints a line after each iteration, with the seconds and the loss so far,
             and 0 or False nothing, as in Keras.
 

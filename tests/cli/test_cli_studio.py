@@ -95,7 +95,7 @@ def test_painted_regions_become_masks() -> None:
     ("content", "style", "received"),
     [
         (("red", ""), ("blue", ""), "no red in the style image"),
-        (("red", ""), ("red", "red"), "no something unpainted"),
+        (("red", ""), ("red", "red"), "nothing unpainted"),
         (("red", ""), ("",), "no red"),
         (("",), ("red", ""), "no color in the content"),
     ],

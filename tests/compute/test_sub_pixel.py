@@ -137,6 +137,7 @@ def test_only_large_kernels_on_images_are_replaced(monkeypatch):
     for other in (
         model(SymmetricConv2D, 3),
         model(SymmetricConv2D, (3, 5)),
+        model(SymmetricConv2D, 5, channels=6, groups=2),
         model(CircularConv2D, 5, channels=4),
         model(keras.layers.Conv2D, 5),
     ):
