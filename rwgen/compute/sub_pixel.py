@@ -150,7 +150,8 @@ def with_sub_pixel_gradients(model: keras.Model) -> keras.Model:
 
 def _sub_pixel(layer: keras.layers.Layer) -> type[keras.layers.Layer] | None:
     kind = _SUB_PIXEL_OF.get(type(layer))
-    is_plain = layer.strides == layer.dilation_rate == (1, 1) and layer.groups == 1
-    if kind is None or not is_plain or layer.kernel.shape[2] > MAX_CHANNELS:
+    if kind is None or layer.kernel.shape[2] > MAX_CHANNELS:
+        return None
+    if layer.groups != 1 or not layer.strides == layer.dilation_rate == (1, 1):
         return None
     return kind if min(layer.kernel_size) >= LEAST_KERNEL_SIZE else None
