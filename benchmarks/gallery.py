@@ -75,8 +75,8 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "Less of the scene",
             "rwgen style examples/astronaut.jpg examples/village-street-in-auvers.jpg --size 256 "
             "--content-weight 20 -o style-loose.png",
-            "A little over half the default weight: patches of roof, grass and cloud that pay no heed "
-            "to suit and flag. The person and the patch are still clear.",
+            "A little over half the default weight: patches of roof, grass and cloud that pay no "
+            "heed to suit and flag. The person and the patch are still clear.",
         ),
         Picture(
             "A texture as a style",
@@ -119,14 +119,14 @@ SECTIONS: dict[str, tuple[Picture, ...]] = {
             "rwgen texture examples/gravel.jpg --source-size 128 --size 256x256 "
             "-o texture-gravel.png",
             "Stones of uniform size with dark gaps between them, none at its position in the "
-            "source. At full size, dots along the borders are too strong.",
+            "source, alike up to the borders.",
         ),
         Picture(
             "Grass",
             "rwgen texture examples/grass.jpg --size 256x192 --source-size 256 "
             "-o texture-grass.png",
             "Blades that cross and overlap, and tufts of several sizes. Single blades are shorter "
-            "and more crooked than in the photo, and dots along the borders too strong.",
+            "and more crooked than in the photo.",
         ),
     ),
     "Inversions": (
