@@ -215,13 +215,14 @@ def run(
         optimizer: OptimizerConfig,
         report: StepCallback,
     ) -> Solution:
-        # There are no more pairs than iterations, and they take memory from the start.
-        pairs = max(1, min(optimizer.num_correction_pairs, optimizer.max_iterations))
-        optimizer = dataclasses.replace(optimizer, num_correction_pairs=pairs)
         factor = size[0] / task.size[0]
         targets = [network_input(target.at(size, factor), dtype) for target in task.targets]
         shapes = [target.shape[1:] for target in targets]
         plan = _plan(task, size, shapes, optimizer, memory_limit)
+        if plan.tile is not None:
+            # There are no more pairs than iterations, and they take memory from the start.
+            pairs = max(1, min(optimizer.num_correction_pairs, optimizer.max_iterations))
+            optimizer = dataclasses.replace(optimizer, num_correction_pairs=pairs)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
         computed = plan.network(network)
         with phase("targets", f"{size[1]}x{size[0]}"):

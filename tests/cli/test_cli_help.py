@@ -221,10 +221,10 @@ def test_the_defaults_are_those_of_the_configuration(command: str) -> None:
             assert found[name].default == value, name
 
 
-def test_the_weights_of_the_paper_are_the_default_but_for_half_the_content() -> None:
+def test_the_weights_of_the_paper_are_the_default_but_for_a_third_of_the_content() -> None:
     found = parameters("style")
     weights = [found[f"{name}_weight"].default for name in ("content", "style", "tv")]
-    assert weights == [50, 1, 1000]
+    assert weights == [35, 1, 1000]
 
 
 # The topology of Simonyan and Zisserman, configuration E, at 256x256.

@@ -44,7 +44,7 @@ def test_a_command_writes_a_trace_of_its_sizes_and_prints_a_table(
     call: Callable[..., Any], pictures: Any, tmp_path: Path
 ) -> None:
     trace = tmp_path / "trace.json"
-    options = ("--size", 64, "--octaves", 0, "--iterations", 4, "--source-size", 64)
+    options = ("--size", 64, "--octaves", 0, "--iterations", 4, "--source-size", 64, "--margin", 0)
     run = call("texture", pictures.style, *options, "-o", tmp_path / "t.png", "--profile", trace)
     assert run.code == 0
     events = json.loads(trace.read_text())["traceEvents"]

@@ -111,8 +111,8 @@ def test_doctor_reports_this_machine(capsys: pytest.CaptureFixture[str]) -> None
     work = architecture_workload(
         load_recipe(config.network).topology,
         (*config.content_layers, *config.style_layers),
-        size=(512, 512),
-        targets=[(512, 512)] * 2,
+        size=(512 + 2 * 16, 512 + 2 * 16),
+        targets=[(512 + 2 * 16, 512 + 2 * 16), (512, 512)],
         content_layers=config.content_layers,
         optimizer=config.optimizer,
     )

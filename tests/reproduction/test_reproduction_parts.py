@@ -99,7 +99,8 @@ def test_work_is_that_of_the_networks_width():
     texture = Texture(source=picture(side=8), network=half, layers=("conv2_1",), iterations=8)
     parts = (texture, inversion(network=half), dataclasses.replace(STACK, base=half))
     assert {search.topology for part in parts for search in part.searches} == {half.topology}
-    by_hand = 8 * 8 * 9 * 3 * 32 + 8 * 8 * 9 * 32 * 32 + 4 * 4 * 9 * 32 * 64
+    # A margin of one pixel on each side.
+    by_hand = 10 * 10 * 9 * 3 * 32 + 10 * 10 * 9 * 32 * 32 + 5 * 5 * 9 * 32 * 64
     (search,) = texture.searches
     assert search_work(search) == 8 * by_hand
 
