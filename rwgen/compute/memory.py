@@ -173,6 +173,8 @@ class MemoryPlan:
 def plan_memory(work: Workload, limit: int | None) -> MemoryPlan:
     """Choose the first way of working that fits: features kept, the largest tiles, recomputed.
 
+    Features of a search that is not compiled are kept before tiles only if oneDNN fits too.
+
     Args:
         work: the task.
         limit: bytes that it may take; None means no limit, and features are kept.
@@ -180,11 +182,12 @@ def plan_memory(work: Workload, limit: int | None) -> MemoryPlan:
     Raises:
         MemoryLimitError: the task does not fit in any way.
     """
-    plans = [
-        MemoryPlan(False, work.peak_bytes(False)),
-        *(MemoryPlan(False, work.tiled_bytes(side), side) for side in work.tiles),
-        MemoryPlan(True, work.peak_bytes(True)),
-    ]
+    kept = MemoryPlan(False, work.peak_bytes(False))
+    tiles = [MemoryPlan(False, work.tiled_bytes(side), side) for side in work.tiles]
+    # Without oneDNN, for which there must be room, an ordinary graph takes longer than tiles.
+    is_roomy = work.compiled or limit is None or ONEDNN_FACTOR * kept.peak_bytes <= limit
+    first = [kept, *tiles] if is_roomy else [*tiles, kept]
+    plans = [*first, MemoryPlan(True, work.peak_bytes(True))]
     for plan in plans:
         if limit is None or plan.peak_bytes <= limit:
             return plan

@@ -1,6 +1,7 @@
 """Features in tiles against features of the whole image: sums, losses and gradients."""
 
 import dataclasses
+import math
 
 import keras
 import numpy as np
@@ -211,6 +212,24 @@ def test_a_task_that_does_not_fit_otherwise_is_computed_in_tiles(task, small_net
     assert set(used) == {24}
     assert found.loss == pytest.approx(expected.loss, rel=1e-9)
     np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
+
+
+def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too(small_network):
+    work = network_workload(
+        small_network(),
+        LAYERS,
+        size=(4000, 4000),
+        targets=[(64, 72)],
+        content_layers=LAYERS,
+        optimizer=OptimizerConfig(num_correction_pairs=1, jit_compile=False),
+        has_tiles=True,
+    )
+    kept = work.peak_bytes(False)
+    room = math.ceil(memory.ONEDNN_FACTOR * kept)
+    assert work.tiled_bytes(1024) < kept
+    assert [plan_memory(work, limit).tile for limit in (room, room - 1)] == [None, 1024]
+    compiled = dataclasses.replace(work, compiled=True)
+    assert plan_memory(compiled, compiled.peak_bytes(False)).tile is None
 
 
 def test_without_tiles_what_does_not_fit_is_recomputed_or_refused(small_network):
