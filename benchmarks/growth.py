@@ -3,8 +3,8 @@
 Each size is one process, `rwgen style` with its defaults and a memory limit. Recorded are its
 seconds, those of the search (from `--json`), the peak memory, and how features were computed. Where
 they were computed in tiles, the seam ratio is the mean difference of adjacent pixels across the
-borders of tiles, divided by that of all other adjacent rows and columns; the photo's own, enlarged,
-says what of it is the scene.
+borders of tiles, divided by that of all others that lie alike on the grid of the pools; the photo's
+own, enlarged, says what of it is the scene.
 """
 
 from __future__ import annotations
@@ -105,8 +105,10 @@ def _seam_ratio(pixels: np.ndarray, side: int) -> tuple[float, int]:
         borders = np.zeros(len(differences), bool)
         places = [span.begin - margin - 1 for span in spans if span.begin]
         borders[[place for place in places if 0 <= place < len(differences)]] = True
-        steps.append(differences)
-        are_borders.append(borders)
+        # Pools make every place of a stride differ; tiles begin at the same one.
+        alike = slice((-margin - 1) % STRIDE, None, STRIDE)
+        steps.append(differences[alike])
+        are_borders.append(borders[alike])
     step, is_border = np.concatenate(steps), np.concatenate(are_borders)
     rest = step[~is_border].mean()
     return float(step[is_border].mean() / rest), int(is_border.sum())
