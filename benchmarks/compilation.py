@@ -34,7 +34,7 @@ WAYS = {
     "XLA, Winograd": ComputePlan(),
 }
 CASES = {
-    "style, half of the widths": (StyleConfig().network, "conv4_1"),
+    "style, the default network": (StyleConfig().network, "conv4_1"),
     "style, all widths": (ZERO_BIAS_NETWORK, "conv4_1"),
     "inversion of conv4_1": (DEFAULT_NETWORK, "conv4_1"),
 }

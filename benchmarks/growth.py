@@ -25,7 +25,7 @@ from PIL import Image
 from record import write_record
 
 from rwgen import StyleConfig
-from rwgen.compute.tiles import _spans
+from rwgen.compute.tiles import tile_spans
 from rwgen.synthesis.margins import margin_within
 
 STRIDE, HALO = 8, 32
@@ -101,7 +101,7 @@ def _seam_ratio(pixels: np.ndarray, side: int) -> tuple[float, int]:
     steps, are_borders = [], []
     for axis in (0, 1):
         differences = np.abs(np.diff(pixels, axis=axis)).mean(axis=(1 - axis, 2))
-        spans = _spans(pixels.shape[axis] + 2 * margin, side, STRIDE, HALO)
+        spans = tile_spans(pixels.shape[axis] + 2 * margin, side, STRIDE, HALO)
         borders = np.zeros(len(differences), bool)
         places = [span.begin - margin - 1 for span in spans if span.begin]
         borders[[place for place in places if 0 <= place < len(differences)]] = True

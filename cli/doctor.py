@@ -17,7 +17,7 @@ from rwgen.compute.machine import Machine, findings, this_machine
 from rwgen.compute.memory import architecture_workload, format_bytes
 from rwgen.network.lookup import load_recipe
 from rwgen.synthesis.config import StyleConfig
-from rwgen.synthesis.margins import margin_within, with_margin
+from rwgen.synthesis.margins import searched_size
 
 PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy", "scipy", "pillow")
 """Packages that decide results and speed."""
@@ -101,7 +101,7 @@ def _needed() -> int:
     """Bytes that a style at the default size takes: a square, the largest of its kind."""
     config = StyleConfig()
     style = (options.DEFAULT_SIZE, options.DEFAULT_SIZE)
-    size = with_margin(style, margin_within(style, config.margin))
+    size = searched_size(style, config.margin)
     work = architecture_workload(
         load_recipe(config.network).topology,
         (*config.content_layers, *config.style_layers),

@@ -24,7 +24,7 @@ from rwgen.frames import read_film
 from rwgen.images import fit_longest_side, resize_image, resize_plane, unblended
 from rwgen.provenance import InputImage
 from rwgen.synthesis.config import StyleConfig, StyleStart
-from rwgen.synthesis.margins import margin_within, with_margin
+from rwgen.synthesis.margins import searched_size
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
 
@@ -206,7 +206,7 @@ def style(
         config.blend(len(images) - 1),
         are_blended=bool(blend),
     )
-    size = with_margin(sizes[0], margin_within(sizes[0], config.margin))
+    size = searched_size(sizes[0], config.margin)
     call.plan_resources(
         recipe,
         config,
@@ -313,7 +313,7 @@ def _film(
     names = ["a frame", *(f"a style image ({style.path})" for style in images[1:])]
     for side, what in zip(sizes, names, strict=True):
         recipe.topology.check_image_size(layers, side, what)
-    searched = with_margin(size, margin_within(size, config.margin))
+    searched = searched_size(size, config.margin)
     call.plan_resources(
         recipe,
         config,

@@ -22,7 +22,7 @@ from rwgen.synthesis.config import (
     INPAINT_PARAMETERIZATION,
     TextureConfig,
 )
-from rwgen.synthesis.margins import margin_within, with_margin
+from rwgen.synthesis.margins import searched_size
 
 if TYPE_CHECKING:
     from rwgen.optimize.solution import Solution
@@ -145,11 +145,10 @@ def texture(
         what = f"a source ({sample.image.path} at --source-size {settings.source_size})"
         check_size(config.layers, sample.size, what)
     sizes = [sample.size for sample in samples]
-    margin = 0 if config.tileable else margin_within(size, config.margin)
     call.plan_resources(
         recipe,
         config,
-        size=with_margin(size, margin),
+        size=size if config.tileable else searched_size(size, config.margin),
         target_sizes=sizes,
         layers=config.layers,
         has_tiles=not config.tileable,

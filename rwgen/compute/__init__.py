@@ -1,1 +1,1 @@
-"""Where and how features are computed: device, memory, Winograd, kept or recomputed."""
+"""Where and how features are computed: device, memory, Winograd, kept, recomputed or in tiles."""

@@ -70,7 +70,7 @@ def tiled_reader(extractor: keras.Model, side: int, other: tf.Tensor | None = No
         sides = tuple(image.shape[1:3])
         shapes = extractor.compute_output_shape((1, *sides, 3))
         every = {name: _as_sums(reading) for name, reading in readings.items()}
-        rows, columns = (list(_spans(length, side, multiple, halo)) for length in sides)
+        rows, columns = (list(tile_spans(length, side, multiple, halo)) for length in sides)
         grid = [(row, column) for row in rows for column in columns]
 
         def compute(
@@ -148,7 +148,7 @@ def _as_sums(reading: Reading) -> SumReading:
     return reading
 
 
-def _spans(length: int, side: int, multiple: int, halo: int) -> Iterator[_Span]:
+def tile_spans(length: int, side: int, multiple: int, halo: int) -> Iterator[_Span]:
     """Tiles of nearly equal size along an axis, which begin at multiples of a number."""
     count = math.ceil(length / side)
     step = math.ceil(length / count / multiple) * multiple

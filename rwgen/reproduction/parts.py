@@ -19,7 +19,7 @@ from rwgen.network.recipe import Recipe
 from rwgen.optimize.config import OptimizerConfig
 from rwgen.reproduction.pictures import Picture
 from rwgen.synthesis.config import InversionConfig, StyleConfig, TextureConfig
-from rwgen.synthesis.margins import margin_within, with_margin
+from rwgen.synthesis.margins import searched_size
 from rwgen.synthesis.pyramid import image_sizes
 from rwgen.version import __version__
 
@@ -173,7 +173,7 @@ class Texture(_Optimized):
     @property
     def searches(self) -> tuple[Search, ...]:
         """The one search of this part."""
-        side = _searched(self.source.side, self.config)
+        side, _ = searched_size([self.source.side] * 2, self.config.margin)
         return (_search(self.network.topology, self.layers, side, self.iterations),)
 
 
@@ -203,14 +203,8 @@ class Style(_Optimized):
         """The one search of this part."""
         config = self.config
         layers = [*config.content_layers, *config.style_layers]
-        side = _searched(self.content.side, config)
+        side, _ = searched_size([self.content.side] * 2, config.margin)
         return (_search(self.network.topology, layers, side, self.iterations),)
-
-
-def _searched(side: int, config: TextureConfig | StyleConfig) -> int:
-    """Side of the square that is searched for a result of a side."""
-    size = (side, side)
-    return with_margin(size, margin_within(size, config.margin))[0]
 
 
 ImagePart = Inversion | Texture | Style

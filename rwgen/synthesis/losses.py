@@ -54,7 +54,7 @@ def total_variation(image: tf.Tensor) -> tf.Tensor:
     total = tf.zeros(shape[:1], image.dtype)
     for axis in (1, 2):
         one = tf.one_hot(axis, 4, dtype=tf.int32)
-        # `image[:, 1:]` would do, but its gradient takes ten times as long.
+        # `image[:, 1:]` would do, but its gradient takes far longer.
         after, before = tf.slice(image, one, shape - one), tf.slice(image, one * 0, shape - one)
         total += tf.reduce_sum(tf.math.squared_difference(after, before), axis=[1, 2, 3])
     return total

@@ -27,6 +27,11 @@ def with_margin(size: Sequence[int], margin: int) -> tuple[int, int]:
     return size[0] + 2 * margin, size[1] + 2 * margin
 
 
+def searched_size(size: Sequence[int], margin: int) -> tuple[int, int]:
+    """The same with the margin that `margin_within` leaves of the one given."""
+    return with_margin(size, margin_within(size, margin))
+
+
 def add_margin(image: NDArray[Any], margin: int) -> NDArray[Any]:
     """Continue an image [height, width, ...] by its mirror image on all sides."""
     sides = [(margin, margin)] * 2 + [(0, 0)] * (image.ndim - 2)

@@ -8,6 +8,7 @@ structure can use a function that is already traced and compiled (`rwgen.synthes
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -351,22 +352,22 @@ def style_objective(
     if style_names:
         outputs = extractor.compute_output_shape(content.shape)
         sizes = {name: outputs[name][1:3] for name in style_names}
-        key = (
-            *(plan, style_names, tuple(sizes.items()), tuple(region.key for region in regions)),
-            # All settings but those of the search.
-            dataclasses.replace(config, octaves=None, optimizer=OptimizerConfig()),
-            tuple(fingerprint(style) for style in styles),
+        compute = functools.partial(
+            style_values, read, styles, regions, style_names, config, config.style_weight, sizes
         )
-        values["style"] = (style_targets or StyleTargets()).get(
-            key,
-            lambda: style_values(
-                read, styles, regions, style_names, config, config.style_weight, sizes
-            ),
-        )
+        if style_targets is None:
+            values["style"] = compute()
+        else:
+            key = (
+                *(plan, style_names, tuple(sizes.items()), tuple(region.key for region in regions)),
+                # All settings but those of the search.
+                dataclasses.replace(config, octaves=None, optimizer=OptimizerConfig()),
+                tuple(fingerprint(style) for style in styles),
+            )
+            values["style"] = style_targets.get(key, compute)
     if config.tv_weight:
         values["tv"] = tf.constant(config.tv_weight * TV_UNIT, dtype)
-    is_held = hold is not None and hold.weight > 0
-    if hold is not None and is_held:
+    if hold is not None and hold.weight > 0:
         values["temporal"] = hold.values(content.shape[1:3], dtype)
 
     def terms(candidate: tf.Tensor, values: Values) -> dict[str, tf.Tensor]:
@@ -388,7 +389,7 @@ def style_objective(
     structure = (
         *(content_names, style_names, config.whiten_gram),
         *(config.tv_weight > 0, tuple(region.weights is None for region in regions)),
-        is_held,
+        "temporal" in values,
     )
     return Objective(terms, values, structure)
 

@@ -109,7 +109,7 @@ def test_features_never_exceed_those_of_a_tile_and_tiles_of_one_shape_share_a_gr
 
 @given(st.integers(1, 300), st.integers(1, 90), st.sampled_from([1, 2, 8]), st.integers(0, 3))
 def test_tiles_cover_an_axis_once(length, side, multiple, halo):
-    spans = list(tiles._spans(length, side, multiple, halo * multiple))
+    spans = list(tiles.tile_spans(length, side, multiple, halo * multiple))
     assert [number for span in spans for number in range(span.begin, span.end)] == list(
         range(length)
     )
@@ -214,16 +214,21 @@ def test_a_task_that_does_not_fit_otherwise_is_computed_in_tiles(task, small_net
     np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
 
 
-def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too(small_network):
-    work = network_workload(
-        small_network(),
+def large_workload(network, **settings):
+    """That of an image whose features dominate the estimate."""
+    return network_workload(
+        network,
         LAYERS,
         size=(4000, 4000),
         targets=[(64, 72)],
         content_layers=LAYERS,
         optimizer=OptimizerConfig(num_correction_pairs=1, jit_compile=False),
-        has_tiles=True,
+        **settings,
     )
+
+
+def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too(small_network):
+    work = large_workload(small_network(), has_tiles=True)
     kept = work.peak_bytes(False)
     room = math.ceil(memory.ONEDNN_FACTOR * kept)
     assert work.tiled_bytes(1024) < kept
@@ -233,15 +238,7 @@ def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too(small_network):
 
 
 def test_without_tiles_what_does_not_fit_is_recomputed_or_refused(small_network):
-    work = network_workload(
-        small_network(),
-        LAYERS,
-        size=(4000, 4000),
-        targets=[(64, 72)],
-        content_layers=LAYERS,
-        optimizer=OptimizerConfig(num_correction_pairs=1, jit_compile=False),
-        propagate_differences=True,
-    )
+    work = large_workload(small_network(), propagate_differences=True)
     assert work.tiles == {}
     assert plan_memory(work, work.peak_bytes(True)).recompute
     with pytest.raises(MemoryLimitError):

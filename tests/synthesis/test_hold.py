@@ -91,6 +91,8 @@ def test_only_luminance_is_held_where_colors_are_the_photos(network, colors):
     away = luminance(found.image) - luminance(hold.image)
     assert np.abs(away).mean() < 3
     np.testing.assert_allclose(found.image - luminance(found.image), 0, atol=1e-2)
+    if colors == "content":  # gray like the search, the start is what is held
+        assert found.history[0].terms["temporal"] < 1e-3
 
 
 @pytest.mark.usefixtures("eager")

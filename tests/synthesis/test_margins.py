@@ -31,6 +31,10 @@ def picture(seed, height, width):
     )
 
 
+def mirrored(image, margin):
+    return np.pad(image, [(margin, margin)] * 2 + [(0, 0)], mode="symmetric")
+
+
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 30))
 def test_what_is_added_is_a_mirror_image_and_is_cut_off_again(height, width, margin):
     image = np.random.default_rng(height).normal(size=(height, width, 3))
@@ -63,7 +67,7 @@ def test_a_style_is_that_of_the_widened_images_without_the_margin(small_network)
         init=start,
         callback=lambda snapshot: seen.append(snapshot.image),
     )
-    wide = [np.pad(image, [(5, 5), (5, 5), (0, 0)], mode="symmetric") for image in (content, start)]
+    wide = [mirrored(image, 5) for image in (content, start)]
     expected = rwgen.transfer_style(
         wide[0],
         style,
@@ -89,7 +93,7 @@ def test_regions_reach_into_the_margin(small_network):
     found = rwgen.transfer_style(
         content, styles, network=small_network(), config=config, content_mask=mask
     )
-    wide = [np.pad(image, [(8, 8), (8, 8), (0, 0)], mode="symmetric") for image in (content, mask)]
+    wide = [mirrored(image, 8) for image in (content, mask)]
     expected = rwgen.transfer_style(
         wide[0],
         styles,

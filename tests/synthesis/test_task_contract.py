@@ -25,7 +25,7 @@ from rwgen.compute import memory, plan
 from rwgen.compute.plan import network_workload
 from rwgen.optimize.checkpoint import FILE_NAME
 from rwgen.synthesis import pipeline, tasks
-from rwgen.synthesis.margins import margin_within, with_margin
+from rwgen.synthesis.margins import searched_size
 
 OPTIMIZER = OptimizerConfig(max_iterations=6, num_correction_pairs=3, jit_compile=False)
 SIZE = (32, 40)
@@ -268,8 +268,7 @@ def small_networks_save_memory(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.usefixtures("small_networks_save_memory")
 def test_recomputed_features_give_the_same_image(task, network, expected, monkeypatch):
-    margin = margin_within(SIZE, getattr(task.config, "margin", 0))
-    size = with_margin(SIZE, margin)
+    size = searched_size(SIZE, getattr(task.config, "margin", 0))
     work = network_workload(
         network,
         task.reads,
