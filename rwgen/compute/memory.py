@@ -50,6 +50,13 @@ TILE_SIDES = (1024, 512, 256)
 TILE_SURROUNDINGS = 32
 """Pixels that the features of a tile see beyond it, as estimated: those of the default network."""
 
+PAIRS_BYTES = 2**29
+"""Most that the pairs of differences of a search in tiles take, unless there are `MIN_PAIRS`. They
+would else be most of what it needs."""
+
+MIN_PAIRS = 3
+"""Number of pairs that a search in tiles keeps at least, if it may keep as many."""
+
 ONEDNN_FACTOR = 1.25
 """Ratio of the peak with oneDNN to that without: TensorFlow then keeps freed memory, so that pages
 are not allocated again in every evaluation (docs/performance.md)."""
@@ -113,6 +120,9 @@ class Workload:
         """The same if features are computed in tiles of a side, which `tiles` has."""
         work = dataclasses.replace(
             self,
+            num_correction_pairs=tiled_pairs(
+                self.num_correction_pairs, self.itemsize * self.image_size
+            ),
             features=self.tiles[side],
             targets=[self.tiles[side]],
             held=0,
@@ -153,6 +163,16 @@ class Workload:
     def _target_space(self, sizes: Sequence[int], recompute: bool) -> float:
         unit = self._evaluation_space(sizes, True) if recompute else sum(sizes)
         return TARGET_MAPS[recompute] * unit
+
+
+def tiled_pairs(num_correction_pairs: int, image_bytes: int) -> int:
+    """Number of pairs of differences that a search in tiles keeps.
+
+    Args:
+        num_correction_pairs: number that it may keep.
+        image_bytes: size of the image in the precision of the search.
+    """
+    return min(num_correction_pairs, max(MIN_PAIRS, PAIRS_BYTES // (2 * image_bytes)))
 
 
 @dataclass(frozen=True)

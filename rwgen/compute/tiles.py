@@ -8,12 +8,16 @@ features see, and features outside the tile are dropped.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
+from numpy.typing import NDArray
 
 from rwgen.compute.readers import Reader, Reading, SumReading, Tile
 from rwgen.network.features import POOLS
@@ -21,7 +25,7 @@ from rwgen.network.pooling import BinomialPooling2D
 from rwgen.network.tiling import check_keeps_positions
 
 
-class _Span(NamedTuple):
+class Span(NamedTuple):
     """Pixels of one axis: a tile, and the part of the image that it is computed from."""
 
     begin: int
@@ -29,17 +33,17 @@ class _Span(NamedTuple):
     first: int
     last: int
 
-    def moved(self) -> _Span:
-        """The same of an image that begins where the part does."""
-        return _Span(self.begin - self.first, self.end - self.first, 0, self.last - self.first)
-
-    def within(self, stride: int) -> slice:
-        """Where features of a stride lie in a feature map of the image."""
-        return slice(self.begin // stride, self.end // stride)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Length of the tile and of the part."""
+        return self.end - self.begin, self.last - self.first
 
 
-_Spans = tuple[_Span, _Span]
-"""Rows and columns of a tile."""
+_Shapes = tuple[tuple[int, int], tuple[int, int]]
+"""Height of a tile and of its part, and their widths."""
+
+_Sums = dict[str, Any]
+"""By layer."""
 
 
 def tiled_reader(extractor: keras.Model, side: int, other: tf.Tensor | None = None) -> Reader:
@@ -70,69 +74,65 @@ def tiled_reader(extractor: keras.Model, side: int, other: tf.Tensor | None = No
         sides = tuple(image.shape[1:3])
         shapes = extractor.compute_output_shape((1, *sides, 3))
         every = {name: _as_sums(reading) for name, reading in readings.items()}
-        rows, columns = (list(tile_spans(length, side, multiple, halo)) for length in sides)
-        grid = [(row, column) for row in rows for column in columns]
+        rows, columns = (tile_spans(length, side, multiple, halo) for length in sides)
+        tiles = _places_by_shape(rows, columns)
 
-        def compute(
-            piece: tf.Tensor, beside: tf.Tensor | None, place: tf.Tensor, spans: _Spans
-        ) -> dict[str, Any]:
-            features = extractor(piece)
-            others = None if beside is None else extractor(beside)
+        def sums(
+            image: tf.Tensor, place: tf.Tensor, tile_shapes: _Shapes, names: Iterable[str]
+        ) -> _Sums:
+            """What a tile adds to the sums of some layers."""
+            begins, firsts = place[0], place[1]
+            parts = [last for _, last in tile_shapes]
+            features = extractor(_window(image, firsts, parts))
+            others = None if other is None else extractor(_window(other, firsts, parts))
             found = {}
-            for name, reading in every.items():
-                stride = strides[name]
-                window = (slice(None), *(span.within(stride) for span in spans))
-                tile = Tile(
-                    (place[0] // stride, place[1] // stride),
-                    (shapes[name][1], shapes[name][2]),
-                    None if others is None else tf.cast(others[name][window], image.dtype),
-                )
-                found[name] = reading.sums(tf.cast(features[name][window], image.dtype), tile)
+            for name in names:
+                begin = begins // strides[name]
+                within = begin - firsts // strides[name]
+                window = [side // strides[name] for side, _ in tile_shapes]
+                rest = None
+                if others is not None:
+                    rest = tf.cast(_window(others[name], within, window), image.dtype)
+                tile = Tile((begin[0], begin[1]), shapes[name][1:3], rest)
+                own = tf.cast(_window(features[name], within, window), image.dtype)
+                found[name] = every[name].sums(own, tile)
             return found
 
         def pull_back(
-            piece: tf.Tensor,
-            beside: tf.Tensor | None,
-            place: tf.Tensor,
-            spans: _Spans,
-            cotangents: Sequence[tf.Tensor],
+            image: tf.Tensor, place: tf.Tensor, tile_shapes: _Shapes, cotangents: _Sums
         ) -> tf.Tensor:
+            """What a tile adds to the gradient of the image."""
             with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(piece)
-                found = tf.nest.flatten(compute(piece, beside, place, spans))
-            return tape.gradient(found, piece, list(cotangents), unconnected_gradients="zero")
-
-        forward = tf.function(compute, autograph=False)
-        backward = tf.function(pull_back, autograph=False)
-
-        def arguments(spans: _Spans, image: tf.Tensor) -> tuple[Any, ...]:
-            cut = (slice(None), *(slice(span.first, span.last) for span in spans))
-            place = tf.constant([span.begin for span in spans])
-            beside = None if other is None else other[cut]
-            # Tiles of the same shape share a graph.
-            return image[cut], beside, place, (spans[0].moved(), spans[1].moved())
+                tape.watch(image)
+                found = sums(image, place, tile_shapes, cotangents)
+            gradient = tape.gradient(
+                tf.nest.flatten(found),
+                image,
+                tf.nest.flatten(cotangents),
+                unconnected_gradients="zero",
+            )
+            return tf.ensure_shape(gradient, image.shape)
 
         def call(image: tf.Tensor) -> Any:
             # Hidden from an outer tape, which would keep all features after all.
             image = tf.stop_gradient(image)
-            total: dict[str, Any] = {}
-            for spans in grid:
-                # One after the other, or all tiles would need memory at once.
-                with tf.control_dependencies(tf.nest.flatten(total)):
-                    found = forward(*arguments(spans, image))
-                total = tf.nest.map_structure(tf.add, total, found) if total else found
+            total = None
+            for tile_shapes, places in tiles.items():
+                function = functools.partial(sums, image, tile_shapes=tile_shapes, names=every)
+                total = _sum_over(function, places, total)
 
             def gradient(*cotangents: tf.Tensor, variables: Sequence[tf.Variable] = ()) -> Any:
-                total = tf.zeros_like(image)
-                for spans in grid:
-                    with tf.control_dependencies([total]):
-                        found = backward(*arguments(spans, image), list(cotangents))
-                    margins = [
-                        [span.first, length - span.last]
-                        for span, length in zip(spans, sides, strict=True)
-                    ]
-                    total += tf.pad(found, [[0, 0], *margins, [0, 0]])
-                return total, [None] * len(variables)
+                wanted = tf.nest.pack_sequence_as(total, cotangents)
+                if tf.executing_eagerly():
+                    # Of several layers, most have no part in the gradient of one.
+                    wanted = {name: each for name, each in wanted.items() if _is_any_nonzero(each)}
+                found = tf.zeros_like(image)
+                for tile_shapes, places in tiles.items():
+                    function = functools.partial(
+                        pull_back, image, tile_shapes=tile_shapes, cotangents=wanted
+                    )
+                    found = _sum_over(function, places, found)
+                return found, [None] * len(variables)
 
             return total, gradient
 
@@ -142,20 +142,86 @@ def tiled_reader(extractor: keras.Model, side: int, other: tf.Tensor | None = No
     return read
 
 
+def _places_by_shape(
+    rows: Iterable[Span], columns: Iterable[Span]
+) -> dict[_Shapes, NDArray[np.int32]]:
+    """Rows and columns of tiles and of their parts, [tiles, 2, 2], by their shapes."""
+    places: dict[_Shapes, list[Any]] = {}
+    for row, column in itertools.product(rows, columns):
+        place = (row.begin, column.begin), (row.first, column.first)
+        places.setdefault((row.shape, column.shape), []).append(place)
+    return {shapes: np.array(found, np.int32) for shapes, found in places.items()}
+
+
+def _window(images: tf.Tensor, begin: tf.Tensor, size: Sequence[int]) -> tf.Tensor:
+    """Cut [1, height, width, N] to a size from a row and column on."""
+    return tf.slice(images, tf.concat([[0], begin, [0]], axis=0), [1, *size, images.shape[3]])
+
+
+def _sum_over(
+    function: Callable[[tf.Tensor], Any], places: NDArray[np.int32], total: Any = None
+) -> Any:
+    """Add up what a function gives for each place.
+
+    One place after the other: all at once would need memory for each. In a graph, all places share
+    their nodes.
+
+    Args:
+        function: maps a place to a structure of tensors.
+        places: [places, ...].
+        total: what to add it to; None means zeros.
+    """
+    # TensorFlow would take the bound arguments of a partial for inputs.
+    step = tf.function(lambda place: function(place), autograph=False)
+    if tf.executing_eagerly():
+        for place in tf.unstack(places):
+            found = step(place)
+            total = found if total is None else tf.nest.map_structure(tf.add, total, found)
+        return total
+    step = step.get_concrete_function(tf.constant(places[0]))
+    if total is None:
+        total = tf.nest.map_structure(
+            lambda each: tf.zeros(each.shape, each.dtype), step.structured_outputs
+        )
+
+    def body(index: tf.Tensor, total: Any) -> tuple[tf.Tensor, Any]:
+        found = step(tf.gather(places, index))
+        return index + 1, tf.nest.map_structure(tf.add, total, found)
+
+    return tf.while_loop(
+        lambda index, _: index < len(places), body, [0, total], parallel_iterations=1
+    )[1]
+
+
+def _is_any_nonzero(values: Any) -> bool:
+    return any(bool(tf.reduce_any(value != 0)) for value in tf.nest.flatten(values))
+
+
 def _as_sums(reading: Reading) -> SumReading:
     if not isinstance(reading, SumReading):
         raise TypeError(f"expected a SumReading for tiles. Received: {reading}")
     return reading
 
 
-def tile_spans(length: int, side: int, multiple: int, halo: int) -> Iterator[_Span]:
-    """Tiles of nearly equal size along an axis, which begin at multiples of a number."""
+def tile_spans(length: int, side: int, multiple: int, halo: int) -> Iterator[Span]:
+    """Tiles along an axis, all but the last of one shape, which begin at multiples of a number.
+
+    Args:
+        length: of the axis.
+        side: of a tile, about.
+        multiple: number of pixels of a position of the deepest layer.
+        halo: pixels that the features of a tile see beyond it, a multiple of `multiple`.
+    """
     count = math.ceil(length / side)
     step = math.ceil(length / count / multiple) * multiple
     # What is less than a position of the deepest layer belongs to the last tile.
     begins = range(0, max(1, length - multiple + 1), step)
     for begin, end in zip(begins, [*begins[1:], length], strict=True):
-        yield _Span(begin, end, max(0, begin - halo), min(length, end + halo))
+        # Tiles at a border see more of the image beside them, so that they have the same shape.
+        part = min(length, end - begin + 2 * halo)
+        first = max(0, min(begin - halo, (length - part) // multiple * multiple))
+        last = first + part
+        yield Span(begin, end, first, last if end + halo <= last <= length - 1 else length)
 
 
 def _strides_and_reach(extractor: keras.Model) -> tuple[dict[str, int], int]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.checks import check_count
 from rwgen.compute.device import Precision, tensor_float_32
+from rwgen.compute.memory import tiled_pairs
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_image
-from rwgen.network.architecture import Architecture
+from rwgen.network.architecture import INPUT_CHANNELS, Architecture
 from rwgen.network.features import feature_extractor
 from rwgen.network.keras_settings import check_layers
 from rwgen.network.lookup import load_recipe
@@ -127,6 +130,7 @@ class Task:
         multiple: number that both sides of the result are multiples of, at every size.
         margin: pixels by which the search goes beyond each border of the result.
         has_tiles: whether features may be computed in tiles.
+        full_share_side: how sizes share the iterations, see `iteration_shares`.
     """
 
     name: str
@@ -148,6 +152,7 @@ class Task:
     multiple: int = 1
     margin: int = 0
     has_tiles: bool = False
+    full_share_side: int | None = None
 
     def with_margin(self) -> Task:
         """The task of the search, whose images of the result's size have the margin."""
@@ -220,8 +225,8 @@ def run(
         shapes = [target.shape[1:] for target in targets]
         plan = _plan(task, size, shapes, optimizer, memory_limit)
         if plan.tile is not None:
-            # There are no more pairs than iterations, and they take memory from the start.
-            pairs = max(1, min(optimizer.num_correction_pairs, optimizer.max_iterations))
+            image_bytes = np.dtype(dtype).itemsize * math.prod(size) * INPUT_CHANNELS
+            pairs = tiled_pairs(optimizer.num_correction_pairs, image_bytes)
             optimizer = dataclasses.replace(optimizer, num_correction_pairs=pairs)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
         computed = plan.network(network)
@@ -260,7 +265,14 @@ def run(
     sizes = image_sizes(task.size, octaves, min(sides), automatic_side, multiple=task.multiple)
     with tensor_float_32(task.precision == "tf32"):
         solution = solve_coarse_to_fine(
-            solve, sizes, first, config.optimizer, callback, checkpoint, tileable=task.tileable
+            solve,
+            sizes,
+            first,
+            config.optimizer,
+            callback,
+            checkpoint,
+            full_share_side=task.full_share_side,
+            tileable=task.tileable,
         )
     return dataclasses.replace(solution, image=cut(solution.image))
 

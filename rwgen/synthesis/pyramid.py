@@ -34,6 +34,11 @@ AUTOMATIC_SIDE_OF_TEXTURE = 64
 """The same for textures: on smaller images the Gram matrices hold more numbers than the image, and
 a texture copies its source (docs/math.md)."""
 
+FULL_SHARE_SIDE = 544
+"""Side of the largest square whose share of the iterations is that of the coarser sizes, for styles
+and textures: 512 pixels and their margins. What is settled there needs few more at larger sizes
+(docs/performance.md)."""
+
 SMALLEST_GRAM_SIDE = 32
 """Shortest side of feature maps whose Gram matrices are matched at the coarser sizes, for the same
 reason."""
@@ -74,6 +79,21 @@ def image_sizes(
     return tuple(sizes)
 
 
+def iteration_shares(
+    sizes: Sequence[tuple[int, int]], full_share_side: int | None
+) -> tuple[float, ...]:
+    """Relative number of iterations at each size.
+
+    Args:
+        sizes: (height, width) of each.
+        full_share_side: a size of more pixels than a square of this side has the fewer, the longer
+            its sides are; None gives all sizes the same.
+    """
+    if full_share_side is None:
+        return (1.0,) * len(sizes)
+    return tuple(min(1.0, full_share_side / math.sqrt(math.prod(size))) for size in sizes)
+
+
 def solve_coarse_to_fine(
     solve: Solver,
     sizes: Sequence[tuple[int, int]],
@@ -82,12 +102,13 @@ def solve_coarse_to_fine(
     callback: StepCallback | None,
     checkpoint: Checkpoint | None = None,
     *,
+    full_share_side: int | None = None,
     tileable: bool = False,
 ) -> Solution:
     """Solve at every size, each starting from the previous result.
 
-    Sizes share the iterations equally; iterations that an early stop leaves over go to the finer
-    sizes. Iterations, evaluations, restarts and seconds of the solution are totals over all sizes;
+    Sizes share the iterations; those that an early stop leaves over go to the finer sizes.
+    Iterations, evaluations, restarts and seconds of the solution are totals over all sizes;
     the initial loss is that of the start at the first size, and the others are those of the last.
 
     Args:
@@ -98,6 +119,7 @@ def solve_coarse_to_fine(
         callback: receives images of the result's size at every size.
         checkpoint: where to store the results of the coarser sizes, as its part `sizes`; sizes
             that it holds are not solved again. The solver stores the search at one size.
+        full_share_side: see `iteration_shares`.
         tileable: whether images are resized as tiles, see `rwgen.resize_image`.
 
     Returns:
@@ -108,7 +130,7 @@ def solve_coarse_to_fine(
         same = image.shape[:2] == size
         return image if same else resize_image(image, *size, tileable=tileable)
 
-    size = sizes[-1]
+    size, shares = sizes[-1], iteration_shares(sizes, full_share_side)
     history: list[Step] = []
     image, restarts, done = init, 0, 0
     saved = checkpoint.get("sizes") if checkpoint else None
@@ -118,8 +140,9 @@ def solve_coarse_to_fine(
     for number, current in enumerate(sizes[done:], start=done + 1):
         before = history[-1] if history else None
         used = before.iteration if before else 0
-        # What remains, in equal parts for the sizes that remain.
-        iterations = (config.max_iterations - used) // (len(sizes) - number + 1)
+        # What remains, shared by the sizes that remain.
+        share = shares[number - 1] / math.fsum(shares[number - 1 :])
+        iterations = math.floor((config.max_iterations - used) * share)
 
         def total(step: Step, before: Step | None = before) -> Step:
             return _after(before, step)

@@ -49,7 +49,12 @@ from rwgen.synthesis.objectives import (
     texture_objective,
 )
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, mapped, run, task_network
-from rwgen.synthesis.pyramid import AUTOMATIC_SIDE_OF_TEXTURE, SMALLEST_GRAM_SIDE, image_sizes
+from rwgen.synthesis.pyramid import (
+    AUTOMATIC_SIDE_OF_TEXTURE,
+    FULL_SHARE_SIDE,
+    SMALLEST_GRAM_SIDE,
+    image_sizes,
+)
 from rwgen.synthesis.regions import regions_of
 from rwgen.synthesis.scale import style_size
 from rwgen.synthesis.style_targets import StyleTargets
@@ -228,6 +233,7 @@ def synthesize_texture(
         multiple=multiple,
         margin=0 if config.tileable else _margin(network, config, result),
         has_tiles=not config.tileable and keeps_positions(network),
+        full_share_side=FULL_SHARE_SIDE,
     )
     return run(task, init, callback, checkpoint, memory_limit, verbose)
 
@@ -464,6 +470,7 @@ def transfer_style(
         },
         margin=margin,
         has_tiles=keeps_positions(network),
+        full_share_side=FULL_SHARE_SIDE,
     )
 
     def colored(image: NDArray[Any]) -> NDArray[Any]:

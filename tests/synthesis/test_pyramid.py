@@ -133,6 +133,15 @@ def test_iterations_left_over_by_a_coarse_size_go_to_the_finer_ones():
     assert [iterations for _, _, iterations in calls] == [4, 5, 8]
 
 
+def test_large_sizes_have_fewer_iterations_the_longer_their_sides_are():
+    calls = []
+    config = OptimizerConfig(max_iterations=60)
+    sizes = ((250, 160), (500, 320), (1000, 640), (2000, 1280))
+    solve_coarse_to_fine(_solver(calls), sizes, None, config, None, full_share_side=400)
+    # Sides of squares as large: 200, 400, 800 and 1600; relative shares 1, 1, 1/2 and 1/4.
+    assert [iterations for _, _, iterations in calls] == [21, 22, 11, 6]
+
+
 def test_the_given_start_is_resized_to_the_coarsest_image():
     calls = []
     init = np.full((32, 64, 3), 77.0, np.float32)
