@@ -6,10 +6,11 @@ memory are recorded. Pictures that the folder already holds are not made again. 
 - `paper`: the literal paper (`--paper`, 200 iterations);
 - `before`: the defaults before Gram matrices were whitened (full width, noise, 200 iterations);
 - `whitened`, `conv1_2`, `narrow`, `colors`, `from-content`: the steps from there, each with all
-  earlier ones: whitened Gram matrices; content at conv1_2 too, styles up to conv4_1; the half-width
-  network with its biases and padding; the content in the colors of the style; 60 iterations that
-  start from the content, at half the size;
-- `now`: the defaults, a pyramid of random filters in place of the half-width network;
+  earlier ones: whitened Gram matrices, with half the content weight; content at conv1_2 too, styles
+  up to conv4_1; the half-width network with its biases and padding; the content in the colors of
+  the style; 60 iterations that start from the content, at half the size;
+- `now`: the defaults, a pyramid of random filters in place of the half-width network, with margins
+  and a content weight of 35;
 - `one-size`, `three-sizes`, `bfloat16`, `no-margin`: the defaults but for that;
 - `filters3`, `filters5`, `channels64`, `means`: the defaults with another pyramid: filters of other
   sizes, fewer filters, or halved by means of 2x2 pixels.
@@ -51,7 +52,8 @@ TWO_SIZES = ["--octaves", "1"]
 OLD_STYLE = [f"--style-layer=conv{block}_1" for block in range(1, 6)]
 OLD_CONTENT = ["--content-layer", "conv2_2"]
 WIDE_CONTENT = ["--content-layer", "conv1_2,conv2_2"]
-HALF = ["--network", "ranvgg19-half-width", "--margin", "0", *WIDE_CONTENT]
+WEIGHT = ["--content-weight", "50"]
+HALF = ["--network", "ranvgg19-half-width", "--margin", "0", *WIDE_CONTENT, *WEIGHT]
 CHANGES: dict[str, dict[str, Any]] = {
     "filters3": {"kernel_size": 3},
     "filters5": {"kernel_size": 5},
@@ -65,10 +67,10 @@ VARIANTS: dict[str, dict[str, list[str]]] = {
         "paper": ["--paper", "--iterations", "200"],
         "before": [
             *(*WIDE, *NOISE, *OLD_CONTENT, *OLD_STYLE),
-            *("--colors", "mixed", "--no-whiten-gram"),
+            *("--colors", "mixed", "--no-whiten-gram", "--content-weight", "100"),
         ],
-        "whitened": [*WIDE, *NOISE, *OLD_CONTENT, *OLD_STYLE, "--colors", "mixed"],
-        "conv1_2": [*WIDE, *WIDE_CONTENT, *NOISE, "--colors", "mixed"],
+        "whitened": [*WIDE, *NOISE, *OLD_CONTENT, *OLD_STYLE, *WEIGHT, "--colors", "mixed"],
+        "conv1_2": [*WIDE, *WIDE_CONTENT, *NOISE, *WEIGHT, "--colors", "mixed"],
         "narrow": [*HALF, *NOISE, "--colors", "mixed", "--iterations", "200"],
         "colors": [*HALF, *NOISE, "--iterations", "200"],
         "from-content": HALF,

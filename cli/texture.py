@@ -75,7 +75,8 @@ class TextureSettings:
             metavar="FILE",
             help="Fill the white part of this image, of SOURCE's size, with the texture around it; "
             "the rest of SOURCE, which is not resized, stays as it is. "
-            f"{INPAINT_ITERATIONS} iterations, of frequencies, by default.",
+            f"{INPAINT_ITERATIONS} iterations, of frequencies, by default; as for a texture if the "
+            "hole is so large that no piece of SOURCE fits.",
             show_default=False,
         ),
     ] = None
@@ -111,8 +112,6 @@ def texture(
 
     Example: rwgen texture gravel.jpg --size 1024x768 -o more.png
     """
-    if call.settings.inpaint is not None:
-        call.set_defaults(iterations=INPAINT_ITERATIONS, parameterization=INPAINT_PARAMETERIZATION)
     settings = call.settings
     images = call.inputs(*(("source", path or None) for path in sources or ()))
     if not images:
@@ -123,13 +122,9 @@ def texture(
     call.check_outputs((*images, *((hole,) if hole else ())), outputs)
 
     recipe = call.recipe()
-    blend = options.parse_numbers("--source-blend", settings.source_blend)
-    config = call.config(recipe, source_blend=blend)
-    config.blend(len(images))
-    expected = "--layer: expected conv or pool layers for a texture"
-    check_spatial(recipe.topology, config.layers, expected)
     if hole is not None:
-        return _fill(call, images, hole, recipe, config)
+        return _fill(call, images, hole, recipe)
+    config = _config(call, recipe, len(images))
     size = options.parse_size(settings.size)
     recipe.topology.check_image_size(config.layers, size, "a --size")
     if config.tileable:
@@ -170,14 +165,31 @@ def texture(
     )
 
 
+def _config(
+    call: ImageCall[TextureSettings, TextureConfig], recipe: Recipe, num_sources: int
+) -> TextureConfig:
+    """The configuration of a texture of some sources.
+
+    Raises:
+        RwgenError: an option is invalid.
+    """
+    blend = options.parse_numbers("--source-blend", call.settings.source_blend)
+    config = call.config(recipe, source_blend=blend)
+    config.blend(num_sources)
+    expected = "--layer: expected conv or pool layers for a texture"
+    check_spatial(recipe.topology, config.layers, expected)
+    return config
+
+
 def _fill(
     call: ImageCall[TextureSettings, TextureConfig],
     images: Sequence[InputImage],
     hole: InputImage,
     recipe: Recipe,
-    config: TextureConfig,
 ) -> int:
     """Fill a hole of the source."""
+    from rwgen.synthesis.pieces import has_piece, hole_mask  # needs SciPy
+
     if len(images) > 1:
         raise InvalidInputError(f"expected one SOURCE image for --inpaint. Received: {len(images)}")
     for name in ("size", "source_size"):
@@ -195,6 +207,9 @@ def _fill(
             f"--inpaint: expected an image of {size[1]}x{size[0]} pixels, as {source.path}. "
             f"Received: {hole.path} of {white.shape[1]}x{white.shape[0]}"
         )
+    if has_piece(hole_mask(white, size), tileable=call.settings.tileable):
+        call.set_defaults(iterations=INPAINT_ITERATIONS, parameterization=INPAINT_PARAMETERIZATION)
+    config = _config(call, recipe, 1)
     recipe.topology.check_gram_size(config.layers, size, f"a source ({source.path})")
     if config.tileable:
         multiple = recipe.topology.minimum_side(config.layers)

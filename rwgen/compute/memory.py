@@ -44,6 +44,10 @@ maps, or with recomputation of the working space of an evaluation."""
 SEARCH_VECTORS = 14
 """Vectors of the image's size that a search holds in addition to the pairs of differences."""
 
+TILED_VECTORS = 14
+"""Vectors that a search in tiles holds beyond those: what tiles add to the gradient is as large as
+the image."""
+
 TILE_SIDES = (1024, 512, 256)
 """Sides of tiles in pixels, the fastest first."""
 
@@ -133,7 +137,8 @@ class Workload:
         # Nothing compiles tiles, and without oneDNN an ordinary graph would take far longer. What
         # it keeps of an evaluation is not free when a pair is added.
         kept = work._evaluation_space(work.features, recompute=False) * self.itemsize
-        return round(ONEDNN_FACTOR * work.peak_bytes(recompute=False) + kept)
+        vectors = TILED_VECTORS * self.image_size * self.itemsize
+        return round(ONEDNN_FACTOR * (work.peak_bytes(recompute=False) + vectors) + kept)
 
     def peak_bytes(self, recompute: bool) -> int:
         """Peak resident memory of the process in bytes, within about 30 %."""

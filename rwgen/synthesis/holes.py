@@ -9,7 +9,6 @@ taps, so a mask that is averaged as the layers' kernels and pools lie gives the 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import keras
 import numpy as np
@@ -25,10 +24,6 @@ from rwgen.network.tiling import check_keeps_positions
 HOLE_SHARE = 0.05
 """Share from which on a position belongs to the hole: at a straight edge, up to 1.6 standard
 deviations of what a feature sees."""
-
-PIECE_MARGIN = 8
-"""Rows and columns around a hole that are compared with the surroundings of the pieces that may
-fill it; a piece has as many around it in the image."""
 
 
 def hole_shares(
@@ -128,46 +123,3 @@ def hole_at(hole: NDArray[np.bool_], size: tuple[int, int]) -> NDArray[np.bool_]
         np.logical_or.reduceat(hole, rows, axis=0), columns, axis=1
     )
     return reduced
-
-
-def fitting_piece(
-    image: NDArray[np.floating], hole: NDArray[np.bool_], *, tileable: bool = False
-) -> NDArray[np.floating] | None:
-    """The image, shifted so that at the hole it shows the piece that fits there best.
-
-    That is the piece whose surroundings are most like the hole's.
-
-    Args:
-        image: [height, width, 3].
-        hole: [height, width].
-        tileable: whether the piece may lie across the image's borders.
-
-    Returns:
-        The same shape, shifted as on a torus; None if no piece of the hole's shape with its
-        surroundings is whole.
-    """
-    around: NDArray[np.bool_] = scipy.ndimage.maximum_filter(hole, 2 * PIECE_MARGIN + 1)
-    ring = around & ~hole
-
-    def correlation(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-        """Sums of first(p) second(p + shift) for every shift, on a torus."""
-        product = np.fft.rfft2(first, axes=(0, 1)).conj() * np.fft.rfft2(second, axes=(0, 1))
-        sums: NDArray[np.float64] = np.fft.irfft2(product, hole.shape, axes=(0, 1))
-        return sums
-
-    pixels = (image - image.mean(axis=(0, 1))).astype(np.float64)
-    distance = correlation(ring[..., np.newaxis], pixels**2)
-    distance -= 2 * correlation(pixels * ring[..., np.newaxis], pixels)
-    distance = distance.sum(axis=2)
-    allowed = correlation(around, hole) < 0.5
-    if not tileable:
-        for axis in (0, 1):
-            places = np.flatnonzero(around.any(axis=1 - axis))
-            shifts = np.arange(hole.shape[axis])
-            inside = shifts + places[-1] < hole.shape[axis]
-            inside |= places[0] + shifts >= hole.shape[axis]  # a shift back
-            allowed &= np.expand_dims(inside, 1 - axis)
-    if not allowed.any():
-        return None
-    shift = np.unravel_index(np.where(allowed, distance, np.inf).argmin(), hole.shape)
-    return np.roll(image, (-int(shift[0]), -int(shift[1])), axis=(0, 1))

@@ -38,7 +38,7 @@ from rwgen.synthesis.config import (
     TextureConfig,
 )
 from rwgen.synthesis.hold import Hold
-from rwgen.synthesis.holes import fitting_piece, hole_at, hole_shares, positions_outside
+from rwgen.synthesis.holes import hole_at, hole_shares, positions_outside
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.margins import add_margin, margin_within
 from rwgen.synthesis.objectives import (
@@ -48,6 +48,7 @@ from rwgen.synthesis.objectives import (
     style_objective,
     texture_objective,
 )
+from rwgen.synthesis.pieces import fitting_piece, has_piece, hole_mask
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, mapped, run, task_network
 from rwgen.synthesis.pyramid import (
     AUTOMATIC_SIDE_OF_TEXTURE,
@@ -262,8 +263,8 @@ def inpaint(
             there (brighter than mid gray).
         network: see `invert`; one of convolutions of stride 1 and 2x2 pools.
         config: settings; None means the defaults with `INPAINT_ITERATIONS` and
-            `INPAINT_PARAMETERIZATION`, which suit a piece; a hole without one takes as many
-            iterations as a texture. With `tileable`, the whole image is seen as a tile, so a hole
+            `INPAINT_PARAMETERIZATION`, which suit a piece, or those of a texture for a hole
+            without one. With `tileable`, the whole image is seen as a tile, so a hole
             along its borders makes it one.
         init: start of the search, of the image's shape; None means the piece or, without one, noise
             around the mean color.
@@ -279,12 +280,15 @@ def inpaint(
         RwgenError: see `invert`; or the hole has another size than the image, is empty, or leaves
             too little of it.
     """
-    config = config or TextureConfig(
-        parameterization=INPAINT_PARAMETERIZATION,
-        optimizer=OptimizerConfig(max_iterations=INPAINT_ITERATIONS),
-    )
     pixels = _pixels(image)
-    inside = _hole(hole, _size(pixels))
+    inside = hole_mask(hole, _size(pixels))
+    if config is None:
+        config = TextureConfig()
+        if has_piece(inside):
+            config = TextureConfig(
+                parameterization=INPAINT_PARAMETERIZATION,
+                optimizer=OptimizerConfig(max_iterations=INPAINT_ITERATIONS),
+            )
     # What is in the hole must not count, and smaller sizes are made from it too.
     filled = np.where(inside[..., np.newaxis], pixels[~inside].mean(axis=0), pixels)
     piece = fitting_piece(filled, inside, tileable=config.tileable)
@@ -526,29 +530,6 @@ def _tiling(
     multiple = 2 ** max(num_pools(network, name) for name in config.layers)
     check_tile_size(size, multiple, "a tileable result")
     return multiple, tiling_network(feature_extractor(network, config.layers))
-
-
-def _hole(hole: ImageLike, size: tuple[int, int]) -> NDArray[np.bool_]:
-    """A hole as [height, width].
-
-    Raises:
-        InvalidInputError: it has another size than the image, is empty, or is the whole image.
-    """
-    values = as_pixels(hole)
-    if values.dtype != np.bool_:
-        values = check_image(values if values.ndim == 3 else np.stack([values] * 3, axis=-1))
-        values = values.mean(axis=2) > PIXEL_RANGE / 2
-    if values.shape != size:
-        raise InvalidInputError(
-            f"expected a hole of the image's size, {size[1]}x{size[0]} pixels. "
-            f"Received: {'x'.join(map(str, values.shape[::-1]))}"
-        )
-    if not values.any() or values.all():
-        received = "the whole image" if values.any() else "none of it"
-        raise InvalidInputError(
-            f"expected a hole, white, in an image, black elsewhere. Received: {received}"
-        )
-    return np.asarray(values)
 
 
 def _leaves_enough(network: keras.Model, config: TextureConfig, hole: NDArray[np.bool_]) -> bool:

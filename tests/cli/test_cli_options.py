@@ -173,6 +173,16 @@ def test_a_hole_is_filled_at_the_size_of_the_source(
     assert "other pixels" in call("texture", "--from", "a.png", "-o", "c.png").err
 
 
+def test_a_hole_that_no_piece_fits_takes_the_iterations_of_a_texture(
+    call: Call, pictures: Any, fake_tasks: Any, clone: Path
+) -> None:
+    mask = np.zeros((44, 40), np.uint8)
+    mask[8:36, 8:32] = 255
+    Image.fromarray(mask).save("mask.png")
+    assert call("texture", pictures.style, "--inpaint", "mask.png", "-o", "a.png").code == 0
+    assert fake_tasks.last["config"] == TextureConfig()
+
+
 def test_texture_without_options_is_the_default_configuration(
     call: Call, pictures: Any, fake_tasks: Any, tmp_path: Path
 ) -> None:

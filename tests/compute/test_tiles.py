@@ -13,11 +13,18 @@ from hypothesis import strategies as st
 import rwgen
 from rwgen import InvalidInputError, MemoryLimitError, OptimizerConfig, StyleConfig, TextureConfig
 from rwgen.compute import memory, tiles
-from rwgen.compute.memory import MIN_PAIRS, PAIRS_BYTES, plan_memory, tiled_pairs
+from rwgen.compute.memory import (
+    MIN_PAIRS,
+    PAIRS_BYTES,
+    architecture_workload,
+    plan_memory,
+    tiled_pairs,
+)
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.compute.readers import SumReading, Tile, plain_reader
 from rwgen.compute.tiles import tiled_reader
 from rwgen.network.features import feature_extractor
+from rwgen.network.lookup import load_recipe
 from rwgen.synthesis.image_minimizer import ImageMinimizer
 from rwgen.synthesis.objectives import style_objective, texture_objective
 from rwgen.synthesis.regions import regions_of
@@ -168,6 +175,7 @@ def test_a_task_that_does_not_fit_otherwise_is_computed_in_tiles(task, small_net
     monkeypatch.setattr(memory, "TILE_SIDES", (24, 16))
     monkeypatch.setattr(memory, "TILE_SURROUNDINGS", 4)
     monkeypatch.setattr(memory, "ONEDNN_FACTOR", 1)  # of the whole process, and no gain when tiny
+    monkeypatch.setattr(memory, "TILED_VECTORS", 0)  # of few features, they are most
     monkeypatch.setattr(memory, "PAIRS_BYTES", 1)
     network = small_network()
     image = np.random.default_rng(0).uniform(0, 255, (64, 72, 3))
@@ -226,14 +234,15 @@ def test_a_task_that_does_not_fit_otherwise_is_computed_in_tiles(task, small_net
     np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
 
 
-def large_workload(network, **settings):
+def large_workload(**settings):
     """That of an image whose features dominate the estimate."""
-    return network_workload(
-        network,
-        LAYERS,
+    layers = StyleConfig().style_layers
+    return architecture_workload(
+        load_recipe(StyleConfig().network).topology,
+        layers,
         size=(4000, 4000),
         targets=[(64, 72)],
-        content_layers=LAYERS,
+        content_layers=layers,
         optimizer=OptimizerConfig(num_correction_pairs=1, jit_compile=False),
         **settings,
     )
@@ -248,8 +257,8 @@ def test_pairs_take_half_a_gibibyte_or_are_three(pairs, image_bytes, expected):
     assert expected <= MIN_PAIRS or expected * 2 * image_bytes <= PAIRS_BYTES
 
 
-def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too(small_network):
-    work = large_workload(small_network(), has_tiles=True)
+def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too():
+    work = large_workload(has_tiles=True)
     kept = work.peak_bytes(False)
     room = math.ceil(memory.ONEDNN_FACTOR * kept)
     assert work.tiled_bytes(1024) < kept
@@ -258,8 +267,8 @@ def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too(small_network):
     assert plan_memory(compiled, compiled.peak_bytes(False)).tile is None
 
 
-def test_without_tiles_what_does_not_fit_is_recomputed_or_refused(small_network):
-    work = large_workload(small_network(), propagate_differences=True)
+def test_without_tiles_what_does_not_fit_is_recomputed_or_refused():
+    work = large_workload(propagate_differences=True)
     assert work.tiles == {}
     assert plan_memory(work, work.peak_bytes(True)).recompute
     with pytest.raises(MemoryLimitError):

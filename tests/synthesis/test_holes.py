@@ -17,7 +17,6 @@ from rwgen.network.pooling import BinomialPooling2D
 from rwgen.network.tiling import tiling_network
 from rwgen.synthesis.holes import (
     HOLE_SHARE,
-    fitting_piece,
     hole_at,
     hole_shares,
     positions_inside,
@@ -25,6 +24,7 @@ from rwgen.synthesis.holes import (
     selecting_reader,
 )
 from rwgen.synthesis.objectives import inpainting_objective
+from rwgen.synthesis.pieces import fitting_piece, has_piece
 
 LAYERS = ("conv1_1", "conv2_2")
 CONFIG = TextureConfig(
@@ -136,7 +136,10 @@ def test_a_piece_is_whole_and_does_not_overlap_the_hole(corner, tileable):
 
 
 def test_a_hole_may_leave_no_whole_piece():
-    assert fitting_piece(places(40, 40), disc(40, 40, 14)) is None
+    large = disc(40, 40, 14)
+    assert fitting_piece(places(40, 40), large) is None
+    assert not has_piece(large)
+    assert has_piece(disc(40, 80, 7))
 
 
 def test_only_the_pixels_of_the_hole_count_and_move(small_network, smooth_image):
