@@ -2,9 +2,10 @@
 
 Each size is one process, `rwgen style` with its defaults and a memory limit. Recorded are its
 seconds, those of the search (from `--json`), the peak memory, and how features were computed. Where
-they were computed in tiles, the seam ratio is the mean difference of adjacent pixels across the
-borders of tiles, divided by that of all others that lie alike on the grid of the pools; the photo's
-own, enlarged, says what of it is the scene.
+they were computed in tiles, the seam ratio is the mean difference of adjacent pixels across a
+border of tiles, divided by that across the nearest places that lie alike on the grids of the pools,
+those of the next coarser size included. Recorded are its mean over all borders, its standard
+deviation over all other places, and the same of the photo, enlarged.
 """
 
 from __future__ import annotations
@@ -30,6 +31,9 @@ from rwgen.synthesis.margins import margin_within
 
 STRIDE, HALO = 8, 32
 """Of the default network's layers; the halo does not move the borders of tiles."""
+
+GRID, NEIGHBORS = 2 * STRIDE, 8
+"""Distance of places that lie alike, and how many of them on each side are compared."""
 
 
 def main() -> None:
@@ -91,27 +95,30 @@ def _enlarged(path: Path, pixels: np.ndarray) -> np.ndarray:
 
 
 def _seams(result: np.ndarray, photo: np.ndarray, side: int) -> dict[str, float | int]:
-    """Ratios of the result and of the photo, whose scene differs there too."""
-    ratio, borders = _seam_ratio(result, side)
-    return {"result": ratio, "photo": _seam_ratio(photo, side)[0], "borders": borders}
+    """Seam ratios of the result, and of the photo, whose scene differs there too."""
+    borders, others = _seam_ratios(result, side)
+    return {
+        "result": float(np.mean(borders)),
+        "deviation": float(np.std(others)),
+        "photo": float(np.mean(_seam_ratios(photo, side)[0])),
+        "borders": len(borders),
+    }
 
 
-def _seam_ratio(pixels: np.ndarray, side: int) -> tuple[float, int]:
+def _seam_ratios(pixels: np.ndarray, side: int) -> tuple[list[float], list[float]]:
+    """Ratios at the borders of tiles, and at all other places that lie alike."""
     margin = margin_within(pixels.shape[:2], StyleConfig().margin)
-    steps, are_borders = [], []
+    borders, others = [], []
     for axis in (0, 1):
         differences = np.abs(np.diff(pixels, axis=axis)).mean(axis=(1 - axis, 2))
         spans = tile_spans(pixels.shape[axis] + 2 * margin, side, STRIDE, HALO)
-        borders = np.zeros(len(differences), bool)
-        places = [span.begin - margin - 1 for span in spans if span.begin]
-        borders[[place for place in places if 0 <= place < len(differences)]] = True
-        # Pools make every place of a stride differ; tiles begin at the same one.
-        alike = slice((-margin - 1) % STRIDE, None, STRIDE)
-        steps.append(differences[alike])
-        are_borders.append(borders[alike])
-    step, is_border = np.concatenate(steps), np.concatenate(are_borders)
-    rest = step[~is_border].mean()
-    return float(step[is_border].mean() / rest), int(is_border.sum())
+        begins = {span.begin - margin - 1 for span in spans if span.begin}
+        for place in range((-margin - 1) % STRIDE, len(differences), STRIDE):
+            near = place + GRID * np.array([*range(-NEIGHBORS, 0), *range(1, NEIGHBORS + 1)])
+            near = near[(near >= 0) & (near < len(differences))]
+            ratio = float(differences[place] / differences[near].mean())
+            (borders if place in begins else others).append(ratio)
+    return borders, others
 
 
 if __name__ == "__main__":

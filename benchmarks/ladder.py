@@ -12,8 +12,8 @@ from pathlib import Path
 
 from judge import Judge
 from judged import VARIANTS
-from PIL import Image
 from pictures import FOLDER, ROOT, run
+from PIL import Image
 from record import write_record
 from sheet import write_sheet
 
