@@ -190,6 +190,7 @@ def _fill(
     """Fill a hole of the source."""
     from rwgen.synthesis.pieces import has_piece, hole_mask  # needs SciPy
 
+    _config(call, recipe, len(images))  # refuses invalid options before an image is read
     if len(images) > 1:
         raise InvalidInputError(f"expected one SOURCE image for --inpaint. Received: {len(images)}")
     for name in ("size", "source_size"):

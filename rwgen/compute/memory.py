@@ -45,8 +45,8 @@ SEARCH_VECTORS = 14
 """Vectors of the image's size that a search holds in addition to the pairs of differences."""
 
 TILED_VECTORS = 14
-"""Vectors that a search in tiles holds beyond those: what tiles add to the gradient is as large as
-the image."""
+"""Vectors of the image's size that a search in tiles holds beyond `SEARCH_VECTORS`: what each tile
+adds to the gradient is as large as the image."""
 
 TILE_SIDES = (1024, 512, 256)
 """Sides of tiles in pixels, the fastest first."""
@@ -55,11 +55,11 @@ TILE_SURROUNDINGS = 32
 """Pixels that the features of a tile see beyond it, as estimated: those of the default network."""
 
 PAIRS_BYTES = 2**29
-"""Most that the pairs of differences of a search in tiles take, unless there are `MIN_PAIRS`. They
-would else be most of what it needs."""
+"""Most that the pairs of differences of a task that tiles are made for take, unless there are only
+`MIN_PAIRS`. Otherwise they would be most of what a large image needs in tiles."""
 
 MIN_PAIRS = 3
-"""Number of pairs that a search in tiles keeps at least, if it may keep as many."""
+"""Number of pairs that such a search keeps at least, unless its settings allow fewer."""
 
 ONEDNN_FACTOR = 1.25
 """Ratio of the peak with oneDNN to that without: TensorFlow then keeps freed memory, so that pages
@@ -124,9 +124,6 @@ class Workload:
         """The same if features are computed in tiles of a side, which `tiles` has."""
         work = dataclasses.replace(
             self,
-            num_correction_pairs=tiled_pairs(
-                self.num_correction_pairs, self.itemsize * self.image_size
-            ),
             features=self.tiles[side],
             targets=[self.tiles[side]],
             held=0,
@@ -170,11 +167,14 @@ class Workload:
         return TARGET_MAPS[recompute] * unit
 
 
-def tiled_pairs(num_correction_pairs: int, image_bytes: int) -> int:
-    """Number of pairs of differences that a search in tiles keeps.
+def limited_pairs(num_correction_pairs: int, image_bytes: int) -> int:
+    """Number of pairs of differences that the search of a task that may need tiles keeps.
+
+    It is the same if features are kept after all: memory does not decide the image, and a search
+    can be resumed with more or less of it.
 
     Args:
-        num_correction_pairs: number that it may keep.
+        num_correction_pairs: number that the settings allow.
         image_bytes: size of the image in the precision of the search.
     """
     return min(num_correction_pairs, max(MIN_PAIRS, PAIRS_BYTES // (2 * image_bytes)))
@@ -280,15 +280,17 @@ def workload(
     transformed = [layer for layer in layers.values() if layer.is_transformed]
     content = dict(zip(layers, sizes(targets[0]), strict=True))
     own = dict(zip(layers, sizes(size), strict=True))
+    image_size = INPUT_CHANNELS * size[0] * size[1]
+    pairs = optimizer.num_correction_pairs
     return Workload(
-        image_size=INPUT_CHANNELS * size[0] * size[1],
+        image_size=image_size,
         features=tuple(own.values()),
         targets=[sizes(image) for image in targets],
         held=sum(content[name] for name in content_layers),
         guided=[(num_regions - 1) * own[name] for name in dict.fromkeys(style_layers)],
         num_weights=sum(layer.num_weights for layer in layers.values()),
         num_filters=sum(layer.num_weights for layer in transformed),
-        num_correction_pairs=optimizer.num_correction_pairs,
+        num_correction_pairs=limited_pairs(pairs, itemsize * image_size) if has_tiles else pairs,
         compiled=compiled,
         propagate_differences=propagate_differences,
         itemsize=itemsize,

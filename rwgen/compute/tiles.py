@@ -26,7 +26,14 @@ from rwgen.network.tiling import check_keeps_positions
 
 
 class Span(NamedTuple):
-    """Pixels of one axis: a tile, and the part of the image that it is computed from."""
+    """Pixels of one axis: a tile, and the part of the image that it is computed from.
+
+    Attributes:
+        begin: first pixel of the tile.
+        end: pixel after its last.
+        first: first pixel of the part.
+        last: pixel after its last.
+    """
 
     begin: int
     end: int
@@ -170,6 +177,9 @@ def _sum_over(
         function: maps a place to a structure of tensors.
         places: [places, ...].
         total: what to add it to; None means zeros.
+
+    Returns:
+        The sum, of the structure of the results.
     """
     # TensorFlow would take the bound arguments of a partial for inputs.
     step = tf.function(lambda place: function(place), autograph=False)
@@ -204,13 +214,19 @@ def _as_sums(reading: Reading) -> SumReading:
 
 
 def tile_spans(length: int, side: int, multiple: int, halo: int) -> Iterator[Span]:
-    """Tiles along an axis, all but the last of one shape, which begin at multiples of a number.
+    """Tiles along an axis, which begin at multiples of a number.
+
+    All but the last have the same length. All but the last two, which may see less than a whole
+    position of the deepest layer beyond the border, are computed from parts of the same length.
 
     Args:
         length: of the axis.
         side: of a tile, about.
         multiple: number of pixels of a position of the deepest layer.
         halo: pixels that the features of a tile see beyond it, a multiple of `multiple`.
+
+    Yields:
+        The tiles in order; together they cover the axis once.
     """
     count = math.ceil(length / side)
     step = math.ceil(length / count / multiple) * multiple

@@ -22,7 +22,8 @@ class OptimizerConfig:
     Attributes:
         max_iterations: maximum number of iterations, restarts included.
         num_correction_pairs: number of pairs of differences that approximate the curvature (20, as
-            in the code of Gatys et al. that the paper builds on).
+            in the code of Gatys et al. that the paper builds on). Styles and textures of more than
+            a megapixel keep fewer, so that they fit into memory: six at 2048x1536 pixels.
         gradient_tolerance: stop when the largest gradient component falls below this fraction of
             its value at the start.
         first_step: root mean square of the first trial step, in network input units (1 is the

@@ -254,7 +254,7 @@ def inpainting_objective(
         plan: how features are computed; None keeps them.
         result_network: see `texture_objective`.
         piece: [1, height, width, 3], network input of an image that shows at the hole what is like
-            its content, see `rwgen.synthesis.holes.fitting_piece`; None means all positions of
+            its content, see `rwgen.synthesis.pieces.fitting_piece`; None means all positions of
             `image` outside.
 
     Returns:

@@ -72,7 +72,7 @@ def fitting_piece(
 
 
 def has_piece(hole: NDArray[np.bool_], *, tileable: bool = False) -> bool:
-    """Whether an image with a hole has a piece that `fitting_piece` finds; arguments are its."""
+    """Whether an image with a hole has a piece that fits; see `fitting_piece` for the arguments."""
     return bool(_whole_pieces(hole, tileable=tileable).any())
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from rwgen.checks import check_count
 from rwgen.compute.device import Precision, tensor_float_32
-from rwgen.compute.memory import tiled_pairs
+from rwgen.compute.memory import limited_pairs
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_image
@@ -224,9 +224,9 @@ def run(
         targets = [network_input(target.at(size, factor), dtype) for target in task.targets]
         shapes = [target.shape[1:] for target in targets]
         plan = _plan(task, size, shapes, optimizer, memory_limit)
-        if plan.tile is not None:
+        if task.has_tiles:
             image_bytes = np.dtype(dtype).itemsize * math.prod(size) * INPUT_CHANNELS
-            pairs = tiled_pairs(optimizer.num_correction_pairs, image_bytes)
+            pairs = limited_pairs(optimizer.num_correction_pairs, image_bytes)
             optimizer = dataclasses.replace(optimizer, num_correction_pairs=pairs)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
         computed = plan.network(network)

@@ -34,9 +34,9 @@ AUTOMATIC_SIDE_OF_TEXTURE = 64
 """The same for textures: on smaller images the Gram matrices hold more numbers than the image, and
 a texture copies its source (docs/math.md)."""
 
-FULL_SHARE_SIDE = 544
-"""Side of the largest square whose share of the iterations is that of the coarser sizes, for styles
-and textures: 512 pixels and their margins. What is settled there needs few more at larger sizes
+FULL_SHARE_SIDE = 512
+"""Side of the largest square, without margins, whose share of the iterations is that of the coarser
+sizes, for styles and textures. What is settled there needs few more at larger sizes
 (docs/performance.md)."""
 
 SMALLEST_GRAM_SIDE = 32
@@ -86,8 +86,8 @@ def iteration_shares(
 
     Args:
         sizes: (height, width) of each.
-        full_share_side: a size of more pixels than a square of this side has the fewer, the longer
-            its sides are; None gives all sizes the same.
+        full_share_side: a size of more pixels than a square of this side gets fewer iterations
+            the longer its sides are; None gives all sizes the same.
     """
     if full_share_side is None:
         return (1.0,) * len(sizes)

@@ -217,6 +217,7 @@ def synthesize_texture(
         own = None if tiling is None else plan.network(tiling)
         return texture_objective(network, targets, at_size, plan, own)
 
+    margin = 0 if config.tileable else _margin(network, config, result)
     task = Task(
         name="texture",
         config=config,
@@ -232,9 +233,9 @@ def synthesize_texture(
         settings={"size": result},
         tileable=config.tileable,
         multiple=multiple,
-        margin=0 if config.tileable else _margin(network, config, result),
+        margin=margin,
         has_tiles=not config.tileable and keeps_positions(network),
-        full_share_side=FULL_SHARE_SIDE,
+        full_share_side=FULL_SHARE_SIDE + 2 * margin,
     )
     return run(task, init, callback, checkpoint, memory_limit, verbose)
 
@@ -474,7 +475,7 @@ def transfer_style(
         },
         margin=margin,
         has_tiles=keeps_positions(network),
-        full_share_side=FULL_SHARE_SIDE,
+        full_share_side=FULL_SHARE_SIDE + 2 * margin,
     )
 
     def colored(image: NDArray[Any]) -> NDArray[Any]:

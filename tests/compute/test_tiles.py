@@ -14,11 +14,9 @@ import rwgen
 from rwgen import InvalidInputError, MemoryLimitError, OptimizerConfig, StyleConfig, TextureConfig
 from rwgen.compute import memory, tiles
 from rwgen.compute.memory import (
-    MIN_PAIRS,
-    PAIRS_BYTES,
     architecture_workload,
+    limited_pairs,
     plan_memory,
-    tiled_pairs,
 )
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.compute.readers import SumReading, Tile, plain_reader
@@ -126,6 +124,8 @@ def test_tiles_cover_an_axis_once(length, side, multiple, halo):
         assert min(multiple, length) <= span.end - span.begin < side + 2 * multiple
         assert 0 <= span.first <= max(0, span.begin - halo * multiple)
         assert min(length, span.end + halo * multiple) <= span.last <= length
+        seen = span.end - span.begin + 2 * halo * multiple
+        assert span.last - span.first <= seen + multiple - 1
     if length % multiple == 0:
         assert len({span.shape for span in spans[:-1]}) <= 1
 
@@ -158,6 +158,35 @@ def test_the_style_objective_is_the_same(network, images, is_masked):
     for name, value in expected.items():
         scale = np.abs(value).max()
         np.testing.assert_allclose(found[name], value, atol=1e-8 * scale, err_msg=name)
+
+
+def test_a_masked_style_is_the_same_in_a_graph(small_network, images):
+    """As in a search, where a loop computes the tiles at places that are tensors."""
+    network, content = small_network(), images(1, 44, 37)
+    point = tf.constant(images(2, 44, 37))
+    config = StyleConfig(content_layers=("conv1_1",), style_layers=LAYERS)
+    mask = np.zeros((44, 37, 3))
+    mask[:, 20:] = 255
+    styles = [images(3, 40, 44), images(4, 51, 38)]
+    regions = regions_of(mask, [], (44, 37), [(40, 44), (51, 38)], (0.5, 0.5), are_blended=False)
+
+    def evaluated(plan):
+        objective = style_objective(network, content, styles, config, plan, regions)
+
+        @tf.function(autograph=False)
+        def evaluate():
+            with tf.GradientTape() as tape:
+                tape.watch(point)
+                loss = tf.add_n(list(objective(point).values()))
+            return loss, tape.gradient(loss, point)
+
+        return evaluate()
+
+    expected = evaluated(ComputePlan(jit_compile=False))
+    found = evaluated(ComputePlan(jit_compile=False, tile=16))
+    for name, value, other in zip(("loss", "gradient"), expected, found, strict=True):
+        scale = np.abs(value).max()
+        np.testing.assert_allclose(other, value, atol=1e-8 * scale, err_msg=name)
 
 
 @pytest.mark.usefixtures("eager")
@@ -229,7 +258,7 @@ def test_a_task_that_does_not_fit_otherwise_is_computed_in_tiles(task, small_net
     assert not used
     found = solve(kept - 1)
     assert set(used) == {24}
-    assert pairs == [5, 3]  # of which three iterations need no more
+    assert pairs == [3, 3]  # memory does not decide how many
     assert found.loss == pytest.approx(expected.loss, rel=1e-9)
     np.testing.assert_allclose(found.image, expected.image, atol=1e-5)
 
@@ -252,9 +281,10 @@ def large_workload(**settings):
     ("pairs", "image_bytes", "expected"),
     [(20, 2**20, 20), (20, 2**25, 8), (20, 2**28, 3), (2, 2**28, 2)],
 )
-def test_pairs_take_half_a_gibibyte_or_are_three(pairs, image_bytes, expected):
-    assert tiled_pairs(pairs, image_bytes) == expected
-    assert expected <= MIN_PAIRS or expected * 2 * image_bytes <= PAIRS_BYTES
+def test_pairs_take_half_a_gibibyte_or_are_three_if_the_settings_allow_as_many(
+    pairs, image_bytes, expected
+):
+    assert limited_pairs(pairs, image_bytes) == expected
 
 
 def test_an_ordinary_graph_is_kept_only_if_onednn_fits_too():

@@ -1,6 +1,7 @@
 """Holes filled with the texture around them."""
 
 import dataclasses
+import functools
 
 import keras
 import numpy as np
@@ -234,6 +235,26 @@ def test_sizes_at_which_the_hole_leaves_too_little_are_left_out(small_network, m
         image = texture(80)
         rwgen.inpaint(image, disc(80, 80, radius), network=small_network(), config=config)
     assert sizes == [(40, 40), (80, 80), (80, 80)]
+
+
+def test_without_a_configuration_a_piece_decides_how_long_a_hole_is_searched(
+    small_network, monkeypatch
+):
+    configs = []
+
+    def stop(task, *rest):
+        configs.append(task.config)
+        raise InvalidInputError("seen")
+
+    monkeypatch.setattr("rwgen.synthesis.tasks.run", stop)
+    monkeypatch.setattr(
+        "rwgen.synthesis.tasks.TextureConfig", functools.partial(TextureConfig, layers=LAYERS)
+    )
+    for radius in (6, 28):
+        with pytest.raises(InvalidInputError, match="seen"):
+            rwgen.inpaint(texture(80), disc(80, 80, radius), network=small_network())
+    assert [config.optimizer.max_iterations for config in configs] == [8, 200]
+    assert [config.parameterization for config in configs] == ["fourier", "pixel"]
 
 
 @pytest.mark.parametrize(
