@@ -5,7 +5,7 @@ seconds, those of the search (from `--json`), the peak memory, and how features 
 they were computed in tiles, the seam ratio is the mean difference of adjacent pixels across a
 border of tiles, divided by that across the nearest places that lie alike on the grids of the pools,
 those of the next coarser size included. Recorded are its mean over all borders, its standard
-deviation over all other places, and the same of the photo, enlarged.
+deviation over all other places, and the mean of the photo, enlarged.
 """
 
 from __future__ import annotations

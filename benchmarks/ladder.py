@@ -1,4 +1,4 @@
-"""A ladder of pictures, from the literal paper to the defaults, one change a step, and judged.
+"""A ladder of pictures, from the literal paper to the defaults, a few changes a step, and judged.
 
 Each picture is made by running `BASE` with the options of a variant of `judged.py`. The sheet goes
 into `docs/images/`; a trained judge (`judge.py`) rates each picture.
