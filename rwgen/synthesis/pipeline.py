@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import keras
-import numpy as np
 from numpy.typing import NDArray
 
 from rwgen.checks import check_count
 from rwgen.compute.device import Precision, tensor_float_32
-from rwgen.compute.memory import limited_pairs
 from rwgen.compute.plan import ComputePlan, network_workload
 from rwgen.errors import InvalidInputError
 from rwgen.images import ImageLike, as_pixels, resize_image
-from rwgen.network.architecture import INPUT_CHANNELS, Architecture
+from rwgen.network.architecture import Architecture
 from rwgen.network.features import feature_extractor
 from rwgen.network.keras_settings import check_layers
 from rwgen.network.lookup import load_recipe
@@ -223,11 +220,8 @@ def run(
         factor = size[0] / task.size[0]
         targets = [network_input(target.at(size, factor), dtype) for target in task.targets]
         shapes = [target.shape[1:] for target in targets]
-        plan = _plan(task, size, shapes, optimizer, memory_limit)
-        if task.has_tiles:
-            image_bytes = np.dtype(dtype).itemsize * math.prod(size) * INPUT_CHANNELS
-            pairs = limited_pairs(optimizer.num_correction_pairs, image_bytes)
-            optimizer = dataclasses.replace(optimizer, num_correction_pairs=pairs)
+        plan, pairs = _plan(task, size, shapes, optimizer, memory_limit)
+        optimizer = dataclasses.replace(optimizer, num_correction_pairs=pairs)
         minimizer = ImageMinimizer(size, dtype, task.parameterization, config.seed)
         computed = plan.network(network)
         with phase("targets", f"{size[1]}x{size[0]}"):
@@ -338,8 +332,8 @@ def _plan(
     targets: Sequence[Sequence[int]],
     optimizer: OptimizerConfig,
     memory_limit: int | None,
-) -> ComputePlan:
-    """How to compute the features of a task at one size.
+) -> tuple[ComputePlan, int]:
+    """How to compute the features of a task at one size, and the number of pairs of L-BFGS.
 
     Raises:
         MemoryLimitError: the task does not fit into `memory_limit`.
@@ -362,7 +356,7 @@ def _plan(
         precision=task.precision,
         propagate_differences=task.propagate_differences,
     )
-    return plan.within(memory_limit, work)
+    return plan.within(memory_limit, work), work.num_correction_pairs
 
 
 def _with_lines(

@@ -48,7 +48,7 @@ from rwgen.synthesis.objectives import (
     style_objective,
     texture_objective,
 )
-from rwgen.synthesis.pieces import fitting_piece, has_piece, hole_mask
+from rwgen.synthesis.pieces import fitting_piece, hole_mask
 from rwgen.synthesis.pipeline import Network, TargetImage, Task, mapped, run, task_network
 from rwgen.synthesis.pyramid import (
     AUTOMATIC_SIDE_OF_TEXTURE,
@@ -283,16 +283,16 @@ def inpaint(
     """
     pixels = _pixels(image)
     inside = hole_mask(hole, _size(pixels))
+    # What is in the hole must not count, and smaller sizes are made from it too.
+    filled = np.where(inside[..., np.newaxis], pixels[~inside].mean(axis=0), pixels)
+    piece = fitting_piece(filled, inside, tileable=config is not None and config.tileable)
     if config is None:
         config = TextureConfig()
-        if has_piece(inside):
+        if piece is not None:
             config = TextureConfig(
                 parameterization=INPAINT_PARAMETERIZATION,
                 optimizer=OptimizerConfig(max_iterations=INPAINT_ITERATIONS),
             )
-    # What is in the hole must not count, and smaller sizes are made from it too.
-    filled = np.where(inside[..., np.newaxis], pixels[~inside].mean(axis=0), pixels)
-    piece = fitting_piece(filled, inside, tileable=config.tileable)
     start = piece if init is None else init
     if start is None:
         noise = white_noise(config.seed, filled.shape) - np.float32(PIXEL_RANGE / 2)
